@@ -1,0 +1,31 @@
+import { defineConfig } from 'vitest/config';
+
+/** Tests read the sources, not `dist`: every package exports them under this condition. */
+const resolve = { conditions: ['source', 'module', 'import', 'default'] };
+const ssr = { resolve };
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        resolve,
+        ssr,
+        test: {
+          name: 'quick',
+          include: ['packages/*/src/**/*.test.ts', 'conformance/**/*.test.ts', 'tools/**/*.test.ts'],
+        },
+      },
+      {
+        resolve,
+        ssr,
+        test: {
+          name: 'guests',
+          include: ['guests/**/*.test.ts'],
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          maxWorkers: 2,
+        },
+      },
+    ],
+  },
+});
