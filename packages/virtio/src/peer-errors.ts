@@ -1,0 +1,88 @@
+import type { ClauseId } from './spec/clauses.ts';
+
+/** Every way in which the other side can break the specification, and the clause that forbids it. */
+export const peerErrorClauses = {
+  /** The available index moved by more than the queue size. */
+  AVAILABLE_INDEX_JUMP: 'driver: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Available Ring',
+  /** A descriptor index (head or next) is not below the queue size. */
+  DESCRIPTOR_OUT_OF_RANGE: 'driver: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table',
+  /** A chain has more descriptors than the queue size: a loop, or simply too long. */
+  CHAIN_TOO_LONG:
+    'driver: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors',
+  /** A chain is longer than 2^32 bytes in total. */
+  CHAIN_TOO_LARGE: 'driver: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table',
+  /** A device-readable element follows a device-writable one. */
+  READABLE_AFTER_WRITABLE: 'driver: Basic Facilities of a Virtio Device / Message Framing',
+  /** The INDIRECT flag without VIRTIO_F_INDIRECT_DESC. */
+  INDIRECT_NOT_NEGOTIATED:
+    'driver: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors',
+  /** The INDIRECT flag inside an indirect table. */
+  INDIRECT_NESTED:
+    'driver: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors',
+  /** INDIRECT and NEXT in one split descriptor. */
+  INDIRECT_WITH_NEXT:
+    'driver: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors',
+  /** An indirect table that is empty or not a whole number of descriptors. */
+  INDIRECT_TABLE_SIZE:
+    'driver: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors',
+  /** INDIRECT within a list linked by NEXT, in a packed ring. */
+  PACKED_INDIRECT_IN_CHAIN:
+    'driver: Basic Facilities of a Virtio Device / Packed Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors',
+  /** A packed list longer than the queue size. */
+  PACKED_CHAIN_TOO_LONG: 'driver: Basic Facilities of a Virtio Device / Packed Virtqueues / Scatter-Gather Support',
+  /** The first descriptor of a packed list was made available before the rest of it. */
+  PACKED_CHAIN_INCOMPLETE: 'driver: Basic Facilities of a Virtio Device / Packed Virtqueues / Scatter-Gather Support',
+  /** A buffer id that is not below the queue size, or is in flight already. */
+  BUFFER_ID_INVALID: 'driver: Basic Facilities of a Virtio Device / Packed Virtqueues / Scatter-Gather Support',
+  /** With VIRTIO_F_IN_ORDER: descriptors out of ring order. */
+  DESCRIPTORS_OUT_OF_ORDER:
+    'driver: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table',
+  /** An address that is not in guest memory, or an element that leaves its region. */
+  ADDRESS_OUT_OF_BOUNDS: undefined,
+  /** An element of length zero, where the device cannot use one. */
+  EMPTY_ELEMENT: undefined,
+  /** A head that is in flight was made available again. */
+  HEAD_IN_FLIGHT: 'driver: General Initialization And Device Operation / Device Cleanup',
+  /** A queue size that is zero, above the maximum, or (split) not a power of two. */
+  QUEUE_SIZE_INVALID: 'driver: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / Common configuration structure layout',
+  /** A queue area that is misaligned. */
+  QUEUE_MISALIGNED: 'driver: Basic Facilities of a Virtio Device / Virtqueues',
+  /** The driver accepted a feature that was not offered, or one without what it requires. */
+  FEATURES_REFUSED: 'driver: Basic Facilities of a Virtio Device / Feature Bits',
+  /** A step of the initialisation sequence came too early or twice, or a status bit was cleared. */
+  STATUS_SEQUENCE: 'driver: General Initialization And Device Operation / Device Initialization',
+  /** A status bit was cleared without a reset. */
+  STATUS_BIT_CLEARED: 'driver: Basic Facilities of a Virtio Device / Device Status Field',
+  /** A notification for a queue before DRIVER_OK, or for one that does not exist. */
+  NOTIFICATION_UNEXPECTED: 'driver: General Initialization And Device Operation / Device Initialization',
+  /** A register access that the transport does not define: a hole, or a wrong width. */
+  REGISTER_ACCESS: undefined,
+  /** A request that the device type's chapter does not allow. */
+  BAD_REQUEST: undefined,
+
+  /** The device used more buffers than are in flight. */
+  USED_INDEX_JUMP: 'device: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Used Ring',
+  /** The device returned an id that is not in flight. */
+  USED_ID_INVALID: 'device: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Used Ring',
+  /** The device reported more bytes than the buffer has device-writable ones. */
+  USED_LENGTH_INVALID: 'device: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Used Ring',
+  /** The configuration generation never settled. */
+  GENERATION_UNSTABLE: 'device: Basic Facilities of a Virtio Device / Device Configuration Space',
+  /** The device offers a feature without one that it requires, or lacks VIRTIO_F_VERSION_1. */
+  OFFER_INVALID: 'device: Basic Facilities of a Virtio Device / Feature Bits',
+  /** The device did not keep FEATURES_OK. */
+  FEATURES_NOT_ACCEPTED: 'device: Basic Facilities of a Virtio Device / Feature Bits',
+  /** The device's status does not follow a reset, a queue reset or a suspend. */
+  RESET_INCOMPLETE: 'device: Basic Facilities of a Virtio Device / Device Reset',
+  /** A queue that the device type must have is not there. */
+  QUEUE_MISSING: undefined,
+  /** A configuration structure or capability of the device is not well-formed. */
+  LAYOUT_INVALID: undefined,
+  /** The device set DEVICE_NEEDS_RESET. */
+  DEVICE_NEEDS_RESET: 'device: Basic Facilities of a Virtio Device / Device Status Field',
+  /** A response that the device type's chapter does not allow. */
+  BAD_RESPONSE: undefined,
+} as const satisfies Record<string, ClauseId | undefined>;
+
+/** The stable codes of {@link PeerError}. */
+export type PeerErrorCode = keyof typeof peerErrorClauses;
