@@ -1,0 +1,95 @@
+/**
+ * What runs in the guest, as texts. The host's half of the conversation is `control.ts`; README.md in this
+ * folder describes it.
+ */
+
+/** The modules that every guest loads at boot, in the order in which they are asked for. */
+export const bootModules: readonly string[] = [
+  'virtio_pci',
+  'virtio_console',
+  'virtio_blk',
+  'virtio_rng',
+  'crc32c_generic',
+  'ext4',
+];
+
+/** The first program: makes a minimal system, then hands over to busybox init, which reaps and shuts down. */
+export const initScript: string = `#!/bin/busybox sh
+export PATH=/sbin:/bin
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sysfs /sys
+/bin/busybox mount -t devtmpfs devtmpfs /dev
+/bin/busybox mkdir -p /dev/pts /dev/shm
+/bin/busybox mount -t devpts devpts /dev/pts
+/bin/busybox mount -t tmpfs tmpfs /dev/shm
+/bin/busybox mount -t tmpfs tmpfs /tmp
+/bin/busybox --install -s
+modprobe -a $(cat /etc/modules)
+hostname virtio
+exec init
+`;
+
+/** What busybox init keeps running. */
+export const inittab: string = `::respawn:/etc/control
+::ctrlaltdel:/sbin/reboot
+`;
+
+/** Serves the control channel: one instruction after the other until the machine ends. */
+export const controlScript: string = `#!/bin/sh
+. /etc/profile
+
+# port NAME: the device node of the virtio-serial port of that name
+port() {
+  for entry in /sys/class/virtio-ports/*; do
+    [ "$(cat $entry/name 2>/dev/null)" = "$1" ] && echo /dev/\${entry##*/} && return
+  done
+}
+
+argument() { sed -n "s/.*\\\\b$1=\\\\([^ ]*\\\\).*/\\\\1/p" /proc/cmdline; }
+
+terminal=/dev/hvc0
+control=$(argument virtio_control)
+if [ -n "$control" ]; then
+  control=/dev/$control
+  terminal=$control
+  stty -F $control raw -echo
+else
+  until control=$(port org.virtio-ts.control); [ -n "$control" ]; do sleep 0.05; done
+fi
+exec 8<>$control
+say() { echo "$1" >&8; }
+
+say ready
+while read -r word rest <&8; do
+  case $word in
+  time) date -s "@$rest" >/dev/null ;;
+  seed) echo "$rest" | base64 -d >/dev/urandom ;;
+  shell)
+    set -- $rest
+    stty -F $terminal sane cols \${1:-80} rows \${2:-24}
+    setsid -c sh -l <$terminal >$terminal 2>&1 8<&-
+    status=$?
+    ;;
+  exec)
+    stty -F $terminal raw -echo
+    input=$(port org.virtio-ts.stdin)
+    errors=$(port org.virtio-ts.stderr)
+    setsid sh -c "$(echo "$rest" | base64 -d)" <\${input:-$terminal} >$terminal 2>\${errors:-$terminal} 8<&-
+    status=$?
+    ;;
+  esac
+  case $word in
+  shell | exec)
+    sync
+    # Changing a terminal's modes waits until its output has left.
+    stty -F $terminal raw -echo
+    say "exit $status"
+    ;;
+  esac
+done
+`;
+
+/** Read by every shell. */
+export const profile: string = `export PATH=/sbin:/bin HOME=/root TERM=xterm-256color
+PS1='\\[\\e[1;32m\\]virtio\\[\\e[0m\\]:\\[\\e[1;34m\\]\\w\\[\\e[0m\\]# '
+`;

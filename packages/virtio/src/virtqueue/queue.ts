@@ -1,0 +1,153 @@
+import type { PeerError } from '../errors.ts';
+import type { Chain } from './chain.ts';
+
+/** Where the three areas of a virtqueue stand, and how many descriptors it has. */
+export interface QueueAreas {
+  /** Queue Size, in descriptors: 1 to 32768; a power of two for a split ring. */
+  readonly size: number;
+  /** Guest address of the Descriptor Area: descriptor table, or packed descriptor ring. */
+  readonly descriptor: number;
+  /** Guest address of the Driver Area: available ring, or driver event suppression. */
+  readonly driver: number;
+  /** Guest address of the Device Area: used ring, or device event suppression. */
+  readonly device: number;
+}
+
+/** What was negotiated that a ring must know. */
+export interface RingOptions {
+  /** VIRTIO_F_RING_PACKED. */
+  readonly packed: boolean;
+  /** VIRTIO_F_EVENT_IDX. */
+  readonly eventIdx: boolean;
+  /** VIRTIO_F_INDIRECT_DESC. */
+  readonly indirect: boolean;
+  /** VIRTIO_F_IN_ORDER. */
+  readonly inOrder: boolean;
+  /** The byte order of the ring: `big` only for a legacy device with a big-endian guest. */
+  readonly endian: 'little' | 'big';
+}
+
+/** A buffer that was taken and not completed when the state was saved; it is taken again after a restore. */
+export interface SavedChain {
+  /** Head index (split) or Buffer ID (packed). */
+  readonly id: number;
+  /** Ring entries that the buffer occupies: 1 for split, descriptors in the list for packed. */
+  readonly count: number;
+  /** Device-readable elements as address, length, address, length… */
+  readonly readable: readonly number[];
+  /** Device-writable elements likewise. */
+  readonly writable: readonly number[];
+}
+
+/** A device-side ring's position: JSON, to be saved and restored. */
+export interface DeviceQueueState {
+  /** Split: the next available index to read. Packed: ring offset of the next available descriptor. */
+  readonly nextAvailable: number;
+  /** Split: the next used index to write. Packed: ring offset of the next used descriptor. */
+  readonly nextUsed: number;
+  /** Packed only: the wrap counters that go with the two positions (0 or 1); 1 for split. */
+  readonly availableWrap: number;
+  readonly usedWrap: number;
+  readonly inFlight: readonly SavedChain[];
+}
+
+/**
+ * The device's end of one virtqueue, whichever ring it is. A driver that breaks the rules breaks its queue:
+ * `error` says how, and from then on nothing is taken, completed or notified until a reset.
+ */
+export interface DeviceQueue {
+  /** Queue Size, in descriptors. */
+  readonly size: number;
+  /** What the driver did wrong; `undefined` while the queue is sound. */
+  readonly error: PeerError | undefined;
+  /** Chains that were taken and not completed. */
+  readonly inFlight: number;
+
+  /** The next available chain, or `undefined` when there is none or the queue is broken. */
+  take(): Chain | undefined;
+
+  /** True when `take` would find something. A broken queue has nothing. */
+  hasAvailable(): boolean;
+
+  /**
+   * Returns a chain to the driver with `chain.writable.written` as its used length. The driver sees it after
+   * `flush`. With VIRTIO_F_IN_ORDER a chain waits for those that were taken before it.
+   *
+   * @throws {UsageError} CHAIN_COMPLETED for a chain of this queue that is not in flight.
+   */
+  complete(chain: Chain): void;
+
+  /** Publishes what was completed; true when the driver wants a used buffer notification for it. */
+  flush(): boolean;
+
+  /**
+   * Asks the driver for available buffer notifications again, then looks: true when something became
+   * available meanwhile, for which no notification may ever come.
+   */
+  enableNotifications(): boolean;
+
+  /** Tells the driver that available buffer notifications are not needed. It may send them all the same. */
+  disableNotifications(): void;
+
+  /** The position and what is in flight, for a snapshot. The queue goes on unchanged. */
+  save(): DeviceQueueState;
+
+  /** Lets go of the memory. Chains in flight become dead: using one throws, completing one is ignored. */
+  close(): void;
+}
+
+/** One contiguous element of a buffer that a driver offers. */
+export interface BufferElement {
+  /** Guest address. */
+  readonly address: number;
+  /** Bytes. */
+  readonly length: number;
+}
+
+/** A buffer that the device has used. The object is reused by the next `poll`. */
+export interface UsedBuffer<T> {
+  readonly token: T;
+  /** Bytes that the device says it has written, checked against the buffer's device-writable bytes. */
+  readonly written: number;
+}
+
+/**
+ * The driver's end of one virtqueue, whichever ring it is. A device that breaks the rules breaks the queue:
+ * `error` says how, and nothing is polled any more until a reset.
+ */
+export interface DriverQueue<T = unknown> {
+  /** Queue Size, in descriptors. */
+  readonly size: number;
+  /** What the device did wrong; `undefined` while the queue is sound. */
+  readonly error: PeerError | undefined;
+  /** Descriptors that are free. */
+  readonly free: number;
+  /** Buffers that were submitted and not polled back. */
+  readonly inFlight: number;
+
+  /**
+   * Offers a buffer: `readable` elements, then `writable` ones. The device sees it after `publish`. `token`
+   * comes back from `poll`. Returns false, having done nothing, when there are not enough free descriptors.
+   *
+   * @throws {UsageError} BAD_ARGUMENT for a buffer without elements, with more than Queue Size of them, or
+   * with 2^32 bytes or more.
+   */
+  submit(readable: readonly BufferElement[], writable: readonly BufferElement[], token: T): boolean;
+
+  /** Makes what was submitted available; true when the device wants an available buffer notification for it. */
+  publish(): boolean;
+
+  /**
+   * What VIRTIO_F_NOTIFICATION_DATA sends: next_off in bits 0–14 and next_wrap in bit 15 (2.9).
+   */
+  notificationData(): number;
+
+  /** The next buffer that the device has used, or `undefined`. */
+  poll(): UsedBuffer<T> | undefined;
+
+  /** Asks for used buffer notifications again, then looks: true when something was used meanwhile. */
+  enableNotifications(): boolean;
+
+  /** Tells the device that used buffer notifications are not needed. It may send them all the same. */
+  disableNotifications(): void;
+}
