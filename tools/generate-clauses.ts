@@ -11,7 +11,15 @@ const lines = readFileSync(new URL('tools/clauses.tsv', root), 'utf8').trim().sp
 
 const rows = lines.map((line) => {
   const [number, side, title, must, should, may, source, label] = line.split('\t');
-  return { id: `${side}: ${label}`, number, title, must: Number(must), should: Number(should), may: Number(may), source };
+  return {
+    id: `${side}: ${label}`,
+    number,
+    title,
+    must: Number(must),
+    should: Number(should),
+    may: Number(may),
+    source,
+  };
 });
 
 const quote = (text: string | undefined): string => `'${(text ?? '').replaceAll("'", "\\'")}'`;
