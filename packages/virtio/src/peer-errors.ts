@@ -3,14 +3,17 @@ import type { ClauseId } from './spec/clauses.ts';
 /** Every way in which the other side can break the specification, and the clause that forbids it. */
 export const peerErrorClauses = {
   /** The available index moved by more than the queue size. */
-  AVAILABLE_INDEX_JUMP: 'driver: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Available Ring',
+  AVAILABLE_INDEX_JUMP:
+    'driver: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Available Ring',
   /** A descriptor index (head or next) is not below the queue size. */
-  DESCRIPTOR_OUT_OF_RANGE: 'driver: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table',
+  DESCRIPTOR_OUT_OF_RANGE:
+    'driver: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table',
   /** A chain has more descriptors than the queue size: a loop, or simply too long. */
   CHAIN_TOO_LONG:
     'driver: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors',
   /** A chain is longer than 2^32 bytes in total. */
-  CHAIN_TOO_LARGE: 'driver: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table',
+  CHAIN_TOO_LARGE:
+    'driver: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table',
   /** A device-readable element follows a device-writable one. */
   READABLE_AFTER_WRITABLE: 'driver: Basic Facilities of a Virtio Device / Message Framing',
   /** The INDIRECT flag without VIRTIO_F_INDIRECT_DESC. */
@@ -29,11 +32,14 @@ export const peerErrorClauses = {
   PACKED_INDIRECT_IN_CHAIN:
     'driver: Basic Facilities of a Virtio Device / Packed Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors',
   /** A packed list longer than the queue size. */
-  PACKED_CHAIN_TOO_LONG: 'driver: Basic Facilities of a Virtio Device / Packed Virtqueues / Scatter-Gather Support',
+  PACKED_CHAIN_TOO_LONG:
+    'driver: Basic Facilities of a Virtio Device / Packed Virtqueues / Scatter-Gather Support',
   /** The first descriptor of a packed list was made available before the rest of it. */
-  PACKED_CHAIN_INCOMPLETE: 'driver: Basic Facilities of a Virtio Device / Packed Virtqueues / Scatter-Gather Support',
+  PACKED_CHAIN_INCOMPLETE:
+    'driver: Basic Facilities of a Virtio Device / Packed Virtqueues / Scatter-Gather Support',
   /** A buffer id that is not below the queue size, or is in flight already. */
-  BUFFER_ID_INVALID: 'driver: Basic Facilities of a Virtio Device / Packed Virtqueues / Scatter-Gather Support',
+  BUFFER_ID_INVALID:
+    'driver: Basic Facilities of a Virtio Device / Packed Virtqueues / Scatter-Gather Support',
   /** With VIRTIO_F_IN_ORDER: descriptors out of ring order. */
   DESCRIPTORS_OUT_OF_ORDER:
     'driver: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table',
@@ -44,7 +50,8 @@ export const peerErrorClauses = {
   /** A head that is in flight was made available again. */
   HEAD_IN_FLIGHT: 'driver: General Initialization And Device Operation / Device Cleanup',
   /** A queue size that is zero, above the maximum, or (split) not a power of two. */
-  QUEUE_SIZE_INVALID: 'driver: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / Common configuration structure layout',
+  QUEUE_SIZE_INVALID:
+    'driver: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / Common configuration structure layout',
   /** A queue area that is misaligned. */
   QUEUE_MISALIGNED: 'driver: Basic Facilities of a Virtio Device / Virtqueues',
   /** The driver accepted a feature that was not offered, or one without what it requires. */

@@ -25,7 +25,11 @@ export type QueueDeclaration<N extends string = string> =
     };
 
 /** What a device type is made of. */
-export interface DeviceTypeDeclaration<F extends Record<string, unknown>, Q extends string, C extends Fields> {
+export interface DeviceTypeDeclaration<
+  F extends Record<string, unknown>,
+  Q extends string,
+  C extends Fields,
+> {
   readonly id: DeviceId;
   /** The folder's name in the specification's source: `blk`, `console`. */
   readonly name: string;
@@ -76,7 +80,8 @@ export interface DeviceType<F extends string = string, Q extends string = string
 }
 
 /** The names of a device type's features, queues and configuration fields. */
-export type FeatureNameOf<T> = T extends DeviceType<infer F, infer _Q, infer _C> ? F | ReservedFeatureName : never;
+export type FeatureNameOf<T> =
+  T extends DeviceType<infer F, infer _Q, infer _C> ? F | ReservedFeatureName : never;
 export type OwnFeatureNameOf<T> = T extends DeviceType<infer F, infer _Q, infer _C> ? F : never;
 export type QueueNameOf<T> = T extends DeviceType<infer _F, infer Q, infer _C> ? Q : never;
 export type ConfigFieldsOf<T> = T extends DeviceType<infer _F, infer _Q, infer C> ? C : never;
@@ -104,7 +109,9 @@ export function deviceType<
   };
   // The declaration's keys are the names; Object.entries forgets that.
   const declared = Object.entries(declaration.features) as [Name, FeatureDeclaration][];
-  const nameOfBit = new Map<number, string>(Object.entries(reservedFeatures).map(([name, bit]) => [bit, name]));
+  const nameOfBit = new Map<number, string>(
+    Object.entries(reservedFeatures).map(([name, bit]) => [bit, name]),
+  );
   const requirements = new Map<string, readonly string[]>(Object.entries(reservedRequirements));
   const features: Record<string, number> = { ...reservedFeatures };
   for (const [name, feature] of declared) {
@@ -116,7 +123,8 @@ export function deviceType<
     if (typeof feature !== 'number') requirements.set(name, feature.requires);
   }
   for (const [name, needed] of requirements) {
-    for (const other of needed) if (!(other in features)) fail(`feature ${name} requires ${other}, which is unknown`);
+    for (const other of needed)
+      if (!(other in features)) fail(`feature ${name} requires ${other}, which is unknown`);
   }
 
   // The declaration's keys are the names; Object.entries forgets that.
@@ -164,10 +172,13 @@ export function deviceType<
       const found = queueAt(index);
       if (found === undefined) return `queue${index}`;
       const queue: QueueDeclaration<Name> = declaration.queues[found.name];
-      return typeof queue === 'number' ? found.name : `${found.name}${found.number + (queue.numberedFrom ?? 1)}`;
+      return typeof queue === 'number'
+        ? found.name
+        : `${found.name}${found.number + (queue.numberedFrom ?? 1)}`;
     },
     featureNames: (set) => set.bits().map((bit) => nameOfBit.get(bit) ?? `bit${bit}`),
-    featureSet: (names) => FeatureSet.of(Array.from(names, (name) => features[name] ?? fail(`no feature ${name}`))),
+    featureSet: (names) =>
+      FeatureSet.of(Array.from(names, (name) => features[name] ?? fail(`no feature ${name}`))),
     missingRequirements(set) {
       const missing: { feature: string; requires: string }[] = [];
       for (const [name, needed] of requirements) {

@@ -41,7 +41,9 @@ const number16 = (notation: string, little: boolean): Codec<number> =>
   scalar(
     notation,
     2,
-    (offset) => (view, base = 0) => view.getUint16(base + offset, little),
+    (offset) =>
+      (view, base = 0) =>
+        view.getUint16(base + offset, little),
     (offset) => (view, base, value) => view.setUint16(base + offset, value, little),
   );
 
@@ -49,7 +51,9 @@ const number32 = (notation: string, little: boolean): Codec<number> =>
   scalar(
     notation,
     4,
-    (offset) => (view, base = 0) => view.getUint32(base + offset, little),
+    (offset) =>
+      (view, base = 0) =>
+        view.getUint32(base + offset, little),
     (offset) => (view, base, value) => view.setUint32(base + offset, value, little),
   );
 
@@ -57,7 +61,9 @@ const number64 = (notation: string, little: boolean): Codec<bigint> =>
   scalar(
     notation,
     8,
-    (offset) => (view, base = 0) => view.getBigUint64(base + offset, little),
+    (offset) =>
+      (view, base = 0) =>
+        view.getBigUint64(base + offset, little),
     (offset) => (view, base, value) => view.setBigUint64(base + offset, value, little),
   );
 
@@ -65,7 +71,9 @@ const number64 = (notation: string, little: boolean): Codec<bigint> =>
 export const u8: Codec<number> = scalar(
   'u8',
   1,
-  (offset) => (view, base = 0) => view.getUint8(base + offset),
+  (offset) =>
+    (view, base = 0) =>
+      view.getUint8(base + offset),
   (offset) => (view, base, value) => view.setUint8(base + offset, value),
 );
 export const le16: Codec<number> = number16('le16', true);
@@ -93,8 +101,9 @@ export function bytes(length: number): Codec<Uint8Array> {
   return scalar(
     `u8[${length}]`,
     length,
-    (offset) => (view, base = 0) =>
-      new Uint8Array(view.buffer, view.byteOffset + base + offset, length).slice(),
+    (offset) =>
+      (view, base = 0) =>
+        new Uint8Array(view.buffer, view.byteOffset + base + offset, length).slice(),
     (offset) => (view, base, value) => {
       if (value.length > length) {
         throw new UsageError('BAD_ARGUMENT', `${value.length} bytes do not fit in u8[${length}]`);

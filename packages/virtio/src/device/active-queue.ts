@@ -1,0 +1,104 @@
+import type { Chain } from '../virtqueue/chain.ts';
+import type { DeviceQueue } from '../virtqueue/queue.ts';
+
+/** What the core lends to a live queue. */
+export interface QueueOwner {
+  /** False while the device may not touch its queues: not live, suspended, in need of a reset. */
+  mayTake(): boolean;
+  taken(queue: ActiveQueue, chain: Chain): void;
+  completed(queue: ActiveQueue, chain: Chain): void;
+  /** The driver is to be notified. */
+  interrupt(queue: ActiveQueue): void;
+  /** The queue broke. */
+  broke(queue: ActiveQueue): void;
+}
+
+/** A queue that a driver has enabled, as a device sees it: buffers, and no ring. */
+export class ActiveQueue {
+  /** Among the device's virtqueues. */
+  readonly index: number;
+  /** Within its family, from 0. */
+  readonly number: number;
+  /** As the specification writes it: `requestq1`. */
+  readonly label: string;
+  /** @internal */
+  readonly ring: DeviceQueue;
+  readonly #owner: QueueOwner;
+  readonly #waiting: ((chain: Chain | undefined) => void)[] = [];
+  #batches = 0;
+  #closed = false;
+
+  constructor(index: number, number: number, label: string, ring: DeviceQueue, owner: QueueOwner) {
+    this.index = index;
+    this.number = number;
+    this.label = label;
+    this.ring = ring;
+    this.#owner = owner;
+  }
+
+  /** False once the queue or the device was reset: its chains are dead then. */
+  get live(): boolean {
+    return !this.#closed;
+  }
+
+  /** The next available chain, or `undefined`: none is there, or the device may not take any now. */
+  take(): Chain | undefined {
+    if (this.#closed || !this.#owner.mayTake()) return undefined;
+    const chain = this.ring.take();
+    if (chain !== undefined) this.#owner.taken(this, chain);
+    else if (this.ring.error !== undefined) this.#owner.broke(this);
+    return chain;
+  }
+
+  /** Waits for the next available chain; `undefined` when the queue was reset meanwhile. */
+  next(): Promise<Chain | undefined> {
+    if (this.#waiting.length === 0) {
+      const chain = this.take();
+      if (chain !== undefined || this.#closed) return Promise.resolve(chain);
+    }
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /**
+   * Returns a chain to the driver with what was written to `chain.writable`. A chain of before a reset is
+   * ignored.
+   */
+  complete(chain: Chain): void {
+    if (this.#closed) return;
+    this.#owner.completed(this, chain);
+    this.ring.complete(chain);
+    if (this.#batches === 0) this.#flush();
+  }
+
+  /** Runs `work`, and publishes and notifies what it completed once, at its end. */
+  batch(work: () => void): void {
+    this.#batches++;
+    try {
+      work();
+    } finally {
+      this.#batches--;
+      if (this.#batches === 0) this.#flush();
+    }
+  }
+
+  /** @internal Gives available chains to those who wait for them. */
+  wake(): void {
+    while (this.#waiting.length > 0) {
+      const chain = this.take();
+      if (chain === undefined) return;
+      this.#waiting.shift()?.(chain);
+    }
+  }
+
+  /** @internal */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.ring.close();
+    for (const resolve of this.#waiting.splice(0)) resolve(undefined);
+  }
+
+  #flush(): void {
+    if (!this.#closed && this.ring.flush()) this.#owner.interrupt(this);
+  }
+}

@@ -1,0 +1,81 @@
+import type { DeviceType } from '../spec/device-type.ts';
+
+/** A write of the driver that fell on a writable field. */
+export interface ConfigWrite {
+  readonly field: string;
+  readonly value: unknown;
+}
+
+/** The bytes of a device's configuration space, and the generation that tells their versions apart. */
+export class ConfigSpace {
+  readonly #type: DeviceType;
+  readonly #bytes: Uint8Array<ArrayBuffer>;
+  readonly #view: DataView;
+  #generation = 0;
+
+  constructor(type: DeviceType, initial: Readonly<Record<string, unknown>>) {
+    this.#type = type;
+    this.#bytes = type.config.encode(initial);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  /** Bytes. */
+  get size(): number {
+    return this.#bytes.length;
+  }
+
+  /** Changes with every change that the device makes; a transport shows as many low bits as it has. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** All fields by name. */
+  get values(): Readonly<Record<string, unknown>> {
+    return this.#type.config.read(this.#view);
+  }
+
+  /** A change by the device: the fields that are given, in one generation. */
+  update(values: Readonly<Record<string, unknown>>): void {
+    this.#type.config.write(this.#view, 0, values);
+    this.#generation = (this.#generation + 1) >>> 0;
+  }
+
+  /** The unsigned value of 1, 2 or 4 bytes at an offset, little-endian; bytes behind the end read as 0. */
+  read(offset: number, width: number): number {
+    let value = 0;
+    for (let i = 0; i < width; i++) value += (this.#bytes[offset + i] ?? 0) * 2 ** (8 * i);
+    return value;
+  }
+
+  /**
+   * A write of the driver: 1, 2 or 4 bytes, little-endian. It takes effect where it lies within one field
+   * that the driver may write; else it changes nothing and `undefined` comes back.
+   */
+  write(offset: number, width: number, value: number): ConfigWrite | undefined {
+    for (const field of this.#type.driverWritable) {
+      const accessor = this.#type.config.field[field];
+      if (accessor === undefined || offset < accessor.offset) continue;
+      if (offset + width > accessor.offset + accessor.size) continue;
+      for (let i = 0; i < width; i++) this.#bytes[offset + i] = Math.floor(value / 2 ** (8 * i));
+      return { field, value: accessor.get(this.#view) };
+    }
+    return undefined;
+  }
+
+  /** Bytes and generation, to be saved. */
+  save(): ConfigState {
+    return { bytes: Array.from(this.#bytes), generation: this.#generation };
+  }
+
+  /** Takes saved bytes back; the generation moves on, so that a driver in mid-read sees a change. */
+  restore(state: ConfigState): void {
+    this.#bytes.set(state.bytes.slice(0, this.#bytes.length));
+    this.#generation = (state.generation + 1) >>> 0;
+  }
+}
+
+/** A saved configuration space: JSON. */
+export interface ConfigState {
+  readonly bytes: readonly number[];
+  readonly generation: number;
+}

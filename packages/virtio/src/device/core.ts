@@ -1,0 +1,566 @@
+import { HostError, PeerError, type PeerErrorCode, UsageError, VirtioError } from '../errors.ts';
+import type { GuestMemory } from '../memory/guest-memory.ts';
+import { FeatureSet, type ReservedFeatureName, reservedFeatures } from '../spec/features.ts';
+import { status } from '../spec/status.ts';
+import type { Chain } from '../virtqueue/chain.ts';
+import { createDeviceQueue } from '../virtqueue/create.ts';
+import type { DeviceQueueState } from '../virtqueue/queue.ts';
+import { ActiveQueue, type QueueOwner } from './active-queue.ts';
+import type { ConfigState } from './config-space.ts';
+import { type ActiveDevice, type Device, type Json, offeredNames } from './device.ts';
+import { defaultQueueSetup, type QueueSetup } from './queue-setup.ts';
+import { checkStatusWrite, type StatusStep } from './status-machine.ts';
+import type { Tracer } from './trace.ts';
+
+/** What a transport lends to the core. */
+export interface DeviceHost {
+  /** The guest's memory, as this device may see it. */
+  readonly memory: GuestMemory;
+  /** Sends a used buffer notification for the queue. */
+  interruptQueue(index: number): void;
+  /** Sends a configuration change notification. */
+  interruptConfig(): void;
+  /** The reserved features that this transport can carry; all that the device offers, unless told. */
+  readonly carries?: readonly ReservedFeatureName[];
+  /** Reserved features that the transport adds to what the device offers. */
+  readonly adds?: readonly ReservedFeatureName[];
+  /** Runs a task after the caller's turn; a microtask unless told. A host with an event loop gives its own. */
+  defer?(task: () => void): void;
+  /** Sees everything that happens at this device. */
+  readonly trace?: Tracer | undefined;
+  /** Hears of what the driver did wrong, and of handlers that failed. */
+  onError?(error: VirtioError): void;
+}
+
+/** A device's state as JSON, for a snapshot of the machine it is in. */
+export interface DeviceState {
+  readonly type: number;
+  readonly status: number;
+  readonly driverFeatures: readonly number[];
+  readonly config: ConfigState;
+  readonly pendingConfig: boolean;
+  readonly queues: readonly SavedQueue[];
+  readonly device: Json;
+}
+
+interface SavedQueue extends QueueSetup {
+  readonly ring: DeviceQueueState | null;
+}
+
+/**
+ * The rules of all devices: status, negotiation, queue set-up, configuration space, reset, suspend. Every
+ * device-side transport drives one through its registers; a device's behaviour is called from here alone.
+ */
+export class DeviceCore implements QueueOwner {
+  readonly device: Device;
+  readonly offered: FeatureSet;
+  readonly queues: readonly QueueSetup[];
+
+  readonly #host: DeviceHost;
+  #status = 0;
+  #driverFeatures = FeatureSet.empty;
+  #active: (ActiveQueue | undefined)[] = [];
+  #activeDevice: ActiveDevice | undefined;
+  #suspending = false;
+  #configChanged = false;
+  #deferredConfig: Record<string, unknown> | undefined;
+
+  /** @throws {UsageError} BAD_STATE when the device is in use by another transport. */
+  constructor(device: Device, host: DeviceHost) {
+    if (device.onConfigUpdate !== undefined) {
+      throw new UsageError('BAD_STATE', `this ${device.type.name} device is attached already`);
+    }
+    device.onConfigUpdate = (values) => this.#updateConfig(values);
+    this.device = device;
+    this.#host = host;
+    this.offered = offeredFeatures(device, host);
+    this.queues = queueSetups(device);
+  }
+
+  /** Lets go of the device, so that another transport may have it. */
+  detach(): void {
+    this.reset();
+    this.device.onConfigUpdate = undefined;
+  }
+
+  get memory(): GuestMemory {
+    return this.#host.memory;
+  }
+
+  get trace(): Tracer | undefined {
+    return this.#host.trace;
+  }
+
+  /** The device status field. */
+  get status(): number {
+    return this.#status;
+  }
+
+  get driverFeatures(): FeatureSet {
+    return this.#driverFeatures;
+  }
+
+  /** True once FEATURES_OK was accepted and the feature is among those that both sides have. */
+  negotiated(feature: ReservedFeatureName): boolean {
+    return (this.#status & status.FEATURES_OK) !== 0 && this.#driverFeatures.has(reservedFeatures[feature]);
+  }
+
+  /** True from DRIVER_OK to reset, but not while suspended or in need of a reset. */
+  get live(): boolean {
+    return (this.#status & (status.DRIVER_OK | status.DEVICE_NEEDS_RESET)) === status.DRIVER_OK;
+  }
+
+  /**
+   * The driver wrote a 32-bit word of its features.
+   *
+   * @spec 3.1.1 driver: General Initialization And Device Operation / Device Initialization
+   */
+  writeDriverFeatures(word: number, value: number): void {
+    if ((this.#status & status.FEATURES_OK) !== 0) {
+      this.violation('STATUS_SEQUENCE', 'the driver wrote its features after FEATURES_OK');
+      return;
+    }
+    this.#driverFeatures = this.#driverFeatures.withWord(word, value);
+  }
+
+  /**
+   * The driver wrote the device status field: 0 resets, other values complete steps.
+   *
+   * @spec 2.1.2 device: Basic Facilities of a Virtio Device / Device Status Field
+   * @spec 2.4.1 device: Basic Facilities of a Virtio Device / Device Reset
+   */
+  writeStatus(value: number): void {
+    if (value === 0) {
+      this.reset();
+      return;
+    }
+    const step = checkStatusWrite(this.#status, value, this.negotiated('SUSPEND'));
+    for (const mistake of step.mistakes) this.violation(mistake.code, mistake.message);
+    this.#take(step);
+    this.trace?.({ kind: 'status', value: this.#status });
+  }
+
+  /**
+   * Returns the device to its first state, whatever it was doing. Completions that come later are ignored.
+   *
+   * @spec 2.4.1 device: Basic Facilities of a Virtio Device / Device Reset
+   */
+  reset(): void {
+    for (const queue of this.#active) queue?.close();
+    this.#active = [];
+    this.#activeDevice = undefined;
+    this.#status = 0;
+    this.#driverFeatures = FeatureSet.empty;
+    this.#suspending = false;
+    this.#configChanged = false;
+    for (const setup of this.queues) Object.assign(setup, defaultQueueSetup(setup.maxSize));
+    this.#applyDeferredConfig();
+    this.device.behaviour.reset?.();
+    this.trace?.({ kind: 'reset' });
+  }
+
+  /**
+   * The driver enabled a queue that it has set up. The queue goes live now, or at DRIVER_OK.
+   *
+   * @spec 2.6.1.2.1 device: Basic Facilities of a Virtio Device / Virtqueues / Virtqueue Reset / Virtqueue Re-enable
+   */
+  enableQueue(index: number): void {
+    const setup = this.queues[index];
+    if (setup === undefined || setup.maxSize === 0) {
+      this.violation('QUEUE_SIZE_INVALID', `the driver enabled queue ${index}, which does not exist`);
+      return;
+    }
+    if (setup.enabled) return;
+    setup.enabled = true;
+    if (this.live) this.#open(index);
+  }
+
+  /**
+   * Resets one queue, when VIRTIO_F_RING_RESET was negotiated.
+   *
+   * @spec 2.6.1.1.1 device: Basic Facilities of a Virtio Device / Virtqueues / Virtqueue Reset / Virtqueue Reset
+   */
+  resetQueue(index: number): void {
+    const setup = this.queues[index];
+    if (setup === undefined) return;
+    if (!this.negotiated('RING_RESET')) {
+      this.violation('FEATURES_REFUSED', `queue ${index} was reset without VIRTIO_F_RING_RESET`);
+      return;
+    }
+    this.#active[index]?.close();
+    this.#active[index] = undefined;
+    Object.assign(setup, defaultQueueSetup(setup.maxSize));
+    this.trace?.({ kind: 'reset', queue: this.device.type.queueLabel(index) });
+  }
+
+  /**
+   * The driver's available buffer notification.
+   *
+   * @spec 2.7.10.2 device: Basic Facilities of a Virtio Device / Virtqueues / Available Buffer Notification Suppression
+   */
+  notify(index: number): void {
+    this.trace?.({ kind: 'notify', queue: this.device.type.queueLabel(index) });
+    if (!this.live) {
+      if ((this.#status & (status.DRIVER_OK | status.SUSPEND)) === 0) {
+        this.violation('NOTIFICATION_UNEXPECTED', `queue ${index} was notified before DRIVER_OK`);
+      }
+      return;
+    }
+    const queue = this.#active[index];
+    if (queue === undefined) {
+      this.violation('NOTIFICATION_UNEXPECTED', `queue ${index} was notified, and is not enabled`);
+      return;
+    }
+    this.#process(queue);
+  }
+
+  /** 1, 2 or 4 bytes of the configuration space, little-endian. */
+  readConfig(offset: number, width: number): number {
+    return this.device.configSpace.read(offset, width);
+  }
+
+  /**
+   * The driver wrote 1, 2 or 4 bytes of the configuration space.
+   *
+   * @spec 3.4.2 device: General Initialization And Device Operation / Device Suspend
+   */
+  writeConfig(offset: number, width: number, value: number): void {
+    if (this.#suspended) return;
+    const written = this.device.configSpace.write(offset, width, value);
+    if (written === undefined) {
+      this.violation(
+        'REGISTER_ACCESS',
+        `${width} bytes at ${offset} of the configuration are not the driver's`,
+      );
+      return;
+    }
+    this.#guard(() => this.device.behaviour.writeConfig?.(asFieldName(written.field), written.value));
+  }
+
+  get configGeneration(): number {
+    return this.device.configSpace.generation;
+  }
+
+  /**
+   * Something cannot go on: sets DEVICE_NEEDS_RESET and tells the driver.
+   *
+   * @spec 2.1.2 device: Basic Facilities of a Virtio Device / Device Status Field
+   */
+  needsReset(error: VirtioError): void {
+    this.#host.onError?.(error);
+    if (error instanceof PeerError) this.trace?.({ kind: 'violation', error });
+    if ((this.#status & status.DEVICE_NEEDS_RESET) !== 0) return;
+    const wasLive = this.live;
+    this.#status |= status.DEVICE_NEEDS_RESET;
+    this.trace?.({ kind: 'status', value: this.#status });
+    if (wasLive) this.#interruptConfig();
+  }
+
+  /** The driver broke a rule in a way that the device can live with: it is named, and no more. */
+  violation(code: PeerErrorCode, message: string): void {
+    const error = new PeerError(code, `${this.device.type.name}: ${message}`);
+    this.trace?.({ kind: 'violation', error });
+    this.#host.onError?.(error);
+  }
+
+  /** All that is needed to go on from here in another process. */
+  save(): DeviceState {
+    return {
+      type: this.device.type.id,
+      status: this.#status,
+      driverFeatures: [0, 1, 2, 3].map((word) => this.#driverFeatures.word(word)),
+      config: this.device.configSpace.save(),
+      pendingConfig: this.#configChanged,
+      queues: this.queues.map((setup, i) => ({ ...setup, ring: this.#active[i]?.ring.save() ?? null })),
+      device: this.device.behaviour.save?.() ?? null,
+    };
+  }
+
+  /**
+   * Takes a saved state. Call `resume` when the transport around it is restored as well.
+   *
+   * @throws {UsageError} BAD_STATE when the state is of another device: the device stays reset.
+   */
+  restore(state: DeviceState): void {
+    this.reset();
+    const features = FeatureSet.fromWords(state.driverFeatures);
+    if (
+      state.type !== this.device.type.id ||
+      state.queues.length !== this.queues.length ||
+      !features.without(this.offered).isEmpty()
+    ) {
+      throw new UsageError('BAD_STATE', `the saved state does not fit this ${this.device.type.name} device`);
+    }
+    this.#status = state.status;
+    this.#driverFeatures = features;
+    this.#configChanged = state.pendingConfig;
+    this.device.configSpace.restore(state.config);
+    for (const [index, { ring, ...setup }] of state.queues.entries()) {
+      Object.assign(this.queues[index] ?? {}, setup);
+      if (ring !== null) this.#open(index, ring);
+    }
+    this.device.behaviour.restore?.(state.device);
+    if ((this.#status & (status.DRIVER_OK | status.SUSPEND)) !== 0) this.#activate();
+  }
+
+  /**
+   * Goes on after a restore: looks at every queue, whose notification may have been lost, and notifies the
+   * driver of each, whose interrupt may have been.
+   */
+  resume(): void {
+    if (!this.live) return;
+    for (const queue of this.#active) {
+      if (queue === undefined) continue;
+      this.interrupt(queue);
+      this.#process(queue);
+    }
+    this.#flushConfigChange();
+  }
+
+  mayTake(): boolean {
+    return this.live && !this.#suspending;
+  }
+
+  taken(queue: ActiveQueue, chain: Chain): void {
+    if (this.trace === undefined) return;
+    this.trace({
+      kind: 'chain',
+      queue: queue.label,
+      id: chain.id,
+      readable: chain.readable.length,
+      writable: chain.writable.length,
+    });
+  }
+
+  completed(queue: ActiveQueue, chain: Chain): void {
+    this.trace?.({ kind: 'complete', queue: queue.label, id: chain.id, written: chain.writable.written });
+    if (this.#suspending) this.#later(() => this.#finishSuspend());
+  }
+
+  interrupt(queue: ActiveQueue): void {
+    this.trace?.({ kind: 'interrupt', queue: queue.label });
+    this.#host.interruptQueue(queue.index);
+  }
+
+  broke(queue: ActiveQueue): void {
+    if (queue.ring.error !== undefined) this.needsReset(queue.ring.error);
+  }
+
+  get #suspended(): boolean {
+    return (this.#status & status.SUSPEND) !== 0;
+  }
+
+  #take(step: StatusStep): void {
+    this.#status |= step.set;
+    if (step.featuresOk && this.#featuresAcceptable()) this.#status |= status.FEATURES_OK;
+    if (step.suspend) this.#suspend();
+    if (step.resume) this.#unsuspend();
+    if (step.driverOk && (this.#status & status.DEVICE_NEEDS_RESET) === 0) this.#start();
+  }
+
+  /**
+   * True when the driver's features are a sound subset of what was offered.
+   *
+   * @spec 2.2.2 device: Basic Facilities of a Virtio Device / Feature Bits
+   * @spec 6.2 device: Reserved Feature Bits
+   */
+  #featuresAcceptable(): boolean {
+    const { type } = this.device;
+    const unoffered = this.#driverFeatures.without(this.offered);
+    const missing = type.missingRequirements(this.#driverFeatures)[0];
+    let refusal: string | undefined;
+    if (!unoffered.isEmpty()) refusal = `accepted ${type.featureNames(unoffered).join(', ')}, not offered`;
+    else if (missing !== undefined) refusal = `accepted ${missing.feature} without ${missing.requires}`;
+    else if (!this.#driverFeatures.has(reservedFeatures.VERSION_1)) refusal = 'did not accept VERSION_1';
+    const accepted = type.featureNames(this.#driverFeatures);
+    this.trace?.({ kind: 'features', accepted, ok: refusal === undefined });
+    if (refusal !== undefined) this.violation('FEATURES_REFUSED', `the driver ${refusal}`);
+    return refusal === undefined;
+  }
+
+  #start(): void {
+    this.#status |= status.DRIVER_OK;
+    for (const [index, setup] of this.queues.entries()) if (setup.enabled) this.#open(index);
+    this.#activate();
+    for (const queue of this.#active) if (queue !== undefined) this.#process(queue);
+  }
+
+  #activate(): void {
+    const { type } = this.device;
+    const active: ActiveDevice = {
+      has: (feature) => this.#driverFeatures.has(type.features[feature] ?? -1),
+      memory: this.memory,
+      queue: (name, number) => this.#active[type.queueIndex(name, number) ?? -1],
+    };
+    this.#activeDevice = active;
+    this.#guard(() => this.device.behaviour.activate?.(active));
+  }
+
+  #open(index: number, restored?: DeviceQueueState): void {
+    const setup = this.queues[index];
+    if (setup === undefined) return;
+    const { type } = this.device;
+    const sizeFits = setup.size > 0 && setup.size <= setup.maxSize;
+    const ring = sizeFits
+      ? createDeviceQueue(
+          this.memory,
+          setup,
+          {
+            packed: this.negotiated('RING_PACKED'),
+            eventIdx: this.negotiated('EVENT_IDX'),
+            indirect: this.negotiated('INDIRECT_DESC'),
+            inOrder: this.negotiated('IN_ORDER'),
+            endian: 'little',
+          },
+          restored,
+        )
+      : new PeerError('QUEUE_SIZE_INVALID', `size ${setup.size} where at most ${setup.maxSize} is offered`);
+    if (ring instanceof PeerError) {
+      this.needsReset(ring);
+      return;
+    }
+    const number = type.queueAt(index)?.number ?? 0;
+    this.#active[index] = new ActiveQueue(index, number, type.queueLabel(index), ring, this);
+  }
+
+  /** Lets the device have what is available in a queue; at most as many chains as the queue holds, then yields. */
+  #process(queue: ActiveQueue): void {
+    if (!this.mayTake() || !queue.live) return;
+    queue.wake();
+    const name = this.device.type.queueAt(queue.index)?.name ?? '';
+    const serve = this.device.behaviour.serve?.[name];
+    const available = this.device.behaviour.available?.[name];
+    if (available !== undefined) this.#guard(() => queue.batch(() => available(queue)));
+    if (serve === undefined) return;
+    queue.ring.disableNotifications();
+    let budget = queue.ring.size;
+    queue.batch(() => {
+      while (budget > 0) {
+        const chain = queue.take();
+        if (chain === undefined) break;
+        budget--;
+        this.#serve(queue, chain, serve);
+      }
+    });
+    if (!queue.live || !this.mayTake()) return;
+    if (queue.ring.enableNotifications()) this.#later(() => this.#process(queue));
+  }
+
+  #serve(
+    queue: ActiveQueue,
+    chain: Chain,
+    serve: (chain: Chain, queue: ActiveQueue) => void | Promise<void>,
+  ): void {
+    const failed = (error: unknown): void => {
+      // A handler that was overtaken by a reset fails on its dead chain; nobody waits for it.
+      if (queue.live) this.needsReset(asVirtioError(error));
+    };
+    try {
+      const settled = serve(chain, queue);
+      if (settled === undefined) queue.complete(chain);
+      else settled.then(() => queue.complete(chain)).catch(failed);
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  /** Runs a part of the device's behaviour; what it throws makes the device need a reset, and goes no further. */
+  #guard(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.needsReset(asVirtioError(error));
+    }
+  }
+
+  /** @spec 3.4.2 device: General Initialization And Device Operation / Device Suspend */
+  #suspend(): void {
+    this.#suspending = true;
+    this.#finishSuspend();
+  }
+
+  #finishSuspend(): void {
+    if (!this.#suspending || this.#active.some((queue) => queue !== undefined && queue.ring.inFlight > 0))
+      return;
+    this.#suspending = false;
+    this.#status = (this.#status | status.SUSPEND) & ~status.DRIVER_OK;
+    this.trace?.({ kind: 'status', value: this.#status });
+  }
+
+  #unsuspend(): void {
+    this.#status = (this.#status | status.DRIVER_OK) & ~status.SUSPEND;
+    this.#applyDeferredConfig();
+    for (const queue of this.#active) if (queue !== undefined) this.#process(queue);
+    this.#flushConfigChange();
+  }
+
+  #updateConfig(values: Readonly<Record<string, unknown>>): void {
+    if (this.#suspended) {
+      this.#deferredConfig = { ...this.#deferredConfig, ...values };
+      return;
+    }
+    this.device.configSpace.update(values);
+    this.#configChanged = true;
+    this.#flushConfigChange();
+  }
+
+  #applyDeferredConfig(): void {
+    const values = this.#deferredConfig;
+    this.#deferredConfig = undefined;
+    if (values === undefined) return;
+    this.device.configSpace.update(values);
+    this.#configChanged = true;
+  }
+
+  #flushConfigChange(): void {
+    if (!this.#configChanged || !this.live) return;
+    this.#configChanged = false;
+    this.#interruptConfig();
+  }
+
+  #interruptConfig(): void {
+    this.trace?.({ kind: 'interrupt' });
+    this.#host.interruptConfig();
+  }
+
+  #later(task: () => void): void {
+    if (this.#host.defer !== undefined) this.#host.defer(task);
+    else void Promise.resolve().then(task);
+  }
+}
+
+function asVirtioError(error: unknown): VirtioError {
+  if (error instanceof VirtioError) return error;
+  return new HostError('IO_ERROR', `a device handler failed: ${String(error)}`, { cause: error });
+}
+
+/** The field names of an erased device type are strings that only the type itself can tell apart. */
+const asFieldName = (name: string): never => name as never;
+
+function offeredFeatures(device: Device, host: DeviceHost): FeatureSet {
+  const carried = new Set<string>(host.carries ?? Object.keys(reservedFeatures));
+  const own = new Set<string>(device.behaviour.offers ?? []);
+  const names = [...offeredNames(device), ...(host.adds ?? [])].filter(
+    (name) => own.has(name) || carried.has(name),
+  );
+  return device.type.featureSet(names);
+}
+
+function queueSetups(device: Device): QueueSetup[] {
+  const setups: QueueSetup[] = [];
+  const offers = new Set<string>(device.behaviour.offers ?? []);
+  for (const [name, declaration] of Object.entries(device.type.queues)) {
+    if (typeof declaration !== 'number' && declaration.requires !== undefined) {
+      if (!offers.has(declaration.requires)) continue;
+    }
+    const { count = 1, size = 256 } = device.behaviour.queues?.[name] ?? {};
+    for (let number = 0; number < count; number++) {
+      const index = device.type.queueIndex(name, number);
+      if (index === undefined) {
+        throw new UsageError('BAD_ARGUMENT', `${device.type.name} has no ${name} number ${number}`);
+      }
+      setups[index] = defaultQueueSetup(size);
+    }
+  }
+  return Array.from(setups, (setup) => setup ?? defaultQueueSetup(0));
+}

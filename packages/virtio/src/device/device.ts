@@ -1,0 +1,153 @@
+import { UsageError } from '../errors.ts';
+import type { GuestMemory } from '../memory/guest-memory.ts';
+import type {
+  ConfigFieldsOf,
+  DeviceType,
+  FeatureNameOf,
+  OwnFeatureNameOf,
+  QueueNameOf,
+} from '../spec/device-type.ts';
+import type { ReservedFeatureName } from '../spec/features.ts';
+import type { StructValue } from '../spec/layout.ts';
+import type { Chain } from '../virtqueue/chain.ts';
+import type { ActiveQueue } from './active-queue.ts';
+import { ConfigSpace } from './config-space.ts';
+
+/** Anything that JSON can hold: what a device saves of itself. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+/** The configuration fields of a device type by name. */
+export type ConfigValue<T> = StructValue<ConfigFieldsOf<T>>;
+
+/** How many queues of a family there are, and how large they may be. */
+export interface QueueOffer {
+  /** Queues in the family; 1 unless told. */
+  readonly count?: number;
+  /** The largest queue size, in descriptors; 256 unless told. */
+  readonly size?: number;
+}
+
+/** A device while a driver drives it: from DRIVER_OK to the next reset. */
+export interface ActiveDevice<T extends DeviceType = DeviceType> {
+  /** True when the feature was negotiated. */
+  has(feature: FeatureNameOf<T>): boolean;
+  readonly memory: GuestMemory;
+  /** The queue, if the driver has enabled it. */
+  queue(name: QueueNameOf<T>, number?: number): ActiveQueue | undefined;
+}
+
+/**
+ * What a device does, and nothing else: no ring, status, feature mask or notification. Every part is
+ * optional.
+ */
+export interface DeviceBehaviour<T extends DeviceType = DeviceType> {
+  /** The device type's own features that this device offers. */
+  readonly offers?: readonly OwnFeatureNameOf<T>[];
+  /** The reserved features that it offers, instead of {@link defaultReservedFeatures}. VERSION_1 always is. */
+  readonly reserved?: readonly ReservedFeatureName[];
+  /** Queues that differ from one queue of 256 descriptors. */
+  readonly queues?: { readonly [Q in QueueNameOf<T>]?: QueueOffer };
+  /** Configuration fields that do not start as 0. */
+  readonly config?: Partial<ConfigValue<T>>;
+  /**
+   * Queues whose buffers are requests: called with each chain; it is completed when the handler returns, or
+   * when its promise settles, with what was written to `chain.writable`. A handler that throws a PeerError
+   * breaks the queue; any other error makes the device need a reset and is reported.
+   */
+  readonly serve?: { readonly [Q in QueueNameOf<T>]?: ServeHandler };
+  /** Queues whose buffers wait for the device: called when some may have become available. */
+  readonly available?: { readonly [Q in QueueNameOf<T>]?: AvailableHandler };
+  /** The driver set DRIVER_OK. */
+  activate?(active: ActiveDevice<T>): void;
+  /** The driver wrote a field that it may write; the configuration already holds the value. */
+  writeConfig?(field: Extract<keyof ConfigFieldsOf<T>, string>, value: unknown): void;
+  /** The device was reset, or is about to be restored: forget the driver and all it asked for. */
+  reset?(): void;
+  /** The device's own state, beside configuration and queues. */
+  save?(): Json;
+  /** Takes back what `save` gave; called before the queues go on. */
+  restore?(state: Json): void;
+}
+
+/** Handles one request. `queue.number` tells the queues of a family apart. */
+export type ServeHandler = (chain: Chain, queue: ActiveQueue) => void | Promise<void>;
+
+/** Called when buffers may have become available. */
+export type AvailableHandler = (queue: ActiveQueue) => void;
+
+/** What a device without a wish of its own offers of the reserved features. */
+export const defaultReservedFeatures: readonly ReservedFeatureName[] = [
+  'INDIRECT_DESC',
+  'EVENT_IDX',
+  'VERSION_1',
+  'RING_PACKED',
+  'NOTIFICATION_DATA',
+  'RING_RESET',
+  'SUSPEND',
+];
+
+/** A device that a transport can be given: made by {@link device}. */
+export class Device<T extends DeviceType = DeviceType> {
+  readonly type: T;
+  readonly behaviour: DeviceBehaviour<T>;
+  /** @internal */
+  readonly configSpace: ConfigSpace;
+  /** @internal Set by the core that runs this device; a device has at most one. */
+  onConfigUpdate: ((values: Readonly<Record<string, unknown>>) => void) | undefined;
+
+  constructor(type: T, behaviour: DeviceBehaviour<T>) {
+    this.type = type;
+    this.behaviour = behaviour;
+    this.configSpace = new ConfigSpace(type, behaviour.config ?? {});
+  }
+
+  /** The configuration fields as the driver sees them now. */
+  get config(): ConfigValue<T> {
+    // The space was made from this very type.
+    return this.configSpace.values as ConfigValue<T>;
+  }
+
+  /**
+   * Changes configuration fields, all in one generation, and tells the driver if there is one. While the
+   * device is suspended the change waits for the driver to resume it.
+   *
+   * @spec 3.4.2 device: General Initialization And Device Operation / Device Suspend
+   */
+  updateConfig(values: Partial<ConfigValue<T>>): void {
+    if (this.onConfigUpdate === undefined) this.configSpace.update(values);
+    else this.onConfigUpdate(values);
+  }
+}
+
+/**
+ * Makes a device of a type from its behaviour.
+ *
+ * @example
+ * const entropyDevice = device(entropy, {
+ *   serve: { requestq: (chain) => chain.writable.write(randomBytes(chain.writable.length)) },
+ * });
+ *
+ * @throws {UsageError} BAD_ARGUMENT when a feature is offered without one that it requires.
+ * @spec 2.2.2 device: Basic Facilities of a Virtio Device / Feature Bits
+ */
+export function device<const T extends DeviceType>(type: T, behaviour: DeviceBehaviour<T>): Device<T> {
+  const made = new Device(type, behaviour);
+  const missing = type.missingRequirements(type.featureSet(offeredNames(made)))[0];
+  if (missing !== undefined) {
+    throw new UsageError(
+      'BAD_ARGUMENT',
+      `${type.name} offers ${missing.feature} without ${missing.requires}`,
+    );
+  }
+  return made;
+}
+
+/**
+ * The names of all features that a device offers, before its transport adds or withholds any.
+ *
+ * @spec 6.2 device: Reserved Feature Bits
+ */
+export function offeredNames(made: Device): string[] {
+  const { offers = [], reserved = defaultReservedFeatures } = made.behaviour;
+  return ['VERSION_1', ...reserved, ...offers];
+}

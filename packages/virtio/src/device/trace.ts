@@ -1,0 +1,37 @@
+import type { PeerError } from '../errors.ts';
+
+/** What can be seen at the seam between a driver and a device. Every name comes from our tables. */
+export type TraceEvent =
+  /** A register of the transport was read or written; `register` is its name, or `?` for a hole. */
+  | {
+      readonly kind: 'register';
+      readonly access: 'read' | 'write';
+      /** The register block: `common`, `isr`, `config`… */
+      readonly block: string;
+      readonly register: string;
+      readonly offset: number;
+      /** Bytes. */
+      readonly width: number;
+      readonly value: number;
+    }
+  | { readonly kind: 'status'; readonly value: number }
+  | { readonly kind: 'features'; readonly accepted: readonly string[]; readonly ok: boolean }
+  /** The driver's available buffer notification. */
+  | { readonly kind: 'notify'; readonly queue: string }
+  /** The device's notification: for a used buffer of `queue`, or for a configuration change. */
+  | { readonly kind: 'interrupt'; readonly queue?: string }
+  /** The device took a chain; `readable` and `writable` are bytes. */
+  | {
+      readonly kind: 'chain';
+      readonly queue: string;
+      readonly id: number;
+      readonly readable: number;
+      readonly writable: number;
+    }
+  | { readonly kind: 'complete'; readonly queue: string; readonly id: number; readonly written: number }
+  | { readonly kind: 'reset'; readonly queue?: string }
+  /** The driver broke the specification. */
+  | { readonly kind: 'violation'; readonly error: PeerError };
+
+/** Receives each event as it happens. It must not throw, and must not touch the device. */
+export type Tracer = (event: TraceEvent) => void;

@@ -1,0 +1,67 @@
+import { PeerError, UsageError } from '../errors.ts';
+import type { DeviceType } from '../spec/device-type.ts';
+import type { FeatureSet } from '../spec/features.ts';
+import type { Transport } from './transport.ts';
+
+/** How often a read is tried again while the generation moves. */
+const generationTries = 100;
+
+/**
+ * Reads configuration fields that belong to one version of the space: again, until the generation stands
+ * still. Fields whose feature the device does not offer are left out.
+ *
+ * @throws {PeerError} GENERATION_UNSTABLE when it never does.
+ * @spec 2.5.1 driver: Basic Facilities of a Virtio Device / Device Configuration Space
+ */
+export async function readConfigFields(
+  transport: Transport,
+  type: DeviceType,
+  offered: FeatureSet,
+): Promise<Record<string, unknown>> {
+  for (let tries = 0; tries < generationTries; tries++) {
+    const before = await transport.configGeneration();
+    const values = await readOnce(transport, type, offered);
+    if ((await transport.configGeneration()) === before) return values;
+  }
+  throw new PeerError(
+    'GENERATION_UNSTABLE',
+    `the ${type.name} device changed its configuration during each of ${generationTries} reads`,
+  );
+}
+
+async function readOnce(
+  transport: Transport,
+  type: DeviceType,
+  offered: FeatureSet,
+): Promise<Record<string, unknown>> {
+  const values: Record<string, unknown> = {};
+  for (const [name, accessor] of Object.entries(type.config.field)) {
+    const required = type.configRequires[name];
+    if (required !== undefined && !offered.has(type.features[required] ?? -1)) continue;
+    const bytes = await transport.readConfig(accessor.offset, accessor.size);
+    const whole = new Uint8Array(type.config.size);
+    whole.set(bytes.subarray(0, accessor.size), accessor.offset);
+    values[name] = accessor.get(new DataView(whole.buffer));
+  }
+  return values;
+}
+
+/**
+ * Writes one configuration field that the driver may write.
+ *
+ * @throws {UsageError} UNKNOWN_NAME for a field that is the device's alone.
+ */
+export async function writeConfigField(
+  transport: Transport,
+  type: DeviceType,
+  name: string,
+  value: unknown,
+): Promise<void> {
+  const accessor = type.config.field[name];
+  if (accessor === undefined || !type.driverWritable.includes(name)) {
+    throw new UsageError('UNKNOWN_NAME', `${name} is not a field of ${type.name} that a driver may write`);
+  }
+  const whole = new Uint8Array(type.config.size);
+  accessor.set(new DataView(whole.buffer), 0, value);
+  await transport.writeConfig(accessor.offset, whole.slice(accessor.offset, accessor.offset + accessor.size));
+}

@@ -1,0 +1,3 @@
+export * from './open.ts';
+export { type Completion, OpenQueue } from './queue.ts';
+export type * from './transport.ts';

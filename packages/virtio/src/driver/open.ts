@@ -1,0 +1,398 @@
+import { HostError, PeerError, UsageError } from '../errors.ts';
+import type {
+  ConfigFieldsOf,
+  DeviceType,
+  FeatureNameOf,
+  OwnFeatureNameOf,
+  QueueNameOf,
+} from '../spec/device-type.ts';
+import { FeatureSet, type ReservedFeatureName, reservedFeatures } from '../spec/features.ts';
+import type { StructValue } from '../spec/layout.ts';
+import { status, statusNames } from '../spec/status.ts';
+import { createDriverQueue, ringAreas } from '../virtqueue/create.ts';
+import { readConfigFields, writeConfigField } from './config.ts';
+import { type Completion, OpenQueue } from './queue.ts';
+import type { Transport } from './transport.ts';
+
+/** How a driver wants its device. */
+export interface OpenOptions<T extends DeviceType> {
+  /** The type's own features that this driver understands. */
+  readonly features: readonly OwnFeatureNameOf<T>[];
+  /** Reserved features that the driver would accept; {@link defaultAcceptedFeatures} unless told. */
+  readonly reserved?: readonly ReservedFeatureName[];
+  /** The largest queue size to use, in descriptors; 256 unless told. */
+  readonly queueSize?: number;
+  /** When an indirect table is used, where negotiated; `auto` unless told. */
+  readonly indirectPolicy?: 'never' | 'auto' | 'always';
+  /**
+   * The queues to set up, told from what was negotiated and from the configuration; every queue of number 0
+   * whose feature is there, unless told.
+   */
+  readonly queues?: (device: NegotiatedDevice<T>) => readonly QueueChoice<T>[];
+  /** The configuration may have changed. */
+  readonly onConfigChange?: () => void;
+  /** The device broke the specification, needs a reset, or is gone. All requests have failed by then. */
+  readonly onFailure?: (error: Error) => void;
+}
+
+/** A queue of a family. */
+export interface QueueChoice<T extends DeviceType> {
+  readonly name: QueueNameOf<T>;
+  readonly number?: number;
+}
+
+/** What is known of a device between FEATURES_OK and DRIVER_OK. */
+export interface NegotiatedDevice<T extends DeviceType> {
+  has(feature: FeatureNameOf<T>): boolean;
+  /** The fields whose features the device offers. */
+  readonly config: Partial<StructValue<ConfigFieldsOf<T>>>;
+}
+
+/** What a driver accepts of the reserved features, where offered and carried by the transport. */
+export const defaultAcceptedFeatures: readonly ReservedFeatureName[] = [
+  'INDIRECT_DESC',
+  'EVENT_IDX',
+  'VERSION_1',
+  'ACCESS_PLATFORM',
+  'RING_PACKED',
+  'ORDER_PLATFORM',
+  'NOTIFICATION_DATA',
+  'NOTIF_CONFIG_DATA',
+  'RING_RESET',
+  'SUSPEND',
+];
+
+/** How often the status is read while the device completes a reset or a suspend. */
+const statusTries = 1000;
+
+/** A device that is open: negotiated, its queues live. */
+export class OpenDevice<T extends DeviceType = DeviceType> {
+  readonly type: T;
+  readonly transport: Transport;
+  /** What the device offers, and what was negotiated. */
+  readonly offered: FeatureSet;
+  readonly features: FeatureSet;
+  readonly #options: OpenOptions<T>;
+  readonly #queues = new Map<number, OpenQueue>();
+  #config: Record<string, unknown>;
+  #failure: Error | undefined;
+
+  /** @internal Use {@link open}. */
+  constructor(
+    type: T,
+    transport: Transport,
+    options: OpenOptions<T>,
+    negotiated: { offered: FeatureSet; features: FeatureSet; config: Record<string, unknown> },
+  ) {
+    this.type = type;
+    this.transport = transport;
+    this.offered = negotiated.offered;
+    this.features = negotiated.features;
+    this.#options = options;
+    this.#config = negotiated.config;
+  }
+
+  /** True when the feature was negotiated. */
+  has(feature: FeatureNameOf<T>): boolean {
+    return this.features.has(this.type.features[feature] ?? -1);
+  }
+
+  /** The configuration as last read; `refreshConfig` reads it again. Fields without their feature are absent. */
+  get config(): Partial<StructValue<ConfigFieldsOf<T>>> {
+    // Read by this very type's structure.
+    return this.#config as Partial<StructValue<ConfigFieldsOf<T>>>;
+  }
+
+  /** What went wrong for good; `undefined` while the device is usable. */
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
+  /** @throws {UsageError} UNKNOWN_NAME when the queue was not set up. */
+  queue(name: QueueNameOf<T>, number = 0): OpenQueue {
+    const queue = this.#queues.get(this.type.queueIndex(name, number) ?? -1);
+    if (queue === undefined)
+      throw new UsageError('UNKNOWN_NAME', `${this.type.name} has no open ${name} ${number}`);
+    return queue;
+  }
+
+  /** Reads the configuration of one generation. */
+  async refreshConfig(): Promise<Partial<StructValue<ConfigFieldsOf<T>>>> {
+    this.#config = await readConfigFields(this.transport, this.type, this.offered);
+    return this.config;
+  }
+
+  /** Writes a configuration field that is the driver's to write. */
+  async writeConfig<K extends Extract<keyof ConfigFieldsOf<T>, string>>(
+    field: K,
+    value: StructValue<ConfigFieldsOf<T>>[K],
+  ): Promise<void> {
+    await writeConfigField(this.transport, this.type, field, value);
+  }
+
+  /**
+   * Sets up one queue and enables it: at initialisation, or again after `resetQueue`.
+   *
+   * @throws {PeerError} QUEUE_MISSING when the device does not have it.
+   * @spec 2.7.1 driver: Basic Facilities of a Virtio Device / Virtqueues
+   * @spec 2.8.11 driver: Basic Facilities of a Virtio Device / Packed Virtqueues
+   * @spec 2.6.1.2.2 driver: Basic Facilities of a Virtio Device / Virtqueues / Virtqueue Reset / Virtqueue Re-enable
+   */
+  async enableQueue(name: QueueNameOf<T>, number = 0, size?: number): Promise<OpenQueue> {
+    const { transport, type } = this;
+    const index = type.queueIndex(name, number) ?? -1;
+    const most = index < 0 ? 0 : await transport.queueMaxSize(index);
+    if (most === 0) throw new PeerError('QUEUE_MISSING', `the ${type.name} device has no ${name} ${number}`);
+    const bit = (feature: ReservedFeatureName): boolean => this.features.has(reservedFeatures[feature]);
+    const ring = {
+      packed: bit('RING_PACKED'),
+      eventIdx: bit('EVENT_IDX'),
+      indirect: bit('INDIRECT_DESC'),
+      inOrder: bit('IN_ORDER'),
+      endian: 'little' as const,
+    };
+    const wished = Math.min(most, size ?? this.#options.queueSize ?? 256);
+    const chosen = ring.packed ? wished : 2 ** Math.floor(Math.log2(wished));
+    const parts = ringAreas(chosen, ring);
+    const place = (part: { length: number; alignment: number }): number => {
+      const address = transport.allocator.allocate(part.length, part.alignment);
+      transport.memory.write(address, new Uint8Array(part.length));
+      return address;
+    };
+    const areas = {
+      size: chosen,
+      descriptor: place(parts.descriptor),
+      driver: place(parts.driver),
+      device: place(parts.device),
+    };
+    const queue = new OpenQueue({
+      index,
+      label: type.queueLabel(index),
+      transport,
+      ring: createDriverQueue<Completion>(transport.memory, areas, {
+        ...ring,
+        allocator: transport.allocator,
+        indirectPolicy: this.#options.indirectPolicy ?? 'auto',
+      }),
+      sendsData: bit('NOTIFICATION_DATA'),
+      onBroken: (error) => this.fail(error),
+    });
+    await transport.enableQueue(index, areas);
+    this.#queues.set(index, queue);
+    return queue;
+  }
+
+  /**
+   * Resets one queue; its buffers come back as failed. `enableQueue` sets it up again.
+   *
+   * @throws {UsageError} NOT_NEGOTIATED without VIRTIO_F_RING_RESET.
+   * @spec 2.6.1.1.2 driver: Basic Facilities of a Virtio Device / Virtqueues / Virtqueue Reset / Virtqueue Reset
+   */
+  async resetQueue(name: QueueNameOf<T>, number = 0): Promise<void> {
+    if (!this.features.has(reservedFeatures.RING_RESET)) {
+      throw new UsageError('NOT_NEGOTIATED', 'VIRTIO_F_RING_RESET was not negotiated');
+    }
+    const queue = this.queue(name, number);
+    await this.transport.resetQueue(queue.index);
+    queue.close(new HostError('DEVICE_GONE', `${queue.label} was reset`));
+    this.#queues.delete(queue.index);
+  }
+
+  /**
+   * Suspends the device: it uses every buffer it has begun, then rests. Nothing may be submitted until
+   * `resume`.
+   *
+   * @throws {UsageError} NOT_NEGOTIATED without VIRTIO_F_SUSPEND.
+   * @spec 3.4.1 driver: General Initialization And Device Operation / Device Suspend
+   */
+  async suspend(): Promise<void> {
+    if (!this.features.has(reservedFeatures.SUSPEND)) {
+      throw new UsageError('NOT_NEGOTIATED', 'VIRTIO_F_SUSPEND was not negotiated');
+    }
+    const before = await this.transport.readStatus();
+    await this.transport.writeStatus(before | status.SUSPEND);
+    await waitForStatus(
+      this.transport,
+      (value) => (value & status.SUSPEND) !== 0 && (value & status.DRIVER_OK) === 0,
+      'suspend',
+    );
+  }
+
+  /** Resumes a suspended device. */
+  async resume(): Promise<void> {
+    const before = await this.transport.readStatus();
+    await this.transport.writeStatus(before | status.DRIVER_OK);
+    await waitForStatus(
+      this.transport,
+      (value) => (value & status.SUSPEND) === 0 && (value & status.DRIVER_OK) !== 0,
+      'resume',
+    );
+    for (const queue of this.#queues.values()) queue.process();
+  }
+
+  /** Resets the device and lets go of it. Buffers in flight come back as failed. */
+  async close(): Promise<void> {
+    this.transport.listen(undefined);
+    await resetDevice(this.transport);
+    this.#closeQueues(new HostError('DEVICE_GONE', 'the device was closed'));
+    await this.transport.close();
+  }
+
+  /** @internal */
+  usedBuffer(index: number | undefined): void {
+    if (index !== undefined) this.#queues.get(index)?.process();
+    else for (const queue of this.#queues.values()) queue.process();
+  }
+
+  /** @internal */
+  configChange(): void {
+    void this.transport.readStatus().then((value) => {
+      if ((value & status.DEVICE_NEEDS_RESET) !== 0) {
+        this.fail(new PeerError('DEVICE_NEEDS_RESET', `the ${this.type.name} device needs a reset`));
+      } else {
+        this.#options.onConfigChange?.();
+      }
+    }, this.fail.bind(this));
+  }
+
+  /** @internal */
+  fail(error: Error): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    this.#closeQueues(error);
+    this.#options.onFailure?.(error);
+  }
+
+  #closeQueues(reason: Error): void {
+    for (const queue of this.#queues.values()) queue.close(reason);
+  }
+}
+
+/**
+ * Opens a device: runs the initialisation sequence once, reads FEATURES_OK back, sets up the queues, and
+ * sets DRIVER_OK. When a step fails, FAILED is set and the error is thrown.
+ *
+ * @throws {PeerError} OFFER_INVALID, FEATURES_NOT_ACCEPTED, RESET_INCOMPLETE, QUEUE_MISSING.
+ * @throws {UsageError} BAD_ARGUMENT when the transport's device is of another type.
+ * @spec 3.1.1 driver: General Initialization And Device Operation / Device Initialization
+ * @spec 2.1.1 driver: Basic Facilities of a Virtio Device / Device Status Field
+ */
+export async function open<const T extends DeviceType>(
+  transport: Transport,
+  type: T,
+  options: OpenOptions<T>,
+): Promise<OpenDevice<T>> {
+  if (transport.deviceId !== type.id) {
+    throw new UsageError('BAD_ARGUMENT', `device ${transport.deviceId} is no ${type.name} (${type.id})`);
+  }
+  await resetDevice(transport);
+  await transport.writeStatus(status.ACKNOWLEDGE);
+  await transport.writeStatus(status.ACKNOWLEDGE | status.DRIVER);
+  try {
+    return await initialise(transport, type, options);
+  } catch (error) {
+    transport.listen(undefined);
+    await transport.writeStatus((await transport.readStatus()) | status.FAILED);
+    throw error;
+  }
+}
+
+async function initialise<const T extends DeviceType>(
+  transport: Transport,
+  type: T,
+  options: OpenOptions<T>,
+): Promise<OpenDevice<T>> {
+  const offered = await transport.readDeviceFeatures();
+  const features = chooseFeatures(transport, type, options, offered);
+  await transport.writeDriverFeatures(features);
+  const negotiating = status.ACKNOWLEDGE | status.DRIVER | status.FEATURES_OK;
+  await transport.writeStatus(negotiating);
+  if (((await transport.readStatus()) & status.FEATURES_OK) === 0) {
+    const names = type.featureNames(features).join(', ');
+    throw new PeerError('FEATURES_NOT_ACCEPTED', `the ${type.name} device does not accept ${names}`);
+  }
+  const config = await readConfigFields(transport, type, offered);
+  const opened = new OpenDevice(type, transport, options, { offered, features, config });
+  transport.listen({
+    usedBuffer: (queue) => opened.usedBuffer(queue),
+    configChange: () => opened.configChange(),
+    gone: (error) => opened.fail(error),
+  });
+  for (const { name, number } of options.queues?.(opened) ?? firstQueues(opened)) {
+    await opened.enableQueue(name, number);
+  }
+  await transport.writeStatus(negotiating | status.DRIVER_OK);
+  return opened;
+}
+
+/**
+ * What the driver accepts of the offer: what it understands, what the transport carries, and nothing without
+ * what it requires.
+ *
+ * @spec 2.2.1 driver: Basic Facilities of a Virtio Device / Feature Bits
+ * @spec 6.1 driver: Reserved Feature Bits
+ */
+function chooseFeatures<T extends DeviceType>(
+  transport: Transport,
+  type: T,
+  options: OpenOptions<T>,
+  offered: FeatureSet,
+): FeatureSet {
+  if (!offered.has(reservedFeatures.VERSION_1)) {
+    throw new PeerError(
+      'OFFER_INVALID',
+      `the ${type.name} device does not offer VIRTIO_F_VERSION_1: it is legacy`,
+    );
+  }
+  const missing = type.missingRequirements(offered)[0];
+  if (missing !== undefined) {
+    throw new PeerError(
+      'OFFER_INVALID',
+      `the ${type.name} device offers ${missing.feature} without ${missing.requires}`,
+    );
+  }
+  const carried = new Set<string>(transport.carries);
+  const reserved = (options.reserved ?? defaultAcceptedFeatures).filter((name) => carried.has(name));
+  let chosen = type.featureSet(['VERSION_1', ...reserved, ...options.features]).intersect(offered);
+  for (
+    let lacks = type.missingRequirements(chosen);
+    lacks.length > 0;
+    lacks = type.missingRequirements(chosen)
+  ) {
+    chosen = chosen.without(FeatureSet.of(lacks.map((lack) => type.features[lack.feature] ?? 0)));
+  }
+  return chosen;
+}
+
+function firstQueues<T extends DeviceType>(device: OpenDevice<T>): QueueChoice<T>[] {
+  const { type } = device;
+  return Object.entries(type.queues).flatMap(([name, queue]) => {
+    const required = typeof queue === 'number' ? undefined : queue.requires;
+    if (required !== undefined && !device.features.has(type.features[required] ?? -1)) return [];
+    // The keys of `queues` are the type's queue names.
+    return [{ name: name as QueueNameOf<T> }];
+  });
+}
+
+/** @spec 2.4.2 driver: Basic Facilities of a Virtio Device / Device Reset */
+async function resetDevice(transport: Transport): Promise<void> {
+  await transport.writeStatus(0);
+  await waitForStatus(transport, (value) => value === 0, 'reset');
+}
+
+async function waitForStatus(
+  transport: Transport,
+  reached: (value: number) => boolean,
+  what: string,
+): Promise<void> {
+  let value = 0;
+  for (let tries = 0; tries < statusTries; tries++) {
+    value = await transport.readStatus();
+    if (reached(value)) return;
+    if ((value & status.DEVICE_NEEDS_RESET) !== 0 && what !== 'reset') break;
+  }
+  throw new PeerError(
+    'RESET_INCOMPLETE',
+    `the device did not ${what}; its status is ${statusNames(value).join('|')}`,
+  );
+}

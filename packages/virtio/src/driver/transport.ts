@@ -1,0 +1,59 @@
+import type { Allocator } from '../memory/allocator.ts';
+import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { FeatureSet, ReservedFeatureName } from '../spec/features.ts';
+import type { QueueAreas } from '../virtqueue/queue.ts';
+
+/** What a device tells its driver without being asked. A notification may be spurious. */
+export interface NotificationListener {
+  /** Buffers of the queue may have been used; `undefined` when the transport cannot tell which queue. */
+  usedBuffer(queue: number | undefined): void;
+  /** The configuration may have changed, or the device needs a reset. */
+  configChange(): void;
+  /** The device is gone: unplugged, or its socket died. */
+  gone?(error: Error): void;
+}
+
+/**
+ * What a bus must offer a driver. The control plane is asynchronous, since it may cross a socket; a kick is
+ * synchronous. Methods reject with HostError DEVICE_GONE when the device is no longer there.
+ */
+export interface Transport {
+  /** The virtio device id (chapter 5). */
+  readonly deviceId: number;
+  /** Memory that both the driver and the device can reach. */
+  readonly memory: GuestMemory;
+  /** The part of that memory which is the driver's to give. */
+  readonly allocator: Allocator;
+  /** The reserved features that this transport can carry on the driver side. */
+  readonly carries: readonly ReservedFeatureName[];
+
+  readDeviceFeatures(): Promise<FeatureSet>;
+  writeDriverFeatures(features: FeatureSet): Promise<void>;
+  readStatus(): Promise<number>;
+  writeStatus(value: number): Promise<void>;
+
+  /** Bytes of the device's configuration space, read in the field widths that the transport asks for. */
+  readConfig(offset: number, length: number): Promise<Uint8Array>;
+  writeConfig(offset: number, bytes: Uint8Array): Promise<void>;
+  /** Changes when the configuration may have changed between two reads. */
+  configGeneration(): Promise<number>;
+
+  /** The largest size of a queue, in descriptors; 0 when the device has no such queue. */
+  queueMaxSize(index: number): Promise<number>;
+  /** Tells the device where a queue is, and enables it. */
+  enableQueue(index: number, areas: QueueAreas): Promise<void>;
+  /** Resets one queue and waits until the device says that it has. Only with VIRTIO_F_RING_RESET. */
+  resetQueue(index: number): Promise<void>;
+
+  /**
+   * Sends an available buffer notification. `data` is next_off and next_wrap (2.9), sent along when
+   * VIRTIO_F_NOTIFICATION_DATA was negotiated, else `undefined`.
+   */
+  kick(index: number, data: number | undefined): void;
+
+  /** Starts and stops the flow of notifications; one listener at a time. */
+  listen(listener: NotificationListener | undefined): void;
+
+  /** Lets go of what the transport holds; the device is left reset. */
+  close(): Promise<void>;
+}
