@@ -11,6 +11,7 @@ import { type Finding, formatFinding } from './check/finding.ts';
 import { checkNoNames } from './check/no-names.ts';
 import { checkPublished } from './check/published.ts';
 import { checkSides } from './check/sides.ts';
+import { checkTestsRun, listTestFiles } from './check/tests-run.ts';
 import { readClauses } from './clauses/clause-list.ts';
 import { ImportGraph } from './source/import-graph.ts';
 import { readSources } from './source/source.ts';
@@ -35,6 +36,7 @@ const parts: readonly (readonly [name: string, run: () => Finding[] | Promise<Fi
   ['layers: no names in shared code', () => checkNoNames(sources)],
   ['layers: no circles', () => checkCircles(graph)],
   ['casts have reasons', () => checkCasts(sources)],
+  ['every test runs', () => checkTestsRun(sources, graph, listTestFiles(root))],
   ['clause tags', () => checkClauseTags(sources, readClauses(root))],
   ['clause records', () => checkClauseRecords(root, sources)],
 ];

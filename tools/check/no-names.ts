@@ -17,8 +17,10 @@ const exact = new Set(names);
 const telling = new Set(tellingNames);
 const prefixed = new RegExp(`virtio[-_](${names.join('|')})(?![a-z0-9])`, 'i');
 
-/** The tables of the specification itself, whose entries are names. */
-const tables = new Set(['packages/virtio/src/spec/clauses.ts', 'packages/virtio/src/spec/ids.ts']);
+/** The tables of the specification, whose entries are names, and the form in which a type declares its needs. */
+const tables = new Set(
+  ['clauses', 'ids', 'device-type'].map((table) => `packages/virtio/src/spec/${table}.ts`),
+);
 
 /**
  * Rule 4 of the layers: shared code never names one device type or one transport. A heuristic over the
