@@ -12,6 +12,12 @@ export interface Clause {
   readonly side: Side;
   readonly title: string;
   readonly label: string;
+  /** Sentences with MUST; with SHOULD and no MUST; with MAY and neither. */
+  readonly must: number;
+  readonly should: number;
+  readonly may: number;
+  /** The file of the specification's own source that holds it. */
+  readonly source: string;
 }
 
 /** The clauses by id, in the order of the text. */
@@ -28,8 +34,17 @@ export function parseClauses(text: string): ClauseList {
     const cells = row.split('\t');
     const cell = (name: string): string => cells[names.indexOf(name)] ?? '';
     const side: Side = cell('side') === 'device' ? 'device' : 'driver';
-    const label = cell('label');
-    return { id: `${side}: ${label}`, number: cell('clause'), side, title: cell('title'), label };
+    return {
+      id: `${side}: ${cell('label')}`,
+      number: cell('clause'),
+      side,
+      title: cell('title'),
+      label: cell('label'),
+      must: Number(cell('must')),
+      should: Number(cell('should')),
+      may: Number(cell('may')),
+      source: cell('source'),
+    };
   });
   return new Map(clauses.map((clause) => [clause.id, clause]));
 }

@@ -41,51 +41,58 @@ export const controlScript: string = `#!/bin/sh
 # port NAME: the device node of the virtio-serial port of that name
 port() {
   for entry in /sys/class/virtio-ports/*; do
-    [ "$(cat $entry/name 2>/dev/null)" = "$1" ] && echo /dev/\${entry##*/} && return
+    name=
+    read -r name 2>/dev/null <$entry/name
+    [ "$name" = "$1" ] && echo /dev/\${entry##*/} && return
   done
 }
 
 argument() { sed -n "s/.*\\\\b$1=\\\\([^ ]*\\\\).*/\\\\1/p" /proc/cmdline; }
 
-terminal=/dev/hvc0
 control=$(argument virtio_control)
 if [ -n "$control" ]; then
   control=/dev/$control
   terminal=$control
-  stty -F $control raw -echo
 else
-  until control=$(port org.virtio-ts.control); [ -n "$control" ]; do sleep 0.05; done
+  terminal=/dev/hvc0
+  until [ -c $terminal ] && control=$(port org.virtio-ts.control) && [ -n "$control" ]; do sleep 0.05; done
 fi
 exec 8<>$control
 say() { echo "$1" >&8; }
 
+# A terminal that nobody holds open forgets its modes; one whose session ended has hung up.
+hold_terminal() {
+  exec 9<>$terminal
+  [ $control = $terminal ] && exec 8<>$control
+  stty raw -echo <&9
+}
+
+hold_terminal
 say ready
 while read -r word rest <&8; do
+  status=
   case $word in
   time) date -s "@$rest" >/dev/null ;;
   seed) echo "$rest" | base64 -d >/dev/urandom ;;
   shell)
     set -- $rest
-    stty -F $terminal sane cols \${1:-80} rows \${2:-24}
-    setsid -c sh -l <$terminal >$terminal 2>&1 8<&-
+    stty sane cols \${1:-80} rows \${2:-24} <&9
+    setsid -c sh -l <&9 >&9 2>&1 8<&- 9<&-
     status=$?
+    hold_terminal
     ;;
   exec)
-    stty -F $terminal raw -echo
     input=$(port org.virtio-ts.stdin)
     errors=$(port org.virtio-ts.stderr)
-    setsid sh -c "$(echo "$rest" | base64 -d)" <\${input:-$terminal} >$terminal 2>\${errors:-$terminal} 8<&-
+    setsid sh -c "$(echo "$rest" | base64 -d)" <\${input:-$terminal} >$terminal 2>\${errors:-$terminal} 8<&- 9<&-
     status=$?
     ;;
   esac
-  case $word in
-  shell | exec)
-    sync
-    # Changing a terminal's modes waits until its output has left.
-    stty -F $terminal raw -echo
-    say "exit $status"
-    ;;
-  esac
+  [ -z "$status" ] && continue
+  sync
+  # Setting a terminal's modes waits until its output has left.
+  stty raw -echo <&9
+  say "exit $status"
 done
 `;
 

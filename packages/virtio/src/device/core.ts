@@ -60,7 +60,6 @@ export class DeviceCore implements QueueOwner {
   #status = 0;
   #driverFeatures = FeatureSet.empty;
   #active: (ActiveQueue | undefined)[] = [];
-  #activeDevice: ActiveDevice | undefined;
   #suspending = false;
   #configChanged = false;
   #deferredConfig: Record<string, unknown> | undefined;
@@ -148,7 +147,6 @@ export class DeviceCore implements QueueOwner {
   reset(): void {
     for (const queue of this.#active) queue?.close();
     this.#active = [];
-    this.#activeDevice = undefined;
     this.#status = 0;
     this.#driverFeatures = FeatureSet.empty;
     this.#suspending = false;
@@ -392,7 +390,6 @@ export class DeviceCore implements QueueOwner {
       memory: this.memory,
       queue: (name, number) => this.#active[type.queueIndex(name, number) ?? -1],
     };
-    this.#activeDevice = active;
     this.#guard(() => this.device.behaviour.activate?.(active));
   }
 

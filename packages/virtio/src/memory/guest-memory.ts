@@ -1,5 +1,5 @@
 import { UsageError } from '../errors.ts';
-import { type Backing, Region } from './region.ts';
+import { type Backing, nowhere, Region, type RegionOptions } from './region.ts';
 
 /** The largest guest address that a number holds exactly. */
 const addressLimit = 2 ** 53;
@@ -57,10 +57,11 @@ export class GuestMemory {
   /**
    * Adds guest memory at an address.
    *
-   * @throws {UsageError} BAD_ARGUMENT when it overlaps another region or leaves the 53-bit address space.
+   * @throws {UsageError} BAD_ARGUMENT when it overlaps another region or leaves the 53-bit address space, or
+   * is shared and not aligned to 4 bytes.
    */
-  addRegion(start: number, backing: Backing, options: { readonly pinned?: boolean } = {}): Region {
-    const region = new Region(start, backing, options.pinned ?? false);
+  addRegion(start: number, backing: Backing, options: RegionOptions = {}): Region {
+    const region = new Region(start, backing, options);
     if (!Number.isSafeInteger(start) || start < 0 || region.end > addressLimit) {
       throw new UsageError('BAD_ARGUMENT', `no region can start at address ${start}`);
     }
@@ -192,8 +193,6 @@ export class GuestMemory {
     return undefined;
   }
 }
-
-const nowhere = new Region(-1, { buffer: new ArrayBuffer(0) }, true);
 
 const ignorePiece: PieceSink = () => {};
 

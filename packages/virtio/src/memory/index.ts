@@ -1,3 +1,4 @@
 export * from './allocator.ts';
+export * from './atomics.ts';
 export * from './guest-memory.ts';
 export * from './region.ts';

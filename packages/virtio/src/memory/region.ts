@@ -12,6 +12,17 @@ export interface Backing {
   readonly byteLength?: number;
 }
 
+/** What the host knows of a region's bytes. */
+export interface RegionOptions {
+  /** Neither the host nor the engine ever moves or detaches the bytes; false unless told. */
+  readonly pinned?: boolean;
+  /**
+   * Another thread or process uses the bytes while we run, so ring fields need atomic access. True for a
+   * SharedArrayBuffer unless told; a host that maps memory of another process must say so.
+   */
+  readonly shared?: boolean;
+}
+
 /**
  * A contiguous range of guest-physical addresses that one view covers. It is made by
  * `GuestMemory.addRegion`; whoever holds one keeps it over a remap and sees the new bytes.
@@ -23,17 +34,23 @@ export class Region {
   readonly length: number;
   /** True when neither the host nor the engine ever moves or detaches the bytes. */
   readonly pinned: boolean;
+  /** True when another thread or process reads and writes the bytes while we run. */
+  readonly shared: boolean;
   /** Replaced by a remap; empty after the region was removed. */
   view: DataView;
   /** The same bytes as `view`. */
   bytes: Uint8Array;
+  /** True once the region was taken out of its memory. */
+  removed = false;
 
-  constructor(start: number, backing: Backing, pinned: boolean) {
+  constructor(start: number, backing: Backing, options: RegionOptions = {}) {
     this.start = start;
     this.bytes = viewOf(backing);
     this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength);
     this.length = this.bytes.byteLength;
-    this.pinned = pinned;
+    this.pinned = options.pinned ?? false;
+    this.shared = options.shared ?? isSharedBuffer(backing.buffer);
+    this.#checkAlignment();
   }
 
   /** The first address behind the region. */
@@ -43,9 +60,26 @@ export class Region {
 
   /** @internal Called by GuestMemory alone. */
   replace(backing: Backing | undefined): void {
+    this.removed = backing === undefined;
     this.bytes = backing === undefined ? new Uint8Array(0) : viewOf(backing);
     this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength);
+    if (!this.removed) this.#checkAlignment();
   }
+
+  /** Ring fields in shared memory are reached by Atomics, which cannot reach an odd address. */
+  #checkAlignment(): void {
+    if (this.shared && (this.start % 4 !== 0 || this.bytes.byteOffset % 4 !== 0)) {
+      throw new UsageError('BAD_ARGUMENT', 'shared memory must start at a multiple of 4, in its buffer as well');
+    }
+  }
+}
+
+/** @internal A region that holds no address. */
+export const nowhere: Region = new Region(-1, { buffer: new ArrayBuffer(0) }, { pinned: true });
+
+/** A page that is not isolated has no SharedArrayBuffer, hence none to tell apart. */
+function isSharedBuffer(buffer: ArrayBufferLike): boolean {
+  return typeof SharedArrayBuffer !== 'undefined' && buffer instanceof SharedArrayBuffer;
 }
 
 function viewOf(backing: Backing): Uint8Array {
