@@ -1,4 +1,4 @@
-/** Writes SPEC.md and the data of `virtio clauses` from the clauses, the tests and the declared statuses. */
+/** `npm run clauses`: writes all that is made from the clauses, the tests and the declared statuses. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -3,6 +3,7 @@ import type { Finding } from '../check/finding.ts';
 import type { Source } from '../source/source.ts';
 import { collectCitations } from './citations.ts';
 import { readClauses } from './clause-list.ts';
+import { clausesModule } from './clauses-module.ts';
 import { readConfigurations } from './configurations.ts';
 import { makeRecords } from './records.ts';
 import { recordsModule } from './records-module.ts';
@@ -23,6 +24,7 @@ export async function generateClauses(root: string, sources: readonly Source[]):
   const records = makeRecords(clauses, statuses, await readConfigurations(root, sources));
   return {
     files: new Map([
+      ['packages/virtio/src/spec/clauses.ts', clausesModule(clauses)],
       ['SPEC.md', specMarkdown(records)],
       ['packages/cli/src/generated/clauses.ts', recordsModule(records)],
     ]),

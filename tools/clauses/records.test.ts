@@ -1,14 +1,17 @@
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 import { readClauses } from './clause-list.ts';
+import { clausesModule } from './clauses-module.ts';
 import { configurationKey } from './configurations.ts';
 import { makeRecords } from './records.ts';
 import { recordsModule } from './records-module.ts';
 import { specMarkdown } from './spec-markdown.ts';
 import type { ClauseStatus } from './status.ts';
 
-const clauses = readClauses(fileURLToPath(new URL('../..', import.meta.url)));
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const clauses = readClauses(root);
 const id = 'device: Basic Facilities of a Virtio Device / Message Framing';
 const citation = {
   clause: id,
@@ -37,6 +40,10 @@ describe('the records of the clauses', () => {
       '[splits \\| joins \\[anywhere\\]](conformance/cases/framing.case.ts) (48 configurations)',
     );
     expect(text).toContain('| 2 Basic Facilities of a Virtio Device | 50 | 1 | 0 | 0 | 49 |');
+  });
+
+  it('make the module of the ids as it stands', () => {
+    expect(readFileSync(`${root}/packages/virtio/src/spec/clauses.ts`, 'utf8')).toBe(clausesModule(clauses));
   });
 
   it('make a module that parses and carries the same', () => {
