@@ -1,0 +1,71 @@
+import type { DeviceCore, DeviceHost } from '../device/core.ts';
+import type { Device } from '../device/device.ts';
+import type { Transport } from '../driver/transport.ts';
+import type { ReservedFeatureName } from '../spec/features.ts';
+import type { FixtureOptions } from './fixtures/fixture.ts';
+
+/** A bus of the matrix: how a device and a driver's transport are joined by it in one process. */
+export interface Bus {
+  readonly name: string;
+  connect(device: Device, host: Pick<DeviceHost, 'trace' | 'onError'>): Connected;
+}
+
+/** A device behind a bus. */
+export interface Connected {
+  readonly transport: Transport;
+  /** The device's side, for cases that look at what only the device knows. */
+  readonly core: DeviceCore;
+}
+
+/** One cell of the matrix: a bus, a ring, and what is negotiated of the ring. */
+export interface Configuration {
+  readonly bus: Bus;
+  readonly packed: boolean;
+  readonly eventIdx: boolean;
+  readonly indirect: boolean;
+  readonly inOrder: boolean;
+}
+
+/** Every bus with every ring and every choice of ring features. */
+export function configurationsOf(buses: readonly Bus[]): Configuration[] {
+  const choices = [false, true];
+  return buses.flatMap((bus) =>
+    choices.flatMap((packed) =>
+      choices.flatMap((eventIdx) =>
+        choices.flatMap((indirect) =>
+          choices.map((inOrder) => ({ bus, packed, eventIdx, indirect, inOrder })),
+        ),
+      ),
+    ),
+  );
+}
+
+/** As a test is titled: `pci, packed, event index, in order`. */
+export function configurationName(configuration: Configuration): string {
+  const { bus, packed, eventIdx, indirect, inOrder } = configuration;
+  const features = [eventIdx && 'event index', indirect && 'indirect', inOrder && 'in order'].filter(Boolean);
+  return [bus.name, packed ? 'packed' : 'split', ...features].join(', ');
+}
+
+/** The reserved features of a configuration. */
+export function reservedOf(configuration: Configuration): ReservedFeatureName[] {
+  const { packed, eventIdx, indirect, inOrder } = configuration;
+  return [
+    'VERSION_1',
+    'NOTIFICATION_DATA',
+    'RING_RESET',
+    'SUSPEND',
+    ...(packed ? (['RING_PACKED'] as const) : []),
+    ...(eventIdx ? (['EVENT_IDX'] as const) : []),
+    ...(indirect ? (['INDIRECT_DESC'] as const) : []),
+    ...(inOrder ? (['IN_ORDER'] as const) : []),
+  ];
+}
+
+/** How a fixture opens its device in a configuration: indirect tables are used for certain, or not at all. */
+export function fixtureOptionsOf(configuration: Configuration): FixtureOptions {
+  return {
+    reserved: reservedOf(configuration),
+    indirectPolicy: configuration.indirect ? 'always' : 'never',
+  };
+}
