@@ -42,7 +42,9 @@ export async function buildInitramfs(parts: InitramfsParts): Promise<Uint8Array>
     plain('etc/group', 'root:x:0:\n'),
     plain('etc/modules', `${bootModules.join(' ')}\n`),
     ...parentFolders(modules.map((module) => `${home}/${module.path}`)),
-    ...modules.map((module): CpioEntry => ({ type: 'file', path: `${home}/${module.path}`, data: module.data })),
+    ...modules.map(
+      (module): CpioEntry => ({ type: 'file', path: `${home}/${module.path}`, data: module.data }),
+    ),
     plain(`${home}/modules.dep`, modulesDep(modules)),
   ];
   return writeCpio(entries);

@@ -1,0 +1,68 @@
+/** The virtio-serial port on which the guest's init and the host talk; lines of text end in a line feed. */
+export const controlPort = 'org.virtio-ts.control';
+/** If a port of this name exists, `exec` reads its standard input from it; closing it on the host is its end. */
+export const stdinPort = 'org.virtio-ts.stdin';
+/** If a port of this name exists, `exec` writes its standard error to it, and the terminal has stdout alone. */
+export const stderrPort = 'org.virtio-ts.stderr';
+
+/** What the guest is to do. */
+export type Instruction =
+  | { readonly type: 'shell'; readonly columns: number; readonly rows: number }
+  | { readonly type: 'exec'; readonly command: string };
+
+/** What the guest says. `status` is that of a shell: 0–255, above 128 for a signal. */
+export type GuestMessage =
+  | { readonly type: 'ready' }
+  | { readonly type: 'exit'; readonly status: number }
+  | { readonly type: 'unknown'; readonly line: string };
+
+/**
+ * The lines that start an instruction: the time and fresh entropy go first, because a machine that was
+ * restored has neither.
+ *
+ * @param now seconds since 1970
+ * @param seed random bytes to be mixed into the guest's pool
+ */
+export function instructionLines(instruction: Instruction, now: number, seed: Uint8Array): Uint8Array {
+  const last =
+    instruction.type === 'shell'
+      ? `shell ${instruction.columns} ${instruction.rows}`
+      : `exec ${Buffer.from(instruction.command).toString('base64')}`;
+  const lines = [`time ${Math.floor(now)}`, `seed ${Buffer.from(seed).toString('base64')}`, last];
+  return new TextEncoder().encode(lines.map((line) => `${line}\n`).join(''));
+}
+
+const longestLine = 4096;
+
+/** Turns the bytes that arrive from the guest into messages. Holds at most one line of 4096 characters. */
+export class GuestMessages {
+  #line = '';
+
+  /** The messages that these bytes complete. */
+  push(bytes: Uint8Array): GuestMessage[] {
+    const lines = (this.#line + Buffer.from(bytes).toString('latin1')).split('\n');
+    this.#line = (lines.pop() ?? '').slice(0, longestLine);
+    return lines.map((line) => parse(line.slice(0, longestLine)));
+  }
+}
+
+function parse(line: string): GuestMessage {
+  if (line === 'ready') return { type: 'ready' };
+  const status = /^exit (\d{1,3})$/.exec(line)?.[1];
+  return status === undefined ? { type: 'unknown', line } : { type: 'exit', status: Number(status) };
+}
+
+/** How a machine ended, or that it starts again, by a line of the kernel's own console. */
+export type ConsoleEvent = 'panic' | 'poweroff' | 'halt' | 'reboot';
+
+const consoleEvents: readonly (readonly [RegExp, ConsoleEvent])[] = [
+  [/Kernel panic - not syncing/, 'panic'],
+  [/reboot: Power down/, 'poweroff'],
+  [/reboot: System halted/, 'halt'],
+  [/reboot: Restarting system/, 'reboot'],
+];
+
+/** Reads a line of the kernel's console (ttyS0) for the end of the machine; the kernel says these even when quiet. */
+export function consoleEvent(line: string): ConsoleEvent | undefined {
+  return consoleEvents.find(([pattern]) => pattern.test(line))?.[1];
+}
