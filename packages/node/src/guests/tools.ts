@@ -1,0 +1,141 @@
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { HostError } from 'virtio/errors';
+import { unpackPackages } from './apt-world.ts';
+import { cacheFolder, isMissing, publishFolder } from './cache.ts';
+import { withMachinePackages } from './debian.ts';
+import type { Progress } from './progress.ts';
+import { isProgram, programFolders, run } from './run.ts';
+
+interface ToolRecipe {
+  readonly packages: readonly string[];
+  /** The program that stands for the tool, and where its package has it. */
+  readonly program: string;
+  readonly folder: string;
+  /** Arguments with which it starts, does nothing and succeeds. */
+  readonly check: readonly string[];
+}
+
+const recipes = {
+  e2fsprogs: { packages: ['e2fsprogs'], program: 'mke2fs', folder: 'sbin', check: ['-V'] },
+  // /usr/bin/chromium is a script that wants the system's folders.
+  chromium: {
+    packages: ['chromium', 'fonts-dejavu-core'],
+    program: 'chromium',
+    folder: 'usr/lib/chromium',
+    check: ['--version'],
+  },
+} as const satisfies Record<string, ToolRecipe>;
+
+/** A tool that can be had without root. */
+export type ToolName = keyof typeof recipes;
+
+export interface Tool {
+  /** Path of its main program; `mke2fs` for e2fsprogs. */
+  readonly file: string;
+  /** Folder of its programs. */
+  readonly folder: string;
+  /** Variables to be added to the environment of its programs. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+export interface ToolOptions {
+  /** Cache folder; {@link cacheFolder} unless told. */
+  readonly cache?: string;
+  /** Where to look for the tool first; `$PATH` and the administrator's folders unless told. */
+  readonly path?: readonly string[];
+  readonly progress?: Progress;
+}
+
+/**
+ * Finds a tool on this machine, or else unpacks its packages, and what they need, into the user's cache. Nothing
+ * is installed and no root is needed. The tool was started once before it is answered.
+ *
+ * @throws HostError `MISSING_TOOL` if the tool is neither here nor to be had by apt, or does not start;
+ *   `DOWNLOAD_FAILED`, `CHECKSUM_MISMATCH` as for packages.
+ */
+export async function ensureTool(name: ToolName, options: ToolOptions = {}): Promise<Tool> {
+  const recipe: ToolRecipe = recipes[name];
+  const system = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
+  for (const folder of options.path ?? [...programFolders(), ...system]) {
+    const tool: Tool = { file: join(folder, recipe.program), folder, environment: {} };
+    if ((await isProgram(tool.file)) && (await starts(tool, recipe))) return tool;
+  }
+
+  const cache = options.cache ?? cacheFolder();
+  const folder = join(cache, 'tools', name);
+  const kept = await keptTool(folder, recipe);
+  if (kept) return kept;
+  const progress = options.progress ?? (() => {});
+  return withMachinePackages({ cache, progress }, async (world) => {
+    const meanwhile = await keptTool(folder, recipe);
+    if (meanwhile) return meanwhile;
+    const packages = await world.closure(recipe.packages);
+    // The C library belongs to the machine's own dynamic linker; another one beside it does not start.
+    const foreign = packages.filter((one) => !/^(libc6|libc-bin)$/.test(one.name));
+    const files = await world.fetch(foreign);
+    progress({ step: 'unpack', detail: `${name}: ${files.length} packages` });
+    await publishFolder(folder, async (into) => {
+      await unpackPackages(files, into);
+      await writeFile(join(into, fontsName), fontsConfiguration(folder));
+      await writeFile(join(into, inventoryName), JSON.stringify(await inventory(into)));
+    });
+    const fresh = await keptTool(folder, recipe);
+    if (fresh) return fresh;
+    throw new HostError('MISSING_TOOL', `${name} was unpacked to ${folder} but does not start`);
+  });
+}
+
+const inventoryName = '.inventory.json';
+const fontsName = '.fonts.conf';
+
+/** The tool unpacked in this folder, if every file still has its size and the program starts. */
+async function keptTool(folder: string, recipe: ToolRecipe): Promise<Tool | undefined> {
+  if (!(await isWhole(folder))) return undefined;
+  const programs = join(folder, recipe.folder);
+  const tool: Tool = {
+    file: join(programs, recipe.program),
+    folder: programs,
+    environment: await environment(folder),
+  };
+  return (await starts(tool, recipe)) ? tool : undefined;
+}
+
+async function isWhole(folder: string): Promise<boolean> {
+  try {
+    const expected = await readFile(join(folder, inventoryName), 'utf8');
+    return expected === JSON.stringify(await inventory(folder));
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
+  }
+}
+
+/** Path and size of every plain file below the folder. */
+async function inventory(folder: string): Promise<(readonly [string, number])[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile() && entry.name !== inventoryName);
+  const paths = files.map((entry) => join(entry.parentPath, entry.name)).sort();
+  return Promise.all(
+    paths.map(async (path) => [path.slice(folder.length + 1), (await stat(path)).size] as const),
+  );
+}
+
+/** Lets programs find their libraries and fonts below the folder instead of in the system. */
+async function environment(folder: string): Promise<Record<string, string>> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const libraries = entries.filter((entry) => /\.so(\.|$)/.test(entry.name)).map((entry) => entry.parentPath);
+  const inherited = process.env.LD_LIBRARY_PATH;
+  const path = [...new Set(libraries), ...(inherited ? [inherited] : [])].join(':');
+  return { LD_LIBRARY_PATH: path, FONTCONFIG_FILE: join(folder, fontsName) };
+}
+
+function fontsConfiguration(folder: string): string {
+  const folders = [join(folder, 'usr/share/fonts'), '/usr/share/fonts'];
+  return `<fontconfig>${folders.map((path) => `<dir>${path}</dir>`).join('')}</fontconfig>\n`;
+}
+
+async function starts(tool: Tool, recipe: ToolRecipe): Promise<boolean> {
+  const { environment, file } = tool;
+  return (await run(file, recipe.check, { environment })).status === 0;
+}
