@@ -41,10 +41,14 @@ export class ActiveQueue {
     return !this.#closed;
   }
 
-  /** The next available chain, or `undefined`: none is there, or the device may not take any now. */
+  /**
+   * The next available chain, or `undefined`: none is there, or the device may not take any now. From then on
+   * the driver is asked to notify.
+   */
   take(): Chain | undefined {
     if (this.#closed || !this.#owner.mayTake()) return undefined;
-    const chain = this.ring.take();
+    const { ring } = this;
+    const chain = ring.take() ?? (ring.enableNotifications() ? ring.take() : undefined);
     if (chain !== undefined) this.#owner.taken(this, chain);
     else if (this.ring.error !== undefined) this.#owner.broke(this);
     return chain;

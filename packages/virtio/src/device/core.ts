@@ -432,15 +432,13 @@ export class DeviceCore implements QueueOwner {
     queue.ring.disableNotifications();
     let budget = queue.ring.size;
     queue.batch(() => {
-      while (budget > 0) {
+      for (; budget > 0; budget--) {
         const chain = queue.take();
         if (chain === undefined) break;
-        budget--;
         this.#serve(queue, chain, serve);
       }
     });
-    if (!queue.live || !this.mayTake()) return;
-    if (queue.ring.enableNotifications()) this.#later(() => this.#process(queue));
+    if (budget === 0) this.#later(() => this.#process(queue));
   }
 
   #serve(
