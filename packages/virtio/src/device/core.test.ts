@@ -47,7 +47,11 @@ const ready = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK;
 describe('negotiation', () => {
   // @holds 2.2.2 device: Basic Facilities of a Virtio Device / Feature Bits
   it('accepts every sound subset of the offer', () => {
-    for (const names of [['VERSION_1'], ['VERSION_1', 'BASE'], ['VERSION_1', 'BASE', 'MORE', 'HIGH']] as const) {
+    for (const names of [
+      ['VERSION_1'],
+      ['VERSION_1', 'BASE'],
+      ['VERSION_1', 'BASE', 'MORE', 'HIGH'],
+    ] as const) {
       expect(negotiate(core().core, names)).toBe(true);
     }
   });
@@ -100,7 +104,14 @@ describe('status', () => {
     target.writeStatus(ready);
     target.writeStatus(0);
     expect([target.status, target.driverFeatures.isEmpty(), resets]).toEqual([0, true, 1]);
-    expect(target.queues[0]).toEqual({ maxSize: 256, size: 256, descriptor: 0, driver: 0, device: 0, enabled: false });
+    expect(target.queues[0]).toEqual({
+      maxSize: 256,
+      size: 256,
+      descriptor: 0,
+      driver: 0,
+      device: 0,
+      enabled: false,
+    });
   });
 
   // @holds 2.1.2 device: Basic Facilities of a Virtio Device / Device Status Field
@@ -139,7 +150,9 @@ describe('configuration', () => {
 
   it('tells the device what the driver wrote, and names what was not the driver’s to write', () => {
     const written: unknown[] = [];
-    const { core: target, events } = core({ writeConfig: (field, value) => void written.push([field, value]) });
+    const { core: target, events } = core({
+      writeConfig: (field, value) => void written.push([field, value]),
+    });
     target.writeConfig(4, 4, 77);
     target.writeConfig(0, 4, 78);
     expect(written).toEqual([['wish', 77]]);

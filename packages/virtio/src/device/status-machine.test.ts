@@ -9,8 +9,14 @@ describe('checkStatusWrite', () => {
   it('takes the steps of a driver that follows the sequence, without a word', () => {
     const ready = ACKNOWLEDGE | DRIVER | FEATURES_OK;
     expect(checkStatusWrite(0, ACKNOWLEDGE, false)).toMatchObject({ set: ACKNOWLEDGE, mistakes: [] });
-    expect(checkStatusWrite(ACKNOWLEDGE, ACKNOWLEDGE | DRIVER, false)).toMatchObject({ set: DRIVER, mistakes: [] });
-    expect(checkStatusWrite(ACKNOWLEDGE | DRIVER, ready, false)).toMatchObject({ featuresOk: true, mistakes: [] });
+    expect(checkStatusWrite(ACKNOWLEDGE, ACKNOWLEDGE | DRIVER, false)).toMatchObject({
+      set: DRIVER,
+      mistakes: [],
+    });
+    expect(checkStatusWrite(ACKNOWLEDGE | DRIVER, ready, false)).toMatchObject({
+      featuresOk: true,
+      mistakes: [],
+    });
     expect(checkStatusWrite(ready, ready | DRIVER_OK, false)).toMatchObject({ driverOk: true, mistakes: [] });
   });
 
@@ -20,7 +26,9 @@ describe('checkStatusWrite', () => {
   });
 
   it('does not take it ill that DEVICE_NEEDS_RESET, which is the device’s, is not written back', () => {
-    expect(checkStatusWrite(ACKNOWLEDGE | DEVICE_NEEDS_RESET, ACKNOWLEDGE | FAILED, false).mistakes).toEqual([]);
+    expect(checkStatusWrite(ACKNOWLEDGE | DEVICE_NEEDS_RESET, ACKNOWLEDGE | FAILED, false).mistakes).toEqual(
+      [],
+    );
   });
 
   it('refuses DRIVER_OK without FEATURES_OK, and says that a legacy driver needs a legacy device', () => {
@@ -39,7 +47,10 @@ describe('checkStatusWrite', () => {
 
   it('tells a resume from a start', () => {
     const suspended = ACKNOWLEDGE | DRIVER | FEATURES_OK | SUSPEND;
-    expect(checkStatusWrite(suspended, suspended | DRIVER_OK, true)).toMatchObject({ resume: true, driverOk: false });
+    expect(checkStatusWrite(suspended, suspended | DRIVER_OK, true)).toMatchObject({
+      resume: true,
+      driverOk: false,
+    });
   });
 
   it('never sets a bit that is the device’s own, whatever is written', () => {
