@@ -31,6 +31,14 @@ export const peerErrorClauses = {
   /** INDIRECT within a list linked by NEXT, in a packed ring. */
   PACKED_INDIRECT_IN_CHAIN:
     'driver: Basic Facilities of a Virtio Device / Packed Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors',
+  /** The INDIRECT flag in a packed ring without VIRTIO_F_INDIRECT_DESC. */
+  PACKED_INDIRECT_NOT_NEGOTIATED:
+    'driver: Basic Facilities of a Virtio Device / Packed Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors',
+  /** The indirect table of a packed ring is empty, or not a whole number of descriptors. */
+  PACKED_INDIRECT_TABLE_SIZE: undefined,
+  /** A packed descriptor was made available again before the device used it. */
+  PACKED_DESCRIPTOR_IN_FLIGHT:
+    'driver: Basic Facilities of a Virtio Device / PAcked Virtqueues / The Virtqueue Descriptor Table',
   /** A packed list longer than the queue size. */
   PACKED_CHAIN_TOO_LONG:
     'driver: Basic Facilities of a Virtio Device / Packed Virtqueues / Scatter-Gather Support',
@@ -54,6 +62,8 @@ export const peerErrorClauses = {
     'driver: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / Common configuration structure layout',
   /** A queue area that is misaligned. */
   QUEUE_MISALIGNED: 'driver: Basic Facilities of a Virtio Device / Virtqueues',
+  /** An area of a packed queue that is misaligned. */
+  PACKED_QUEUE_MISALIGNED: 'driver: Basic Facilities of a Virtio Device / Packed Virtqueues',
   /** The driver accepted a feature that was not offered, or one without what it requires. */
   FEATURES_REFUSED: 'driver: Basic Facilities of a Virtio Device / Feature Bits',
   /** A step of the initialisation sequence came too early or twice, or a status bit was cleared. */
@@ -71,6 +81,10 @@ export const peerErrorClauses = {
   USED_INDEX_JUMP: 'device: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Used Ring',
   /** The device returned an id that is not in flight. */
   USED_ID_INVALID: 'device: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Used Ring',
+  /** The device returned a buffer id that is not in flight, in a packed ring. */
+  PACKED_USED_ID_INVALID: undefined,
+  /** With VIRTIO_F_IN_ORDER: the device used a buffer before one that was made available earlier. */
+  USED_OUT_OF_ORDER: 'device: Reserved Feature Bits',
   /** The device reported more bytes than the buffer has device-writable ones. */
   USED_LENGTH_INVALID: 'device: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Used Ring',
   /** The configuration generation never settled. */

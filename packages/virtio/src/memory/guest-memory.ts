@@ -197,5 +197,8 @@ export class GuestMemory {
 const ignorePiece: PieceSink = () => {};
 
 function outOfBounds(address: number, length: number): UsageError {
-  return new UsageError('OUT_OF_BOUNDS', `${length} bytes at address 0x${address.toString(16)} are not all memory`);
+  return new UsageError(
+    'OUT_OF_BOUNDS',
+    `${length} bytes at address 0x${address.toString(16)} are not all memory`,
+  );
 }

@@ -69,7 +69,10 @@ export class Region {
   /** Ring fields in shared memory are reached by Atomics, which cannot reach an odd address. */
   #checkAlignment(): void {
     if (this.shared && (this.start % 4 !== 0 || this.bytes.byteOffset % 4 !== 0)) {
-      throw new UsageError('BAD_ARGUMENT', 'shared memory must start at a multiple of 4, in its buffer as well');
+      throw new UsageError(
+        'BAD_ARGUMENT',
+        'shared memory must start at a multiple of 4, in its buffer as well',
+      );
     }
   }
 }

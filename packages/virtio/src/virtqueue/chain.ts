@@ -1,57 +1,64 @@
-// The interface below is settled; the implementation is under way.
-import type { Struct, Fields, StructValue } from '../spec/layout.ts';
+import { ReadableCursor } from './readable-cursor.ts';
+import { Segments } from './segments.ts';
+import { WritableCursor } from './writable-cursor.ts';
 
-/** What both cursors can tell. */
-export interface Cursor {
-  /** Bytes in all. */
-  readonly length: number;
-  /** Bytes from the start to the cursor. */
-  readonly position: number;
-  /** Bytes behind the cursor. */
-  readonly remaining: number;
-  /** Moves the cursor to an absolute position; at most `length`. */
-  seek(position: number): void;
-  /**
-   * The next `length` bytes as views of guest memory, and moves behind them. The views are good until the
-   * next `await`: engines move their memory.
-   */
-  slices(length: number): Uint8Array[];
-}
+export type { Cursor } from './cursor.ts';
+export { ReadableCursor } from './readable-cursor.ts';
+export { WritableCursor } from './writable-cursor.ts';
 
-/** The device-readable part of a chain, blind to how the driver framed it. Short chains throw PeerError BAD_REQUEST. */
-export interface ReadableCursor extends Cursor {
-  u8(): number;
-  /** Little-endian. */
-  u16(): number;
-  u32(): number;
-  /** Two 32-bit halves joined; above 2^53 the number is not exact, and too large for any bound. */
-  u64(): number;
-  /** Copies `length` bytes. */
-  bytes(length: number): Uint8Array<ArrayBuffer>;
-  /** Copies as many bytes as both have; returns how many. */
-  readInto(target: Uint8Array): number;
-  struct<F extends Fields>(layout: Struct<F>): StructValue<F>;
-}
+/** Pooled; the device has it; completed, and waiting for those taken before it; left behind by a reset. */
+type State = 'free' | 'live' | 'completed' | 'dead';
 
-/** The device-writable part of a chain. */
-export interface WritableCursor extends Cursor {
-  /** The used length: the highest position that was written. Whoever seeks over a gap fills it. */
-  readonly written: number;
-  u8(value: number): void;
-  u16(value: number): void;
-  u32(value: number): void;
-  u64(value: number): void;
-  /** Copies as many bytes as fit; returns how many. */
-  write(source: Uint8Array): number;
-  fill(value: number, length: number): void;
-  struct<F extends Fields>(layout: Struct<F>, value: Partial<StructValue<F>>): void;
-}
-
-export interface Chain {
+/**
+ * One buffer that the driver made available, the same whichever ring it came from. Chains are used again:
+ * do not keep one past its completion.
+ */
+export class Chain {
   readonly readable: ReadableCursor;
   readonly writable: WritableCursor;
+  /** @internal */
+  readonly segments: Segments = new Segments();
+  /** @internal Ring entries that the buffer occupies: descriptors of a packed list, 1 otherwise. */
+  entries = 1;
+  /** @internal Rises from chain to chain in the order in which they were taken. */
+  order = 0;
+  #id = 0;
+  #state: State = 'free';
+
+  constructor() {
+    this.readable = new ReadableCursor(this.segments);
+    this.writable = new WritableCursor(this.segments);
+  }
+
   /** Head index (split) or Buffer ID (packed). */
-  readonly id: number;
+  get id(): number {
+    return this.#id;
+  }
+
   /** False once completed, or dead after a reset. */
-  readonly live: boolean;
+  get live(): boolean {
+    return this.#state === 'live';
+  }
+
+  /** @internal */
+  get state(): State {
+    return this.#state;
+  }
+
+  /** @internal Hands the segments to the device. */
+  start(id: number): void {
+    const { segments } = this;
+    const { writableFrom } = segments;
+    this.#id = id;
+    this.#state = 'live';
+    this.readable.start(0, writableFrom, segments.readableLength);
+    this.writable.start(writableFrom, segments.count, segments.writableLength);
+  }
+
+  /** @internal */
+  end(state: 'completed' | 'free' | 'dead'): void {
+    this.#state = state;
+    this.readable.end();
+    this.writable.end();
+  }
 }

@@ -1,2 +1,8 @@
-export type * from './chain.ts';
+export type { AreaShape, RingAreas } from './area.ts';
+export * from './chain.ts';
+export * from './create.ts';
+export type { DriverRingOptions } from './driver-options.ts';
+export * from './legacy.ts';
+export * from './packed/layout.ts';
 export type * from './queue.ts';
+export * from './split/layout.ts';

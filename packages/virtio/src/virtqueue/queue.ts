@@ -37,6 +37,11 @@ export interface SavedChain {
   readonly readable: readonly number[];
   /** Device-writable elements likewise. */
   readonly writable: readonly number[];
+  /**
+   * With VIRTIO_F_IN_ORDER alone: the used length of a buffer that is completed and waits for those taken
+   * before it. It is not taken again.
+   */
+  readonly completed?: number;
 }
 
 /** A device-side ring's position: JSON, to be saved and restored. */
@@ -150,4 +155,7 @@ export interface DriverQueue<T = unknown> {
 
   /** Tells the device that used buffer notifications are not needed. It may send them all the same. */
   disableNotifications(): void;
+
+  /** Gives the indirect tables back to the allocator. The device must have let go of the queue before. */
+  close(): void;
 }

@@ -1,0 +1,329 @@
+import { PeerError, type PeerErrorCode } from '../../errors.ts';
+import type { OrderedView } from '../../memory/atomics.ts';
+import type { GuestMemory } from '../../memory/guest-memory.ts';
+import { openArea } from '../area.ts';
+import type { Chain } from '../chain.ts';
+import { ChainsInFlight } from '../chains-in-flight.ts';
+import { elementMessage } from '../element-message.ts';
+import { IndirectTable } from '../indirect-table.ts';
+import type { DeviceQueue, DeviceQueueState, QueueAreas, RingOptions } from '../queue.ts';
+import { TakenOrder } from '../taken-order.ts';
+import { needPackedEvent } from './event.ts';
+import { packedRingAreas, pvirtqDescFlags, ringEventFlags } from './layout.ts';
+import { Position } from './position.ts';
+
+const { NEXT, WRITE, INDIRECT, AVAIL, USED } = pvirtqDescFlags;
+
+/** The device's end of a packed virtqueue (2.8). */
+export class PackedDeviceQueue implements DeviceQueue {
+  readonly size: number;
+  readonly #memory: GuestMemory;
+  readonly #areas: QueueAreas;
+  readonly #options: RingOptions;
+  readonly #chains: ChainsInFlight;
+  readonly #order: TakenOrder | undefined;
+  readonly #table: IndirectTable;
+  #error: PeerError | undefined;
+  /** False when broken or closed. */
+  #sound = true;
+
+  // Views of the three areas, good for `#version` of the memory. The first attach sets them.
+  #ring!: OrderedView;
+  #driverEvents!: OrderedView;
+  #deviceEvents!: OrderedView;
+  #version = -1;
+
+  /** The next descriptor to be made available, and where the next used one is written. */
+  readonly #available: Position;
+  readonly #used: Position;
+  /** Descriptors that the driver has made available and has not seen used; those that it cannot see used yet. */
+  #entries = 0;
+  #unpublished = 0;
+  /** Descriptors used since the last notification was decided on. */
+  #unnotified = 0;
+  /** The first used descriptor that the driver cannot see yet: its flags are written last. */
+  readonly #held: Position;
+  #heldFlags = -1;
+  /** With VIRTIO_F_IN_ORDER: where the open batch starts, and its last buffer. */
+  readonly #batch: Position;
+  #batchId = 0;
+  #batchWritten = 0;
+
+  /** `createDeviceQueue` makes one, after it has checked the arguments. */
+  constructor(memory: GuestMemory, areas: QueueAreas, options: RingOptions, restored?: DeviceQueueState) {
+    const { size } = areas;
+    this.size = size;
+    this.#memory = memory;
+    this.#areas = areas;
+    this.#options = options;
+    this.#chains = new ChainsInFlight(size);
+    this.#order = options.inOrder ? new TakenOrder(size) : undefined;
+    this.#table = new IndirectTable(memory);
+    this.#available = new Position(size, restored?.nextAvailable, restored?.availableWrap);
+    this.#used = new Position(size, restored?.nextUsed, restored?.usedWrap);
+    this.#batch = new Position(size, restored?.nextUsed, restored?.usedWrap);
+    this.#held = new Position(size);
+    this.#attach();
+    if (restored !== undefined && this.#sound) this.#restore(restored);
+  }
+
+  get error(): PeerError | undefined {
+    return this.#error;
+  }
+
+  get inFlight(): number {
+    return this.#chains.taken;
+  }
+
+  /** @spec 2.8.15 device: Basic Facilities of a Virtio Device / Packed Virtqueues / The Virtqueue Descriptor Table */
+  take(): Chain | undefined {
+    if (!this.#isReady()) return undefined;
+    if (this.#chains.hasRestored) return this.#chains.takeRestored();
+    const flags = this.#ring.loadAcquire16(16 * this.#available.offset + 14);
+    if ((flags & (AVAIL | USED)) !== this.#available.availableBits) return undefined;
+    if (this.#entries === this.size) return this.#failFull(1);
+    const chain = (flags & INDIRECT) === 0 ? this.#walkList(flags) : this.#walkTable(flags);
+    if (chain === undefined) return undefined;
+    this.#chains.add(chain);
+    this.#order?.push(chain);
+    this.#entries += chain.entries;
+    this.#available.advance(chain.entries);
+    return chain;
+  }
+
+  hasAvailable(): boolean {
+    return this.#isReady() && (this.#chains.hasRestored || this.#look());
+  }
+
+  complete(chain: Chain): void {
+    if (!this.#chains.settle(chain) || !this.#isReady()) return;
+    if (this.#order === undefined) {
+      this.#writeUsed(this.#used, chain.id, chain.writable.written);
+      this.#advanceUsed(chain);
+    } else {
+      for (let next = this.#order.shiftCompleted(); next !== undefined; next = this.#order.shiftCompleted()) {
+        this.#useInOrder(next);
+      }
+    }
+  }
+
+  flush(): boolean {
+    if (!this.#isReady()) return false;
+    this.#publish();
+    const count = this.#unnotified;
+    if (count === 0) return false;
+    this.#unnotified = 0;
+    const suppression = this.#driverEvents.loadAcquire32(0);
+    return needPackedEvent(suppression, this.#used, count, this.size, this.#options.eventIdx);
+  }
+
+  enableNotifications(): boolean {
+    if (!this.#isReady()) return false;
+    const { ENABLE, DESC } = ringEventFlags;
+    const wanted = this.#options.eventIdx ? (DESC << 16) | this.#available.packed : ENABLE << 16;
+    this.#deviceEvents.storeRelease32(0, wanted);
+    return this.#chains.hasRestored || this.#look();
+  }
+
+  disableNotifications(): void {
+    if (this.#isReady()) this.#deviceEvents.storeRelease32(0, ringEventFlags.DISABLE << 16);
+  }
+
+  save(): DeviceQueueState {
+    if (this.#isReady()) this.#publish();
+    return {
+      nextAvailable: this.#available.offset,
+      nextUsed: this.#used.offset,
+      availableWrap: this.#available.wrap,
+      usedWrap: this.#used.wrap,
+      inFlight: this.#chains.save(),
+    };
+  }
+
+  close(): void {
+    this.#sound = false;
+    this.#chains.close();
+  }
+
+  /** True when the queue is sound; its views are fresh then. */
+  #isReady(): boolean {
+    if (this.#memory.version !== this.#version && this.#sound) this.#attach();
+    return this.#sound;
+  }
+
+  #attach(): void {
+    const { descriptor, driver, device, size } = this.#areas;
+    const shape = packedRingAreas(size);
+    const ring = openArea(this.#memory, descriptor, shape.descriptor.length, 'write', 'little');
+    const driverEvents = openArea(this.#memory, driver, shape.driver.length, 'read', 'little');
+    const deviceEvents = openArea(this.#memory, device, shape.device.length, 'write', 'little');
+    if (ring === undefined || driverEvents === undefined || deviceEvents === undefined) {
+      this.#fail('ADDRESS_OUT_OF_BOUNDS', 'an area of the queue is not contiguous in memory');
+      return;
+    }
+    this.#ring = ring;
+    this.#driverEvents = driverEvents;
+    this.#deviceEvents = deviceEvents;
+    this.#version = this.#memory.version;
+  }
+
+  #look(): boolean {
+    const flags = this.#ring.loadAcquire16(16 * this.#available.offset + 14);
+    return (flags & (AVAIL | USED)) === this.#available.availableBits;
+  }
+
+  /**
+   * Reads a list of descriptors linked by NEXT, each once; `headFlags` are those of the first, read already.
+   *
+   * @spec 2.8.12 device: Basic Facilities of a Virtio Device / Packed Virtqueues
+   */
+  #walkList(headFlags: number): Chain | undefined {
+    const view = this.#ring.view;
+    const memory = this.#memory;
+    const chain = this.#chains.fresh();
+    let offset = this.#available.offset;
+    let availableBits = this.#available.availableBits;
+    let flags = headFlags;
+    let count = 1;
+    for (;;) {
+      const at = 16 * offset;
+      const address = view.getUint32(at + 4, true) * 0x1_0000_0000 + view.getUint32(at, true);
+      const length = view.getUint32(at + 8, true);
+      const problem = chain.segments.add(memory, address, length, (flags & WRITE) !== 0);
+      if (problem !== undefined) return this.#fail(problem, elementMessage(problem, address, length));
+      if ((flags & NEXT) === 0) break;
+      if (++count + this.#entries > this.size) return this.#failFull(count);
+      if (++offset === this.size) {
+        offset = 0;
+        availableBits ^= AVAIL | USED;
+      }
+      flags = view.getUint16(16 * offset + 14, true);
+      if ((flags & (AVAIL | USED)) !== availableBits) {
+        return this.#fail('PACKED_CHAIN_INCOMPLETE', `descriptor ${offset} of a list is not available`);
+      }
+      if ((flags & INDIRECT) !== 0) {
+        return this.#fail('PACKED_INDIRECT_IN_CHAIN', `descriptor ${offset} of a list is indirect`);
+      }
+    }
+    return this.#start(chain, view.getUint16(16 * offset + 12, true), count);
+  }
+
+  /** Reads an indirect table: its entries follow one another, and only their WRITE flag means anything. */
+  #walkTable(headFlags: number): Chain | undefined {
+    const at = 16 * this.#available.offset;
+    const ring = this.#ring.view;
+    const address = ring.getUint32(at + 4, true) * 0x1_0000_0000 + ring.getUint32(at, true);
+    const length = ring.getUint32(at + 8, true);
+    const id = ring.getUint16(at + 12, true);
+    if (!this.#mayEnterTable(headFlags, address, length)) return undefined;
+    const { view, base } = this.#table;
+    const memory = this.#memory;
+    const chain = this.#chains.fresh();
+    for (let entry = base; entry < base + length; entry += 16) {
+      const start = view.getUint32(entry + 4, true) * 0x1_0000_0000 + view.getUint32(entry, true);
+      const bytes = view.getUint32(entry + 8, true);
+      const flags = view.getUint16(entry + 14, true);
+      const problem = chain.segments.add(memory, start, bytes, (flags & WRITE) !== 0);
+      if (problem !== undefined) return this.#fail(problem, elementMessage(problem, start, bytes));
+    }
+    return this.#start(chain, id, 1);
+  }
+
+  #mayEnterTable(flags: number, address: number, length: number): boolean {
+    if (!this.#options.indirect)
+      return this.#refuse('PACKED_INDIRECT_NOT_NEGOTIATED', 'an indirect descriptor');
+    if ((flags & NEXT) !== 0)
+      return this.#refuse('PACKED_INDIRECT_IN_CHAIN', 'an indirect descriptor with NEXT');
+    if (length === 0 || length % 16 !== 0) {
+      return this.#refuse('PACKED_INDIRECT_TABLE_SIZE', `an indirect table of ${length} bytes`);
+    }
+    if (length > 16 * this.size) {
+      return this.#refuse('PACKED_CHAIN_TOO_LONG', `an indirect table of ${length / 16} descriptors`);
+    }
+    if (this.#table.open(address, length)) return true;
+    return this.#refuse('ADDRESS_OUT_OF_BOUNDS', `an indirect table at address 0x${address.toString(16)}`);
+  }
+
+  #start(chain: Chain, id: number, entries: number): Chain | undefined {
+    if (id >= this.size) return this.#fail('BUFFER_ID_INVALID', `buffer id ${id} in a queue of ${this.size}`);
+    if (this.#chains.has(id)) return this.#fail('BUFFER_ID_INVALID', `buffer id ${id} is in flight`);
+    chain.entries = entries;
+    chain.start(id);
+    return chain;
+  }
+
+  /** The first used descriptor behind what the driver has seen becomes visible last, by `#publish`. */
+  #writeUsed(position: Position, id: number, written: number): void {
+    const at = 16 * position.offset;
+    const flags = position.usedBits | (written > 0 ? WRITE : 0);
+    this.#ring.view.setUint32(at + 8, written, true);
+    this.#ring.view.setUint16(at + 12, id, true);
+    if (this.#heldFlags < 0) {
+      this.#held.set(position);
+      this.#heldFlags = flags;
+    } else {
+      this.#ring.storeRelease16(at + 14, flags);
+    }
+  }
+
+  #advanceUsed(chain: Chain): void {
+    this.#used.advance(chain.entries);
+    this.#unpublished += chain.entries;
+    this.#unnotified += chain.entries;
+    this.#chains.recycle(chain);
+  }
+
+  /**
+   * One used descriptor stands for a whole batch, with the id of its last buffer, and the driver takes those
+   * before it for completely written. So a buffer that is not ends its batch.
+   */
+  #useInOrder(chain: Chain): void {
+    this.#batchId = chain.id;
+    this.#batchWritten = chain.writable.written;
+    const isWhole = chain.writable.written === chain.writable.length;
+    this.#advanceUsed(chain);
+    if (!isWhole) this.#closeBatch();
+  }
+
+  #closeBatch(): void {
+    this.#writeUsed(this.#batch, this.#batchId, this.#batchWritten);
+    this.#batch.set(this.#used);
+  }
+
+  #publish(): void {
+    if (this.#order !== undefined && !this.#batch.equals(this.#used)) this.#closeBatch();
+    if (this.#heldFlags < 0) return;
+    this.#ring.storeRelease16(16 * this.#held.offset + 14, this.#heldFlags);
+    this.#heldFlags = -1;
+    this.#entries -= this.#unpublished;
+    this.#unpublished = 0;
+  }
+
+  #restore(state: DeviceQueueState): void {
+    const chains = this.#chains.restore(state.inFlight, this.#memory);
+    if (chains === undefined) {
+      this.#fail('ADDRESS_OUT_OF_BOUNDS', 'a saved chain is not in memory');
+      return;
+    }
+    for (const chain of chains) {
+      this.#entries += chain.entries;
+      this.#order?.push(chain);
+    }
+  }
+
+  #failFull(count: number): undefined {
+    return count > this.size
+      ? this.#fail('PACKED_CHAIN_TOO_LONG', `a list of more than ${this.size} descriptors`)
+      : this.#fail('PACKED_DESCRIPTOR_IN_FLIGHT', 'a descriptor was made available before it was used');
+  }
+
+  #refuse(code: PeerErrorCode, message: string): false {
+    this.#fail(code, message);
+    return false;
+  }
+
+  #fail(code: PeerErrorCode, message: string): undefined {
+    this.#sound = false;
+    this.#error = new PeerError(code, message);
+  }
+}

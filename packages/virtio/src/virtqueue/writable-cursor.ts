@@ -1,0 +1,107 @@
+import type { Fields, Struct, StructValue } from '../spec/layout.ts';
+import { Cursor } from './cursor.ts';
+
+/**
+ * The device-writable part of a chain, blind to how the driver framed it. Numbers are little-endian. What
+ * must fit and does not throws a PeerError BAD_REQUEST: the driver gave too few bytes.
+ */
+export class WritableCursor extends Cursor {
+  #written = 0;
+
+  /** The used length: the highest position that was written. Whoever seeks over a gap fills it. */
+  get written(): number {
+    return this.#written;
+  }
+
+  u8(value: number): void {
+    if (this.ready(1)) {
+      this.region.view.setUint8(this.at, value);
+      this.advance(1);
+    } else {
+      this.scratchFor(1).setUint8(0, value);
+      this.scatter(1);
+    }
+    this.#mark();
+  }
+
+  u16(value: number): void {
+    if (this.ready(2)) {
+      this.region.view.setUint16(this.at, value, true);
+      this.advance(2);
+    } else {
+      this.scratchFor(2).setUint16(0, value, true);
+      this.scatter(2);
+    }
+    this.#mark();
+  }
+
+  u32(value: number): void {
+    if (this.ready(4)) {
+      this.region.view.setUint32(this.at, value, true);
+      this.advance(4);
+    } else {
+      this.scratchFor(4).setUint32(0, value, true);
+      this.scatter(4);
+    }
+    this.#mark();
+  }
+
+  /** A whole number below 2^53. */
+  u64(value: number): void {
+    this.need(8);
+    this.u32(value >>> 0);
+    this.u32(Math.floor(value / 2 ** 32));
+  }
+
+  /** Copies as many bytes as fit; returns how many. */
+  write(source: Uint8Array): number {
+    const count = Math.min(source.length, this.remaining);
+    this.need(count);
+    this.copyIn(source, count);
+    this.#mark();
+    return count;
+  }
+
+  /** Sets the next `length` bytes to `value`. */
+  fill(value: number, length: number): void {
+    this.need(length);
+    let left = length;
+    while (left > 0) {
+      const run = this.piece(left);
+      this.region.bytes.fill(value, this.at, this.at + run);
+      this.advance(run);
+      left -= run;
+    }
+    this.#mark();
+  }
+
+  /** Writes a structure, all of it or nothing; fields that are not given are 0. */
+  struct<F extends Fields>(layout: Struct<F>, value: Partial<StructValue<F>>): void {
+    const encoded = layout.encode(value);
+    this.need(encoded.length);
+    this.write(encoded);
+  }
+
+  /** The next `length` bytes to write in place; they count as written. */
+  override slices(length: number): Uint8Array[] {
+    const views = super.slices(length);
+    this.#mark();
+    return views;
+  }
+
+  /** @internal */
+  override start(first: number, stop: number, length: number): void {
+    super.start(first, stop, length);
+    this.#written = 0;
+  }
+
+  /** @internal A chain that was completed before its queue was saved. */
+  restoreWritten(written: number): void {
+    this.#written = written;
+  }
+
+  #mark(): void {
+    const position = this.position;
+    if (position > this.#written) this.#written = position;
+  }
+}
