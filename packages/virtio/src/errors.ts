@@ -45,10 +45,11 @@ export class PeerError extends VirtioError {
   /** The clause that was broken; `undefined` where the specification implies it without a clause. */
   readonly clause: ClauseId | undefined;
 
-  constructor(code: PeerErrorCode, message: string) {
+  /** `clause` where the code alone does not tell it: a request or response that a device type's chapter forbids. */
+  constructor(code: PeerErrorCode, message: string, clause?: ClauseId) {
     super(message);
     this.code = code;
-    this.clause = peerErrorClauses[code];
+    this.clause = clause ?? peerErrorClauses[code];
   }
 }
 
