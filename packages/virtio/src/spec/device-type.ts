@@ -91,6 +91,10 @@ const reservedRequirements: Readonly<Record<string, readonly ReservedFeatureName
 const bitOf = (declaration: FeatureDeclaration): number =>
   typeof declaration === 'number' ? declaration : declaration.bit;
 
+/** More than one queue can bear the name, so that a number must tell them apart. */
+const isFamily = (queue: QueueDeclaration): queue is Exclude<QueueDeclaration, number> =>
+  typeof queue !== 'number' && (queue.from !== undefined || (queue.first ?? []).length > 1);
+
 const isReservedRange = (bit: number): boolean => (bit >= 24 && bit <= 40) || bit === 43;
 
 /**
@@ -172,9 +176,7 @@ export function deviceType<
       const found = queueAt(index);
       if (found === undefined) return `queue${index}`;
       const queue: QueueDeclaration<Name> = declaration.queues[found.name];
-      return typeof queue === 'number'
-        ? found.name
-        : `${found.name}${found.number + (queue.numberedFrom ?? 1)}`;
+      return isFamily(queue) ? `${found.name}${found.number + (queue.numberedFrom ?? 1)}` : found.name;
     },
     featureNames: (set) => set.bits().map((bit) => nameOfBit.get(bit) ?? `bit${bit}`),
     featureSet: (names) =>
