@@ -11,6 +11,8 @@ export interface QueueOwner {
   interrupt(queue: ActiveQueue): void;
   /** The queue broke. */
   broke(queue: ActiveQueue): void;
+  /** What the device did with the queue failed: mostly since a chain was not as it should be. */
+  failed(queue: ActiveQueue, error: unknown): void;
 }
 
 /** A queue that a driver has enabled, as a device sees it: buffers, and no ring. */
@@ -74,11 +76,16 @@ export class ActiveQueue {
     if (this.#batches === 0) this.#flush();
   }
 
-  /** Runs `work`, and publishes and notifies what it completed once, at its end. */
+  /**
+   * Runs `work`, and publishes and notifies what it completed once, at its end. What `work` throws makes the
+   * device need a reset, and goes no further: the host that asked for the work is not to blame for a driver.
+   */
   batch(work: () => void): void {
     this.#batches++;
     try {
       work();
+    } catch (error) {
+      this.#owner.failed(this, error);
     } finally {
       this.#batches--;
       if (this.#batches === 0) this.#flush();

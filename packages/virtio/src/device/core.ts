@@ -344,6 +344,11 @@ export class DeviceCore implements QueueOwner {
     if (queue.ring.error !== undefined) this.needsReset(queue.ring.error);
   }
 
+  failed(queue: ActiveQueue, error: unknown): void {
+    // What was overtaken by a reset fails on a dead chain; nobody waits for it.
+    if (queue.live) this.needsReset(asVirtioError(error));
+  }
+
   get #suspended(): boolean {
     return (this.#status & status.SUSPEND) !== 0;
   }
@@ -427,7 +432,7 @@ export class DeviceCore implements QueueOwner {
     const name = this.device.type.queueAt(queue.index)?.name ?? '';
     const serve = this.device.behaviour.serve?.[name];
     const available = this.device.behaviour.available?.[name];
-    if (available !== undefined) this.#guard(() => queue.batch(() => available(queue)));
+    if (available !== undefined) queue.batch(() => available(queue));
     if (serve === undefined) return;
     queue.ring.disableNotifications();
     let budget = queue.ring.size;
@@ -446,10 +451,7 @@ export class DeviceCore implements QueueOwner {
     chain: Chain,
     serve: (chain: Chain, queue: ActiveQueue) => void | Promise<void>,
   ): void {
-    const failed = (error: unknown): void => {
-      // A handler that was overtaken by a reset fails on its dead chain; nobody waits for it.
-      if (queue.live) this.needsReset(asVirtioError(error));
-    };
+    const failed = (error: unknown): void => this.failed(queue, error);
     try {
       const settled = serve(chain, queue);
       if (settled === undefined) queue.complete(chain);
