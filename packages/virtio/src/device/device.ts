@@ -44,7 +44,7 @@ export interface DeviceBehaviour<T extends DeviceType = DeviceType> {
   /** The device type's own features that this device offers. */
   readonly offers?: readonly OwnFeatureNameOf<T>[];
   /** The reserved features that it offers, instead of {@link defaultReservedFeatures}. VERSION_1 always is. */
-  readonly reserved?: readonly ReservedFeatureName[];
+  readonly reserved?: readonly ReservedFeatureName[] | undefined;
   /** Queues that differ from one queue of 256 descriptors. */
   readonly queues?: { readonly [Q in QueueNameOf<T>]?: QueueOffer };
   /** Configuration fields that do not start as 0. */

@@ -19,7 +19,7 @@ export interface OpenOptions<T extends DeviceType> {
   /** The type's own features that this driver understands. */
   readonly features: readonly OwnFeatureNameOf<T>[];
   /** Reserved features that the driver would accept; {@link defaultAcceptedFeatures} unless told. */
-  readonly reserved?: readonly ReservedFeatureName[];
+  readonly reserved?: readonly ReservedFeatureName[] | undefined;
   /** The largest queue size to use, in descriptors; 256 unless told. */
   readonly queueSize?: number;
   /** When an indirect table is used, where negotiated; `auto` unless told. */
