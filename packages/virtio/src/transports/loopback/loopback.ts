@@ -96,7 +96,15 @@ export class Loopback implements Transport {
   }
 
   async writeConfig(offset: number, bytes: Uint8Array): Promise<void> {
-    for (const [i, byte] of bytes.entries()) this.core.writeConfig(offset + i, 1, byte);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    for (let at = 0; at < bytes.length; ) {
+      // In the widths of fields, as on a bus: a field is one write for the device.
+      const width = [4, 2, 1].find((w) => (offset + at) % w === 0 && at + w <= bytes.length) ?? 1;
+      const value =
+        width === 4 ? view.getUint32(at, true) : width === 2 ? view.getUint16(at, true) : view.getUint8(at);
+      this.core.writeConfig(offset + at, width, value);
+      at += width;
+    }
   }
 
   async configGeneration(): Promise<number> {
