@@ -1,0 +1,97 @@
+import { Command, CommanderError } from 'commander';
+import { usage } from './exit-status.ts';
+import type { RunArguments } from './run/arguments.ts';
+import { packageVersion, specVersion } from './version.ts';
+
+/** What each subcommand does; the program only reads the command line. */
+export interface Actions {
+  run(args: RunArguments): Promise<number>;
+  list(options: { readonly json: boolean }): Promise<number> | number;
+  clauses(options: { readonly json: boolean }): Promise<number> | number;
+  doctor(options: { readonly json: boolean }): Promise<number> | number;
+}
+
+/**
+ * Reads the command line and does what it says; answers the exit status.
+ *
+ * @param args without the program's own name
+ * @throws {CommandError} for a command line that says nothing sensible, and whatever the action throws.
+ */
+export async function runProgram(args: readonly string[], actions: Actions, out: (text: string) => void): Promise<number> {
+  let status = 0;
+  const program = buildProgram(actions, out, (result) => {
+    status = result;
+  });
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode !== 0) throw usage(sayMistake(error, args));
+  }
+  return status;
+}
+
+function buildProgram(actions: Actions, out: (text: string) => void, done: (status: number) => void): Command {
+  const program = new Command('virtio')
+    .description('virtio devices in TypeScript: run a real Linux on them, list them, see what is proven')
+    .version(`virtio-cli ${packageVersion}, virtio ${specVersion}`, '-V, --version')
+    .exitOverride()
+    .configureOutput({ writeOut: out, writeErr: () => {} })
+    .addHelpText('after', `\nExit status: 0 ok, 1 findings, 2 usage, 3 the environment lacks something, 4 internal\n`);
+
+  // Each subcommand is made from the program's settings, so that its mistakes and its help go the same way.
+  program
+    .command('run')
+    .description('boot Linux on our devices; a shell in this terminal, or one command')
+    .option('--disk <FILE[,ro]>', 'a raw disk image, used in place; may be given again', collect, [])
+    .option('--memory <MIB>', 'memory of the machine, a power of two', '256')
+    .option('--exec <COMMAND>', "run one command: its output on stdout, its exit status as ours")
+    .option('--kernel <FILE>', 'a bzImage of your own (i386)')
+    .option('--initrd <FILE>', 'an initramfs of your own')
+    .option('--append <TEXT>', "the kernel's command line, in place of ours")
+    .option('--fresh', 'boot anew instead of going on from the saved state', false)
+    .option('--trace <FILE>', 'write all that crosses between driver and device, as JSON lines')
+    .option('--json', 'progress and errors as JSON lines on stderr', false)
+    .addHelpText('after', runHelp)
+    .action(async (options: RunArguments) => done(await actions.run(options)));
+
+  const reading = (name: 'list' | 'clauses' | 'doctor', description: string, example: string): void => {
+    program
+      .command(name)
+      .description(description)
+      .option('--json', 'one JSON object', false)
+      .addHelpText('after', `\nExample:\n  ${example}\n`)
+      .action(async (options: { readonly json: boolean }) => done(await actions[name](options)));
+  };
+  reading('list', 'every device type that exists here', "virtio list --json | jq '.types[].name'");
+  reading(
+    'clauses',
+    'the normative clauses of the specification, and what holds each',
+    `virtio clauses --json | jq '.clauses[] | select(.number == "2.7.4.1")'`,
+  );
+  reading('doctor', 'what this machine can do, and what to install for the rest', 'virtio doctor');
+  return program;
+}
+
+const runHelp = `
+Examples:
+  virtio run                                     a shell; Ctrl-A x leaves
+  virtio run --disk disk.img --exec 'mkfs.ext2 /dev/vda && sync'
+  echo hello | virtio run --exec 'tr a-z A-Z'
+
+Without --exec the exit status is 0 when you leave or the guest powers off, 1 when it panics.
+With --exec it is the command's.
+`;
+
+function collect(value: string, before: readonly string[]): string[] {
+  return [...before, value];
+}
+
+/** One line from Commander's error, with the help that belongs to it. */
+function sayMistake(error: CommanderError, args: readonly string[]): string {
+  const command = args.find((arg) => ['run', 'list', 'clauses', 'doctor'].includes(arg));
+  const help = ['virtio', ...(command === undefined ? [] : [command]), '--help'].join(' ');
+  if (error.code === 'commander.help') return `no command given; ${help} lists them`;
+  const what = error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ');
+  return `${what}; see ${help}`;
+}

@@ -1,0 +1,12 @@
+/** The options of `virtio run`, as they were typed. */
+export interface RunArguments {
+  readonly disk: readonly string[];
+  readonly memory: string;
+  readonly exec?: string;
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly append?: string;
+  readonly fresh: boolean;
+  readonly trace?: string;
+  readonly json: boolean;
+}

@@ -1,0 +1,62 @@
+import { link, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { exitStatus } from '../exit-status.ts';
+import type { RunArguments } from './arguments.ts';
+import { planRun } from './plan.ts';
+
+const none: RunArguments = { disk: [], memory: '256', fresh: false, json: false };
+
+let folder: string;
+const at = (name: string): string => join(folder, name);
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'virtio-plan-'));
+  await writeFile(at('disk'), new Uint8Array(1024));
+  await writeFile(at('other'), new Uint8Array(512));
+  await writeFile(at('odd'), new Uint8Array(1025));
+  await writeFile(at('empty'), '');
+  await writeFile(at('comma,ro'), new Uint8Array(512));
+  await symlink('disk', at('symlink'));
+  await link(at('disk'), at('hardlink'));
+  await mkdir(at('folder'));
+});
+
+afterAll(() => rm(folder, { recursive: true }));
+
+it('reads disks with and without ,ro', async () => {
+  const { disks } = await planRun({ ...none, disk: [at('disk'), `${at('other')},ro`, `${at('comma,ro')},ro`] });
+  expect(disks).toEqual([
+    { path: at('disk'), readOnly: false },
+    { path: at('other'), readOnly: true },
+    { path: at('comma,ro'), readOnly: true },
+  ]);
+});
+
+it.each<[string, () => Partial<RunArguments>, RegExp]>([
+  ['a missing disk', () => ({ disk: [at('nothing')] }), /no such file/],
+  ['an option and no file', () => ({ disk: [',ro'] }), /names no file/],
+  ['a folder', () => ({ disk: [at('folder')] }), /no plain file/],
+  ['an empty disk', () => ({ disk: [at('empty')] }), /is empty; truncate/],
+  ['a broken last sector', () => ({ disk: [at('odd')] }), /1 bytes more.*truncate -s 1536/],
+  ['one file twice', () => ({ disk: [at('disk'), at('disk')] }), /same file/],
+  ['one file by a symbolic link', () => ({ disk: [at('disk'), at('symlink')] }), /same file/],
+  ['one file by a hard link', () => ({ disk: [at('disk'), `${at('hardlink')},ro`] }), /same file/],
+  ['a disk that is the initramfs', () => ({ disk: [at('disk')], initrd: at('disk') }), /same file as --initrd/],
+  ['a path through a file', () => ({ disk: [at('disk/x')] }), /cannot be reached \(ENOTDIR\)/],
+  ['a missing kernel', () => ({ kernel: at('nothing') }), /--kernel .*no such file/],
+  ['a trace over a disk', () => ({ disk: [at('disk')], trace: at('symlink') }), /would overwrite --disk/],
+  ['a trace that is a folder', () => ({ trace: at('folder') }), /is a folder/],
+  ['a trace nowhere', () => ({ trace: at('nothing/trace') }), /is no folder/],
+  ['memory in letters', () => ({ memory: '1G' }), /from 128 to 2047/],
+  ['too little memory', () => ({ memory: '16' }), /from 128 to 2047/],
+  ['too much memory', () => ({ memory: '4096' }), /from 128 to 2047/],
+  ['seventeen disks', () => ({ disk: Array.from({ length: 17 }, () => 'x') }), /16 disks fit/],
+  ['an empty command', () => ({ exec: ' ' }), /needs a command/],
+])('refuses %s, and writes nothing', async (_, mistake, message) => {
+  const before = await readdir(folder);
+  const refused = planRun({ ...none, ...mistake() });
+  await expect(refused).rejects.toMatchObject({ status: exitStatus.usage, message: expect.stringMatching(message) });
+  expect(await readdir(folder)).toEqual(before);
+});

@@ -1,0 +1,132 @@
+import { constants, type Stats } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import { usage } from '../exit-status.ts';
+import type { RunArguments } from './arguments.ts';
+
+/** A disk that was asked for, and may be opened. */
+export interface DiskPlan {
+  readonly path: string;
+  readonly readOnly: boolean;
+}
+
+/** What to run, checked as far as it can be without changing anything. */
+export interface RunPlan {
+  readonly disks: readonly DiskPlan[];
+  /** MiB. */
+  readonly memory: number;
+  readonly exec: string | undefined;
+  readonly kernel: string | undefined;
+  readonly initrd: string | undefined;
+  readonly append: string;
+  readonly fresh: boolean;
+  readonly trace: string | undefined;
+  readonly json: boolean;
+}
+
+const sector = 512;
+/** MiB. Below it our kernel and initramfs do not fit; above it the emulator has no room for devices. */
+const memoryLimits = { least: 128, most: 2047 } as const;
+/** As many as fit on the bus beside the other devices. */
+const mostDisks = 16;
+
+/**
+ * Checks the options of `virtio run`. Nothing is opened for writing and nothing is made.
+ *
+ * @throws {CommandError} that names the first mistake.
+ */
+export async function planRun(args: RunArguments): Promise<RunPlan> {
+  const memory = parseMemory(args.memory);
+  if (args.exec !== undefined && args.exec.trim() === '') throw usage('--exec needs a command');
+  if (args.disk.length > mostDisks) throw usage(`--disk was given ${args.disk.length} times; ${mostDisks} disks fit`);
+  const disks = args.disk.map(parseDisk);
+  const used = new Map<string, string>();
+  for (const [option, path] of [['--kernel', args.kernel], ['--initrd', args.initrd]] as const) {
+    if (path !== undefined) used.set(identity(await checkFile(option, path)), `${option} ${path}`);
+  }
+  for (const disk of disks) {
+    const id = identity(await checkDisk(disk));
+    const other = used.get(id);
+    if (other !== undefined) throw usage(`--disk ${disk.path} is the same file as ${other}; give each file once`);
+    used.set(id, `--disk ${disk.path}`);
+  }
+  if (args.trace !== undefined) await checkTrace(args.trace, used);
+  return {
+    disks,
+    memory,
+    exec: args.exec,
+    kernel: args.kernel,
+    initrd: args.initrd,
+    append: args.append ?? '',
+    fresh: args.fresh,
+    trace: args.trace,
+    json: args.json,
+  };
+}
+
+function parseMemory(text: string): number {
+  const { least, most } = memoryLimits;
+  const memory = Number(text);
+  if (/^\d+$/.test(text) && memory >= least && memory <= most) return memory;
+  throw usage(`--memory ${text} is no number of MiB from ${least} to ${most}`);
+}
+
+/** `FILE` or `FILE,ro`; a name that itself ends in `,ro` is given as `name,ro,ro`. */
+function parseDisk(text: string): DiskPlan {
+  const readOnly = text.endsWith(',ro');
+  const path = readOnly ? text.slice(0, -3) : text;
+  if (path === '') throw usage(`--disk ${text} names no file`);
+  return { path, readOnly };
+}
+
+async function checkDisk({ path, readOnly }: DiskPlan): Promise<Stats> {
+  const found = await checkFile('--disk', path);
+  if (found.isFile()) {
+    if (found.size === 0) throw usage(`--disk ${path} is empty; truncate -s 64M ${path} gives it a size`);
+    if (found.size % sector !== 0) {
+      const whole = Math.ceil(found.size / sector) * sector;
+      const over = `${found.size % sector} bytes more than whole sectors of ${sector}`;
+      throw usage(`--disk ${path} has ${over}; truncate -s ${whole} ${path} fills the last one up`);
+    }
+  }
+  if (!readOnly && !(await may(path, constants.W_OK))) {
+    throw usage(`--disk ${path} cannot be written; give ${path},ro to use it read-only, or change its permissions`);
+  }
+  return found;
+}
+
+async function checkFile(option: string, path: string): Promise<Stats> {
+  const found = await stat(path).catch((error: NodeJS.ErrnoException) => error);
+  if (found instanceof Error) {
+    if (found.code === 'ENOENT') throw usage(`${option} ${path}: there is no such file; check the name`, found);
+    throw usage(`${option} ${path} cannot be reached (${found.code}); check the path and its permissions`, found);
+  }
+  if (!found.isFile() && !(option === '--disk' && found.isBlockDevice())) {
+    throw usage(`${option} ${path} is no plain file; give the file of an image`);
+  }
+  if (!(await may(path, constants.R_OK))) throw usage(`${option} ${path} cannot be read; change its permissions`);
+  return found;
+}
+
+async function checkTrace(path: string, used: ReadonlyMap<string, string>): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isDirectory() === true) throw usage(`--trace ${path} is a folder; give a file in it`);
+  const other = found === undefined ? undefined : used.get(identity(found));
+  if (other !== undefined) throw usage(`--trace ${path} would overwrite ${other}; give it another file`);
+  const writable = found === undefined ? dirname(path) : path;
+  if (await may(writable, constants.W_OK)) return;
+  throw usage(`--trace ${path}: ${found === undefined ? `${writable} is no folder where ${basename(path)} can be made` : 'it cannot be written'}; give another file`);
+}
+
+async function may(path: string, mode: number): Promise<boolean> {
+  return access(path, mode).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Equal for two names of one file. */
+function identity({ dev, ino }: Stats): string {
+  return `${dev}:${ino}`;
+}
+
