@@ -17,7 +17,7 @@ describe('the entropy device and its driver', () => {
   for (const configuration of configurationsOf([loopbackBus])) {
     it(`deliver every byte in order: ${configurationName(configuration)}`, async () => {
       const reserved = reservedOf(configuration);
-      const { transport } = loopbackBus.connect(entropyFixture.make(reserved), {});
+      const transport = new Loopback(entropyFixture.make(reserved));
       await expect(
         entropyFixture.exercise(transport, fixtureOptionsOf(configuration)),
       ).resolves.toBeUndefined();
