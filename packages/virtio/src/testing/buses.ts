@@ -4,11 +4,8 @@ import type { Bus } from './matrix.ts';
 /** No bus: driver and device in one process. */
 export const loopbackBus: Bus = {
   name: 'loopback',
-  connect(device, { trace, onError }) {
-    const transport = new Loopback(device, {
-      ...(trace === undefined ? {} : { trace }),
-      ...(onError === undefined ? {} : { onError }),
-    });
+  async connect(device, options) {
+    const transport = new Loopback(device, options);
     return { transport, core: transport.core };
   },
 };

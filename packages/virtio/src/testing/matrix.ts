@@ -1,13 +1,23 @@
 import type { DeviceCore, DeviceHost } from '../device/core.ts';
 import type { Device } from '../device/device.ts';
 import type { Transport } from '../driver/transport.ts';
+import type { Allocator } from '../memory/allocator.ts';
+import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { ReservedFeatureName } from '../spec/features.ts';
 import type { FixtureOptions } from './fixtures/fixture.ts';
+
+/** What a bus is lent. */
+export interface BusOptions extends Pick<DeviceHost, 'trace' | 'onError'> {
+  /** Memory that both sides share, and the driver's part of it; the bus makes its own unless told. */
+  readonly memory?: GuestMemory;
+  readonly allocator?: Allocator;
+}
 
 /** A bus of the matrix: how a device and a driver's transport are joined by it in one process. */
 export interface Bus {
   readonly name: string;
-  connect(device: Device, host: Pick<DeviceHost, 'trace' | 'onError'>): Connected;
+  /** May cross a socket or a bus that must be searched first. */
+  connect(device: Device, options: BusOptions): Promise<Connected>;
 }
 
 /** A device behind a bus. */

@@ -14,7 +14,7 @@ export interface LoopbackOptions {
   readonly memory?: GuestMemory;
   /** The driver's part of that memory; all of the first region, but for address 0, unless told. */
   readonly allocator?: Allocator;
-  readonly trace?: Tracer;
+  readonly trace?: Tracer | undefined;
   /** Hears what either side did wrong. */
   readonly onError?: (error: VirtioError) => void;
 }
