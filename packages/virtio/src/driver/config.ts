@@ -38,9 +38,11 @@ async function readOnce(
   for (const [name, accessor] of Object.entries(type.config.field)) {
     const required = type.configRequires[name];
     if (required !== undefined && !offered.has(type.features[required] ?? -1)) continue;
-    const bytes = await transport.readConfig(accessor.offset, accessor.size);
     const whole = new Uint8Array(type.config.size);
-    whole.set(bytes.subarray(0, accessor.size), accessor.offset);
+    for (const part of type.config.codecs[name]?.parts() ?? []) {
+      const bytes = await transport.readConfig(accessor.offset + part.offset, part.size);
+      whole.set(bytes.subarray(0, part.size), accessor.offset + part.offset);
+    }
     values[name] = accessor.get(new DataView(whole.buffer));
   }
   return values;
@@ -63,5 +65,8 @@ export async function writeConfigField(
   }
   const whole = new Uint8Array(type.config.size);
   accessor.set(new DataView(whole.buffer), 0, value);
-  await transport.writeConfig(accessor.offset, whole.slice(accessor.offset, accessor.offset + accessor.size));
+  for (const part of type.config.codecs[name]?.parts() ?? []) {
+    const start = accessor.offset + part.offset;
+    await transport.writeConfig(start, whole.slice(start, start + part.size));
+  }
 }

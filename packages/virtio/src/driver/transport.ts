@@ -32,7 +32,7 @@ export interface Transport {
   readStatus(): Promise<number>;
   writeStatus(value: number): Promise<void>;
 
-  /** Bytes of the device's configuration space, read in the field widths that the transport asks for. */
+  /** One integer of the device's configuration space: 1, 2, 4 or 8 bytes, the last as two halves. */
   readConfig(offset: number, length: number): Promise<Uint8Array>;
   writeConfig(offset: number, bytes: Uint8Array): Promise<void>;
   /** Changes when the configuration may have changed between two reads. */

@@ -10,6 +10,16 @@ export interface Accessor<V> {
   set(view: DataView, base: number, value: V): void;
 }
 
+/** One integer of a type: the unit in which a driver accesses it. */
+export interface Part {
+  /** Behind the name of the field: empty, `.cylinders`, `[3]`. */
+  readonly name: string;
+  /** Bytes from the start of the type. */
+  readonly offset: number;
+  /** Bytes: 1, 2, 4 or 8. */
+  readonly size: number;
+}
+
 /** A type of the specification's notation: how many bytes, and how to reach it at an offset. */
 export interface Codec<V> {
   /** As the specification writes it: `le32`, `u8[16]`, `struct virtio_blk_config`. */
@@ -18,6 +28,8 @@ export interface Codec<V> {
   readonly size: number;
   /** The size of one element, where the field is a variable tail; else `undefined`. */
   readonly tail?: number;
+  /** The integers it is made of, in order; none for a variable tail. */
+  parts(): readonly Part[];
   at(offset: number): Accessor<V>;
 }
 
@@ -29,10 +41,12 @@ function scalar<V>(
   size: number,
   read: (offset: number) => (view: DataView, base?: number) => V,
   write: (offset: number) => (view: DataView, base: number, value: V) => void,
+  parts: () => readonly Part[] = () => [{ name: '', offset: 0, size }],
 ): Codec<V> {
   return {
     notation,
     size,
+    parts,
     at: (offset) => ({ offset, size, get: read(offset), set: write(offset) }),
   };
 }
@@ -112,7 +126,18 @@ export function bytes(length: number): Codec<Uint8Array> {
       target.fill(0);
       target.set(value);
     },
+    () => repeated(u8, length),
   );
+}
+
+function repeated(element: Codec<unknown>, length: number): Part[] {
+  return Array.from({ length }, (_, index) =>
+    element.parts().map(({ name, offset, size }) => ({
+      name: `[${index}]${name}`,
+      offset: index * element.size + offset,
+      size,
+    })),
+  ).flat();
 }
 
 /** `length` values of one type, one after the other. */
@@ -120,6 +145,7 @@ export function array<V>(element: Codec<V>, length: number): Codec<readonly V[]>
   return {
     notation: `${element.notation}[${length}]`,
     size: element.size * length,
+    parts: () => repeated(element, length),
     at(offset) {
       const slots = Array.from({ length }, (_, index) => element.at(offset + index * element.size));
       return {
@@ -143,6 +169,7 @@ export function tail<V>(element: Codec<V>): Codec<readonly V[]> {
     notation: `${element.notation}[]`,
     size: 0,
     tail: element.size,
+    parts: () => [],
     at: (offset) => ({
       offset,
       size: element.size,
@@ -178,6 +205,7 @@ export function bits<const W extends Readonly<Record<string, number>>>(
   return {
     notation,
     size: whole.size,
+    parts: whole.parts,
     at(offset) {
       const accessor = whole.at(offset);
       return {
@@ -261,6 +289,15 @@ export function struct<const F extends Fields>(name: string, codecs: F): Struct<
     notation: `struct ${name}`,
     size,
     ...(tailSize === undefined ? {} : { tail: tailSize }),
+    parts: () =>
+      Object.entries(codecs).flatMap(([fieldName, codec]) => {
+        const base = accessors[fieldName]?.offset ?? 0;
+        return codec.parts().map((part) => ({
+          name: `.${fieldName}${part.name}`,
+          offset: base + part.offset,
+          size: part.size,
+        }));
+      }),
     // Built from exactly the fields of `codecs`.
     field: accessors as Struct<F>['field'],
     at: (offset) => ({
