@@ -26,6 +26,11 @@ export interface DeviceHost {
   readonly adds?: readonly ReservedFeatureName[];
   /** Runs a task after the caller's turn; a microtask unless told. A host with an event loop gives its own. */
   defer?(task: () => void): void;
+  /**
+   * False while the bus forbids the device to touch memory; always true unless told. Buffers stay in their
+   * rings until `resume`; those that were taken before are completed.
+   */
+  mayAccessMemory?(): boolean;
   /** Sees everything that happens at this device. */
   readonly trace?: Tracer | undefined;
   /** Hears of what the driver did wrong, and of handlers that failed. */
@@ -302,7 +307,7 @@ export class DeviceCore implements QueueOwner {
   }
 
   /**
-   * Goes on after a restore: looks at every queue, whose notification may have been lost, and notifies the
+   * Goes on after a restore, or when memory may be accessed again: looks at every queue, whose notification may have been lost, and notifies the
    * driver of each, whose interrupt may have been.
    */
   resume(): void {
@@ -316,7 +321,7 @@ export class DeviceCore implements QueueOwner {
   }
 
   mayTake(): boolean {
-    return this.live && !this.#suspending;
+    return this.live && !this.#suspending && this.#host.mayAccessMemory?.() !== false;
   }
 
   taken(queue: ActiveQueue, chain: Chain): void {
@@ -332,6 +337,8 @@ export class DeviceCore implements QueueOwner {
 
   completed(queue: ActiveQueue, chain: Chain): void {
     this.trace?.({ kind: 'complete', queue: queue.label, id: chain.id, written: chain.writable.written });
+    const { onDeviceWrite } = this.memory;
+    if (onDeviceWrite !== undefined && chain.live) chain.writable.writtenPieces(onDeviceWrite);
     if (this.#suspending) this.#later(() => this.#finishSuspend());
   }
 
