@@ -31,6 +31,11 @@ export type PieceSink = (region: Region, offset: number, length: number) => void
 export class GuestMemory {
   /** Rises whenever a region is added, removed or remapped: who caches views compares it. */
   version = 0;
+  /**
+   * Hears of each contiguous piece that a device has written, when it completes the buffer: for hosts that
+   * track changed memory, or keep code that was compiled from it. It must not throw.
+   */
+  onDeviceWrite: PieceSink | undefined;
 
   readonly #regions: Region[];
   readonly #translate: Translator | undefined;
@@ -102,7 +107,9 @@ export class GuestMemory {
 
   /** The same regions as a device sees them behind a translation. */
   translated(translate: Translator): GuestMemory {
-    return new GuestMemory({ regions: this.#regions, translate });
+    const behind = new GuestMemory({ regions: this.#regions, translate });
+    behind.onDeviceWrite = (...piece) => this.onDeviceWrite?.(...piece);
+    return behind;
   }
 
   /**

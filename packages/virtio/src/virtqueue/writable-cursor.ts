@@ -1,3 +1,4 @@
+import type { PieceSink } from '../memory/guest-memory.ts';
 import type { Fields, Struct, StructValue } from '../spec/layout.ts';
 import { Cursor } from './cursor.ts';
 
@@ -93,6 +94,18 @@ export class WritableCursor extends Cursor {
   override start(first: number, stop: number, length: number): void {
     super.start(first, stop, length);
     this.#written = 0;
+  }
+
+  /** @internal Gives each contiguous piece up to the used length in turn; the cursor ends behind them. */
+  writtenPieces(sink: PieceSink): void {
+    this.seek(0);
+    let left = this.#written;
+    while (left > 0) {
+      const run = this.piece(left);
+      sink(this.region, this.at, run);
+      this.advance(run);
+      left -= run;
+    }
   }
 
   /** @internal A chain that was completed before its queue was saved. */
