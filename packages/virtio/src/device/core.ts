@@ -382,10 +382,15 @@ export class DeviceCore implements QueueOwner {
     if (!unoffered.isEmpty()) refusal = `accepted ${type.featureNames(unoffered).join(', ')}, not offered`;
     else if (missing !== undefined) refusal = `accepted ${missing.feature} without ${missing.requires}`;
     else if (!this.#driverFeatures.has(reservedFeatures.VERSION_1)) refusal = 'did not accept VERSION_1';
+    else refusal = this.device.behaviour.negotiate?.((name) => this.#accepted(name));
     const accepted = type.featureNames(this.#driverFeatures);
     this.trace?.({ kind: 'features', accepted, ok: refusal === undefined });
     if (refusal !== undefined) this.violation('FEATURES_REFUSED', `the driver ${refusal}`);
     return refusal === undefined;
+  }
+
+  #accepted(feature: string): boolean {
+    return this.#driverFeatures.has(this.device.type.features[feature] ?? -1);
   }
 
   #start(): void {
@@ -398,7 +403,7 @@ export class DeviceCore implements QueueOwner {
   #activate(): void {
     const { type } = this.device;
     const active: ActiveDevice = {
-      has: (feature) => this.#driverFeatures.has(type.features[feature] ?? -1),
+      has: (feature) => this.#accepted(feature),
       memory: this.memory,
       queue: (name, number) => this.#active[type.queueIndex(name, number) ?? -1],
     };

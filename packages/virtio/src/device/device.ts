@@ -57,6 +57,11 @@ export interface DeviceBehaviour<T extends DeviceType = DeviceType> {
   readonly serve?: { readonly [Q in QueueNameOf<T>]?: ServeHandler };
   /** Queues whose buffers wait for the device: called when some may have become available. */
   readonly available?: { readonly [Q in QueueNameOf<T>]?: AvailableHandler };
+  /**
+   * The driver's features are a sound subset of the offer, and FEATURES_OK is about to be set. Returns what
+   * is wrong with them all the same, as in "the driver …"; `undefined` when they will do.
+   */
+  negotiate?(has: (feature: FeatureNameOf<T>) => boolean): string | undefined;
   /** The driver set DRIVER_OK. */
   activate?(active: ActiveDevice<T>): void;
   /** The driver wrote a field that it may write; the configuration already holds the value. */

@@ -16,8 +16,11 @@ import type { Transport } from './transport.ts';
 
 /** How a driver wants its device. */
 export interface OpenOptions<T extends DeviceType> {
-  /** The type's own features that this driver understands. */
-  readonly features: readonly OwnFeatureNameOf<T>[];
+  /**
+   * The type's own features that this driver understands. A function is told what the device offers, with
+   * DRIVER set and before FEATURES_OK: it may read the configuration to choose.
+   */
+  readonly features: readonly OwnFeatureNameOf<T>[] | FeatureChoice<T>;
   /** Reserved features that the driver would accept; {@link defaultAcceptedFeatures} unless told. */
   readonly reserved?: readonly ReservedFeatureName[] | undefined;
   /** The largest queue size to use, in descriptors; 256 unless told. */
@@ -34,6 +37,11 @@ export interface OpenOptions<T extends DeviceType> {
   /** The device broke the specification, needs a reset, or is gone. All requests have failed by then. */
   readonly onFailure?: (error: Error) => void;
 }
+
+/** Chooses among the features that the device offers. */
+export type FeatureChoice<T extends DeviceType> = (
+  offers: (feature: FeatureNameOf<T>) => boolean,
+) => Promise<readonly OwnFeatureNameOf<T>[]>;
 
 /** A queue of a family. */
 export interface QueueChoice<T extends DeviceType> {
@@ -303,7 +311,11 @@ async function initialise<const T extends DeviceType>(
   options: OpenOptions<T>,
 ): Promise<OpenDevice<T>> {
   const offered = await transport.readDeviceFeatures();
-  const features = chooseFeatures(transport, type, options, offered);
+  const understood =
+    typeof options.features === 'function'
+      ? await options.features((feature) => offered.has(type.features[feature] ?? -1))
+      : options.features;
+  const features = chooseFeatures(transport, type, options.reserved, understood, offered);
   await transport.writeDriverFeatures(features);
   const negotiating = status.ACKNOWLEDGE | status.DRIVER | status.FEATURES_OK;
   await transport.writeStatus(negotiating);
@@ -335,7 +347,8 @@ async function initialise<const T extends DeviceType>(
 function chooseFeatures<T extends DeviceType>(
   transport: Transport,
   type: T,
-  options: OpenOptions<T>,
+  accepted: readonly ReservedFeatureName[] = defaultAcceptedFeatures,
+  understood: readonly OwnFeatureNameOf<T>[],
   offered: FeatureSet,
 ): FeatureSet {
   if (!offered.has(reservedFeatures.VERSION_1)) {
@@ -352,8 +365,8 @@ function chooseFeatures<T extends DeviceType>(
     );
   }
   const carried = new Set<string>(transport.carries);
-  const reserved = (options.reserved ?? defaultAcceptedFeatures).filter((name) => carried.has(name));
-  let chosen = type.featureSet(['VERSION_1', ...reserved, ...options.features]).intersect(offered);
+  const reserved = accepted.filter((name) => carried.has(name));
+  let chosen = type.featureSet(['VERSION_1', ...reserved, ...understood]).intersect(offered);
   for (
     let lacks = type.missingRequirements(chosen);
     lacks.length > 0;
