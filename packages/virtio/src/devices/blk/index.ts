@@ -1,0 +1,4 @@
+export * from './device.ts';
+export * from './spec.ts';
+export * from './spec-requests.ts';
+export * from './spec-zones.ts';
