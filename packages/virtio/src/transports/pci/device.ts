@@ -1,0 +1,381 @@
+import { DeviceCore } from '../../device/core.ts';
+import type { Device } from '../../device/device.ts';
+import { RegisterBank } from '../../device/register-bank.ts';
+import { UsageError } from '../../errors.ts';
+import type { ReservedFeatureName } from '../../spec/features.ts';
+import { fieldRegisters, RegisterBlock } from '../../spec/registers.ts';
+import type { Bar, BarContent } from './bar.ts';
+import { CommonConfig, type QueueNumbers } from './common-config.ts';
+import { ConfigSpace } from './config-space.ts';
+import { FunctionLayout } from './function-layout.ts';
+import { Interrupts } from './interrupts.ts';
+import { MsixTable } from './msix-table.ts';
+import { NotifyArea } from './notify-area.ts';
+import type { PciBar, PciFunctionOptions, PciFunctionState } from './options.ts';
+import { checkOptions } from './options-check.ts';
+import { commandBit, maxMsixVectors, msix_cap, msixControl, pci_header, statusBit } from './pci-registers.ts';
+import { commonRegisters, isrRegisters, virtio_pci_cfg_cap } from './registers.ts';
+import { SharedMemoryArea } from './shared-memory.ts';
+
+/** The reserved features that PCI carries whatever the options are. */
+const carries: readonly ReservedFeatureName[] = [
+  'INDIRECT_DESC',
+  'EVENT_IDX',
+  'VERSION_1',
+  'ACCESS_PLATFORM',
+  'RING_PACKED',
+  'IN_ORDER',
+  'ORDER_PLATFORM',
+  'RING_RESET',
+  'SUSPEND',
+];
+
+const { command: commandField, status: statusField } = pci_header.field;
+const barsEnd: number = pci_header.field.cardbus_cis_pointer.offset;
+const windowField = virtio_pci_cfg_cap.field;
+
+/**
+ * A device as a whole PCI function: type 0 configuration header, BARs, capabilities, INTx and MSI-X. It is
+ * non-transitional, and knows no host: a host routes the guest's accesses to it. No access throws.
+ *
+ * The function keeps to PCI's Bus Master bit: while it is off no buffer is taken and no MSI-X message sent;
+ * both wait until it is on.
+ *
+ * @throws {UsageError} BAD_ARGUMENT for options that make no function; BAD_STATE when the device is in use.
+ * @spec 4.1.1 device: Virtio Transport Options / Virtio Over PCI Bus
+ */
+export class PciFunction {
+  /** The device's side of the rules. */
+  readonly core: DeviceCore;
+
+  readonly #options: PciFunctionOptions;
+  readonly #layout: FunctionLayout;
+  readonly #config: ConfigSpace;
+  readonly #interrupts: Interrupts;
+  readonly #common: CommonConfig;
+  readonly #msix: MsixTable | undefined;
+  #busMaster = false;
+
+  constructor(device: Device, options: PciFunctionOptions) {
+    checkOptions(options);
+    this.#options = options;
+    const multiplier = options.notifyMultiplier ?? 4;
+    const { notifConfigData } = options;
+    this.core = new DeviceCore(device, {
+      memory: options.memory,
+      interruptQueue: (index) => this.#interrupts.notifyQueue(index),
+      interruptConfig: () => this.#interrupts.notifyConfig(),
+      mayAccessMemory: () => this.#busMaster,
+      // A 32-bit notification needs an address that is a multiple of 4.
+      carries: multiplier % 4 === 0 ? [...carries, 'NOTIFICATION_DATA'] : carries,
+      ...(notifConfigData === undefined ? {} : { adds: ['NOTIF_CONFIG_DATA'] as const }),
+      ...(options.defer === undefined ? {} : { defer: options.defer }),
+      ...(options.onError === undefined ? {} : { onError: options.onError }),
+      trace: options.trace,
+    });
+    this.#msix = this.#makeMsix();
+    this.#interrupts = new Interrupts(
+      this.core.queues.length,
+      this.#msix,
+      options.acceptVector ?? (() => true),
+      (level) => options.setInterruptLine?.(level),
+    );
+    const numbers: QueueNumbers = {
+      notifyOff: options.queueNotifyOff ?? ((queue) => queue),
+      notifConfigData: notifConfigData ?? ((queue) => queue),
+    };
+    this.#common = new CommonConfig(this.core, this.#interrupts, numbers);
+    try {
+      this.#layout = this.#makeLayout(new NotifyArea(this.core, multiplier, numbers));
+    } catch (error) {
+      this.core.detach();
+      throw error;
+    }
+    this.#config = this.#layout.config;
+  }
+
+  /** The BARs that exist, by index. */
+  get bars(): readonly PciBar[] {
+    return this.#layout.bars;
+  }
+
+  /** Reads configuration space: 1, 2 or 4 bytes. What is not there reads as all ones. */
+  configRead(offset: number, width: number): number {
+    const value = this.#readConfig(offset, width);
+    if (this.core.trace !== undefined) this.#record('read', offset, width, value);
+    return value;
+  }
+
+  /** Writes configuration space: 1, 2 or 4 bytes. */
+  configWrite(offset: number, width: number, value: number): void {
+    if (this.core.trace !== undefined) this.#record('write', offset, width, value);
+    if (!isWidth(width) || !ConfigSpace.holds(offset, width)) {
+      this.core.violation('REGISTER_ACCESS', `a write of ${width} bytes at ${offset} of configuration space`);
+      return;
+    }
+    this.#config.write(offset, width, value);
+    const end = offset + width;
+    const { msixOffset } = this.#layout;
+    if (offset < barsEnd && end > commandField.offset) this.#headerChanged();
+    if (msixOffset > 0 && offset < msixOffset + msix_cap.size && end > msixOffset) this.#msixChanged();
+    if (this.#touchesWindow(offset, end)) this.#writeWindow();
+  }
+
+  /** Reads behind a BAR: 1, 2 or 4 bytes at an offset within it. A BAR that is not enabled reads as all ones. */
+  barRead(bar: number, offset: number, width: number): number {
+    if (this.#bar(bar)?.enabled !== true) {
+      this.core.violation('REGISTER_ACCESS', `a read behind BAR ${bar}, which is not enabled`);
+      return allOnes(width);
+    }
+    return this.#readBehind(bar, offset, width);
+  }
+
+  /** Writes behind a BAR: 1, 2 or 4 bytes at an offset within it. A BAR that is not enabled takes none. */
+  barWrite(bar: number, offset: number, width: number, value: number): void {
+    if (this.#bar(bar)?.enabled === true) this.#writeBehind(bar, offset, width, value);
+    else this.core.violation('REGISTER_ACCESS', `a write behind BAR ${bar}, which is not enabled`);
+  }
+
+  /** A reset of the bus or of the function: the device, BARs, command register and MSI-X are as after power-up. */
+  reset(): void {
+    this.core.reset();
+    this.#config.reset();
+    this.#msix?.reset();
+    this.#common.reset();
+    this.#headerChanged();
+  }
+
+  /** All that is needed to go on from here in another process. */
+  save(): PciFunctionState {
+    const { table, pending } = this.#msix?.save() ?? { table: [], pending: [] };
+    return {
+      config: this.#config.save(),
+      msixTable: table,
+      msixPending: pending,
+      ...this.#interrupts.save(),
+      ...this.#common.save(),
+      core: this.core.save(),
+    };
+  }
+
+  /**
+   * Takes a saved state; the host hears where the BARs are. Call `resume` when the host is ready for
+   * interrupts and for the device to use memory.
+   *
+   * @throws {UsageError} BAD_STATE when the state is of another function: this one stays reset.
+   */
+  restore(state: PciFunctionState): void {
+    this.reset();
+    if (!this.#config.fits(state.config)) {
+      throw new UsageError(
+        'BAD_STATE',
+        'the saved state is of a PCI function with another configuration space',
+      );
+    }
+    this.core.restore(state.core);
+    this.#config.restore(state.config);
+    this.#msix?.restore(state.msixTable, state.msixPending);
+    this.#interrupts.restore(state.isr, state.configVector, state.queueVectors);
+    this.#common.restore(state);
+    // Nothing goes out before `resume`: the host is not ready.
+    this.#readMsixControl();
+    this.#interrupts.lineDisabled = (this.#command & commandBit.INTERRUPT_DISABLE) !== 0;
+    this.#busMaster = (this.#command & commandBit.BUS_MASTER) !== 0;
+    if (this.#msix !== undefined) this.#msix.busMaster = this.#busMaster;
+    this.#followBars();
+  }
+
+  /** Goes on after a restore: the interrupt level is raised again, every queue looked at, its driver notified. */
+  resume(): void {
+    this.#interrupts.raiseAgain();
+    this.core.resume();
+  }
+
+  /** Lets go of the device, so that another transport may have it. */
+  detach(): void {
+    this.reset();
+    this.core.detach();
+  }
+
+  #makeMsix(): MsixTable | undefined {
+    const { sendMessage, msixVectors } = this.#options;
+    const vectors = msixVectors ?? Math.min(maxMsixVectors, this.core.queues.length + 1);
+    if (sendMessage === undefined || vectors === 0) return undefined;
+    return new MsixTable(vectors, this.core, sendMessage);
+  }
+
+  #makeLayout(notify: NotifyArea): FunctionLayout {
+    const { core } = this;
+    const isr = { read: () => this.#interrupts.takeIsr(), write: () => {} };
+    return new FunctionLayout(core, this.#options, {
+      common: new RegisterBank(commonRegisters, this.#common, core),
+      isr: new RegisterBank(isrRegisters, isr, core),
+      notify,
+      device: this.#deviceConfig(),
+      msix: this.#msix,
+      sharedMemory: (bytes) => new SharedMemoryArea(bytes),
+    });
+  }
+
+  /** The device's own configuration as registers, field by field. */
+  #deviceConfig(): BarContent | undefined {
+    const { core } = this;
+    const { config, driverWritable } = core.device.type;
+    if (config.size === 0) return undefined;
+    const registers = fieldRegisters(config, { readWrite: driverWritable });
+    return new RegisterBank(
+      new RegisterBlock('config', registers),
+      {
+        read: ({ offset, width }) => {
+          this.#common.followGeneration();
+          return core.readConfig(offset, width);
+        },
+        write: ({ offset, width }, value) => core.writeConfig(offset, width, value),
+      },
+      core,
+    );
+  }
+
+  #readConfig(offset: number, width: number): number {
+    if (!isWidth(width) || !ConfigSpace.holds(offset, width)) {
+      this.core.violation('REGISTER_ACCESS', `a read of ${width} bytes at ${offset} of configuration space`);
+      return allOnes(width);
+    }
+    const end = offset + width;
+    if (this.#touchesWindow(offset, end)) this.#readWindow();
+    if (offset <= statusField.offset && end > statusField.offset) this.#showInterruptStatus();
+    return this.#config.read(offset, width);
+  }
+
+  /** @spec 4.1.4.5.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / ISR status capability */
+  #showInterruptStatus(): void {
+    const others = this.#config.read(statusField.offset, 1) & ~statusBit.INTERRUPT;
+    const shown = this.#interrupts.interruptStatus ? statusBit.INTERRUPT : 0;
+    this.#config.set(statusField.offset, 1, others | shown);
+  }
+
+  get #command(): number {
+    return this.#config.read(commandField.offset, 2);
+  }
+
+  /** The command register or a BAR may have changed. */
+  #headerChanged(): void {
+    this.#followBars();
+    this.#interrupts.lineDisabled = (this.#command & commandBit.INTERRUPT_DISABLE) !== 0;
+    this.#interrupts.updateLine();
+    this.#setBusMaster((this.#command & commandBit.BUS_MASTER) !== 0);
+  }
+
+  #followBars(): void {
+    let moved = false;
+    for (const bar of this.#layout.bars) {
+      const low = this.#config.read(bar.register, 4);
+      const high = bar.kind === 'memory64' ? this.#config.read(bar.register + 4, 4) : 0;
+      if (bar.update(low, high, this.#command)) moved = true;
+    }
+    if (moved) this.#options.barsMoved?.(this.#layout.bars);
+  }
+
+  /** What waited for the bit goes on: messages, and buffers that were made available meanwhile. */
+  #setBusMaster(on: boolean): void {
+    if (on === this.#busMaster) return;
+    this.#busMaster = on;
+    if (this.#msix !== undefined) this.#msix.busMaster = on;
+    if (!on) return;
+    this.#msix?.deliverPending();
+    this.core.resume();
+  }
+
+  #msixChanged(): void {
+    this.#readMsixControl();
+    this.#interrupts.updateLine();
+    this.#msix?.deliverPending();
+  }
+
+  #readMsixControl(): void {
+    if (this.#msix === undefined) return;
+    const control = this.#config.read(this.#layout.msixOffset + msix_cap.field.message_control.offset, 2);
+    this.#msix.enabled = (control & msixControl.ENABLE) !== 0;
+    this.#msix.functionMask = (control & msixControl.FUNCTION_MASK) !== 0;
+  }
+
+  #touchesWindow(offset: number, end: number): boolean {
+    const data = this.#layout.cfgOffset + windowField.pci_cfg_data.offset;
+    return offset < data + windowField.pci_cfg_data.size && end > data;
+  }
+
+  /** @spec 4.1.4.9.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / PCI configuration access capability */
+  #readWindow(): void {
+    const width = this.#windowWidth();
+    if (width === 0) return;
+    const value = this.#readBehind(this.#windowBar, this.#windowOffset, width);
+    this.#config.set(this.#layout.cfgOffset + windowField.pci_cfg_data.offset, width, value);
+  }
+
+  /** @spec 4.1.4.9.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / PCI configuration access capability */
+  #writeWindow(): void {
+    const width = this.#windowWidth();
+    if (width === 0) return;
+    const value = this.#config.read(this.#layout.cfgOffset + windowField.pci_cfg_data.offset, width);
+    this.#writeBehind(this.#windowBar, this.#windowOffset, width, value);
+  }
+
+  get #windowBar(): number {
+    return this.#config.read(this.#layout.cfgOffset + windowField.bar.offset, 1);
+  }
+
+  get #windowOffset(): number {
+    return this.#config.read(this.#layout.cfgOffset + windowField.offset.offset, 4);
+  }
+
+  /** The bytes that the window shows; 0 when the driver has aimed it at nothing. */
+  #windowWidth(): 0 | 1 | 2 | 4 {
+    const width = this.#config.read(this.#layout.cfgOffset + windowField.length.offset, 4);
+    if (isWidth(width) && this.#windowOffset % width === 0 && this.#bar(this.#windowBar) !== undefined) {
+      return width;
+    }
+    this.core.violation(
+      'REGISTER_ACCESS',
+      `the PCI_CFG window shows ${width} bytes at ${this.#windowOffset} of BAR ${this.#windowBar}`,
+    );
+    return 0;
+  }
+
+  #bar(index: number): Bar | undefined {
+    const { bars } = this.#layout;
+    for (let i = 0; i < bars.length; i++) if (bars[i]!.index === index) return bars[i];
+    return undefined;
+  }
+
+  #readBehind(bar: number, offset: number, width: number): number {
+    const part = this.#bar(bar)?.at(offset);
+    if (part !== undefined && isWidth(width)) return part.content.read(offset - part.offset, width);
+    this.#hole('read', bar, offset, width, 0);
+    return 0;
+  }
+
+  #writeBehind(bar: number, offset: number, width: number, value: number): void {
+    const part = this.#bar(bar)?.at(offset);
+    if (part === undefined || !isWidth(width)) this.#hole('write', bar, offset, width, value);
+    else
+      part.content.write(
+        offset - part.offset,
+        width,
+        width === 4 ? value >>> 0 : value & (2 ** (8 * width) - 1),
+      );
+  }
+
+  #hole(access: 'read' | 'write', bar: number, offset: number, width: number, value: number): void {
+    this.core.trace?.({ kind: 'register', access, block: `bar${bar}`, register: '?', offset, width, value });
+    this.core.violation('REGISTER_ACCESS', `a ${access} of ${width} bytes at ${offset} of BAR ${bar}`);
+  }
+
+  #record(access: 'read' | 'write', offset: number, width: number, value: number): void {
+    const register = this.#config.nameAt(offset);
+    this.core.trace?.({ kind: 'register', access, block: 'pci', register, offset, width, value });
+  }
+}
+
+const isWidth = (width: number): width is 1 | 2 | 4 => width === 1 || width === 2 || width === 4;
+
+const allOnes = (width: number): number => (isWidth(width) ? 2 ** (8 * width) - 1 : 2 ** 32 - 1);

@@ -1,0 +1,229 @@
+import type { DeviceCore } from '../../device/core.ts';
+import { UsageError } from '../../errors.ts';
+import type { Fields, Struct, StructValue } from '../../spec/layout.ts';
+import { Bar, type BarContent } from './bar.ts';
+import { ConfigSpace } from './config-space.ts';
+import type { MsixTable } from './msix-table.ts';
+import type { NotifyArea } from './notify-area.ts';
+import type { BarChoice, PciFunctionOptions } from './options.ts';
+import { capabilityId, msix_cap, msixControl, pci_cap, pci_header } from './pci-registers.ts';
+import {
+  cfgType,
+  deviceIdBase,
+  virtio_pci_cap,
+  virtio_pci_cap64,
+  virtio_pci_cfg_cap,
+  virtio_pci_common_cfg,
+  virtio_pci_notify_cap,
+  virtio_pci_vndr_data,
+  virtioVendorId,
+} from './registers.ts';
+
+/** What stands behind the BARs. */
+export interface FunctionContents {
+  readonly common: BarContent;
+  readonly isr: BarContent;
+  readonly notify: NotifyArea;
+  /** Absent where the device type has no configuration. */
+  readonly device: BarContent | undefined;
+  readonly msix: MsixTable | undefined;
+  readonly sharedMemory: (bytes: Uint8Array, id: number) => BarContent;
+}
+
+/** The ISR status is one byte; drivers that read its reserved bits along find them 0. */
+const isrLength = 4;
+
+const mainBar: BarChoice = { bar: 0, kind: 'memory64' };
+const msixBar: BarChoice = { bar: 2, kind: 'memory64' };
+const sharedMemoryBar: BarChoice = { bar: 4, kind: 'memory64' };
+
+/** The pending bits stand this far apart from the table, so that the table may grow within a page. */
+const pendingBitsAlignment = 2048;
+
+/** Gives each structure its place behind a BAR, and the capability that tells the driver where. */
+export class FunctionLayout {
+  readonly config: ConfigSpace;
+  /** By index. */
+  readonly bars: Bar[] = [];
+  /** Where the capabilities that the guest may write stand; -1 without MSI-X. */
+  readonly msixOffset: number;
+  readonly cfgOffset: number;
+
+  readonly #options: PciFunctionOptions;
+  readonly #core: DeviceCore;
+
+  constructor(core: DeviceCore, options: PciFunctionOptions, contents: FunctionContents) {
+    this.#core = core;
+    this.#options = options;
+    this.config = new ConfigSpace(this.#header());
+    const { layout = {}, extraCapabilities = [] } = options;
+    this.#addStructures(contents);
+    this.cfgOffset = this.#addWindow(layout.common?.[0] ?? mainBar);
+    this.#addSharedMemory(contents);
+    this.#addVendorData();
+    for (const { id, data, writable } of extraCapabilities) {
+      const body = Uint8Array.of(id, 0, ...data);
+      this.config.addCapability(pci_cap, body, Uint8Array.of(0, 0, ...(writable ?? [])));
+    }
+    this.msixOffset = contents.msix === undefined ? -1 : this.#addMsix(contents.msix, layout.msix ?? msixBar);
+    this.#addBars();
+    this.config.seal();
+  }
+
+  /** @spec 4.1.2.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Discovery */
+  #header(): Partial<StructValue<(typeof pci_header)['codecs']>> {
+    const { type } = this.#core.device;
+    const options = this.#options;
+    return {
+      vendor_id: virtioVendorId,
+      device_id: deviceIdBase + type.id,
+      revision_id: options.revision ?? 1,
+      subclass: type.pciClass & 0xff,
+      base_class: type.pciClass >>> 8,
+      subsystem_vendor_id: options.subsystemVendorId ?? virtioVendorId,
+      subsystem_id: options.subsystemId ?? deviceIdBase + type.id,
+      interrupt_pin: options.interruptPin ?? 1,
+    };
+  }
+
+  /**
+   * Common, ISR, device configuration and notifications, each in the order of preference.
+   *
+   * @spec 4.1.4.2 device: Virtio Transport Options / Virtio Over PCI Bus / Virtio Structure PCI Capabilities
+   * @spec 4.1.4.4.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / Notification capability
+   * @spec 4.1.4.6.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / Device-specific configuration
+   */
+  #addStructures({ common, isr, device, notify }: FunctionContents): void {
+    const { layout = {}, notifyMultiplier = 4 } = this.#options;
+    const add = (
+      choices: readonly BarChoice[] = [mainBar],
+      type: number,
+      length: number,
+      content: BarContent,
+    ) => {
+      for (const choice of choices) {
+        const place = this.#place(choice, length, 4, content);
+        this.#addVirtio(virtio_pci_cap, { cfg_type: type, ...place, length });
+      }
+    };
+    add(layout.common, cfgType.COMMON_CFG, virtio_pci_common_cfg.size, common);
+    add(layout.isr, cfgType.ISR_CFG, isrLength, isr);
+    const { size } = this.#core.device.type.config;
+    if (device !== undefined) add(layout.device, cfgType.DEVICE_CFG, size, device);
+    for (const choice of layout.notify ?? [mainBar]) {
+      this.#addVirtio(virtio_pci_notify_cap, {
+        cfg_type: cfgType.NOTIFY_CFG,
+        ...this.#place(choice, notify.length, 4, notify),
+        length: notify.length,
+        notify_off_multiplier: notifyMultiplier,
+      });
+    }
+  }
+
+  /** The PCI_CFG window: the guest writes where it looks and what it writes there. */
+  #addWindow({ bar }: BarChoice): number {
+    const { size, field } = virtio_pci_cfg_cap;
+    const writable = new Uint8Array(size);
+    writable.fill(0xff, field.bar.offset, field.bar.offset + field.bar.size);
+    writable.fill(0xff, field.offset.offset, size);
+    return this.#addVirtio(virtio_pci_cfg_cap, { cfg_type: cfgType.PCI_CFG, bar }, writable);
+  }
+
+  #addSharedMemory(contents: FunctionContents): void {
+    const { layout = {}, sharedMemory = [] } = this.#options;
+    const choice = layout.sharedMemory ?? sharedMemoryBar;
+    for (const { id, bytes } of sharedMemory) {
+      const content = contents.sharedMemory(bytes, id);
+      const only = sharedMemory.length === 1 ? bytes : undefined;
+      const { bar, offset } = this.#place(choice, bytes.length, 4096, content, only);
+      this.#addVirtio(virtio_pci_cap64, {
+        cfg_type: cfgType.SHARED_MEMORY_CFG,
+        id,
+        bar,
+        offset: offset % 2 ** 32,
+        offset_hi: Math.floor(offset / 2 ** 32),
+        length: bytes.length % 2 ** 32,
+        length_hi: Math.floor(bytes.length / 2 ** 32),
+      });
+    }
+  }
+
+  #addVendorData(): void {
+    for (const { vendorId, data } of this.#options.vendorCapabilities ?? []) {
+      const length = Math.ceil((virtio_pci_vndr_data.size + data.length) / 4) * 4;
+      const body = new Uint8Array(length);
+      body.set(
+        virtio_pci_vndr_data.encode({
+          cap_vndr: capabilityId.VENDOR,
+          cap_len: length,
+          cfg_type: cfgType.VENDOR_CFG,
+          vendor_id: vendorId,
+        }),
+      );
+      body.set(data, virtio_pci_vndr_data.size);
+      this.config.addCapability(virtio_pci_vndr_data, body);
+    }
+  }
+
+  /** Returns the offset of the MSI-X capability. */
+  #addMsix(msix: MsixTable, choice: BarChoice): number {
+    const { bar, offset: table } = this.#place(choice, msix.length, 8, msix);
+    const pendingLength = Math.ceil(msix.size / 64) * 8;
+    const { offset: pending } = this.#place(choice, pendingLength, pendingBitsAlignment, msix.pendingBits);
+    const body = msix_cap.encode({
+      cap_id: capabilityId.MSIX,
+      message_control: msix.size - 1,
+      table: table + bar,
+      pba: pending + bar,
+    });
+    const writable = msix_cap.encode({ message_control: msixControl.ENABLE | msixControl.FUNCTION_MASK });
+    return this.config.addCapability(msix_cap, body, writable);
+  }
+
+  #addVirtio<F extends Fields>(
+    structure: Struct<F>,
+    fields: Partial<StructValue<F>>,
+    writable?: Uint8Array,
+  ): number {
+    const body = structure.encode(fields);
+    body.set(
+      virtio_pci_cap.encode({ cap_vndr: capabilityId.VENDOR, cap_len: structure.size }).subarray(0, 3),
+    );
+    return this.config.addCapability(structure, body, writable);
+  }
+
+  #place(
+    { bar: index, kind }: BarChoice,
+    length: number,
+    alignment: number,
+    content: BarContent,
+    bytes?: Uint8Array,
+  ): { bar: number; offset: number } {
+    let bar = this.bars.find((one) => one.index === index);
+    if (bar === undefined) {
+      bar = new Bar(index, kind, this.#options.layout?.minimumMemoryBar ?? 4096, bytes);
+      this.bars.push(bar);
+      this.bars.sort((a, b) => a.index - b.index);
+    }
+    if (bar.kind !== kind)
+      throw new UsageError('BAD_ARGUMENT', `BAR ${index} cannot be ${bar.kind} and ${kind}`);
+    return { bar: index, offset: bar.place(length, alignment, content) };
+  }
+
+  #addBars(): void {
+    for (const bar of this.bars) {
+      const taken = this.bars.some((other) => other.index === bar.index + 1);
+      if (bar.kind === 'memory64' && taken) {
+        throw new UsageError(
+          'BAD_ARGUMENT',
+          `BAR ${bar.index} is 64 bits wide and takes BAR ${bar.index + 1} as well`,
+        );
+      }
+      const [low, high] = bar.writable;
+      this.config.set(bar.register, 4, bar.type, low);
+      if (bar.kind === 'memory64') this.config.set(bar.register + 4, 4, 0, high);
+    }
+    const spaces = this.bars.reduce((bits, bar) => bits | bar.decodeBit, 0);
+    this.config.allow(pci_header.field.command.offset, spaces);
+  }
+}

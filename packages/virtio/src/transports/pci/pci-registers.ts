@@ -1,0 +1,104 @@
+import { le16, le32, le64, type Struct, struct, u8 } from '../../spec/layout.ts';
+import { RegisterBlock, type RegisterNames, structRegisters } from '../../spec/registers.ts';
+
+/** Bytes of a conventional PCI function's configuration space. */
+export const configSpaceSize = 256;
+
+/** Where the capabilities begin to be. */
+export const firstCapabilityOffset = 0x40;
+
+const header = {
+  vendor_id: le16,
+  device_id: le16,
+  command: le16,
+  status: le16,
+  revision_id: u8,
+  programming_interface: u8,
+  subclass: u8,
+  base_class: u8,
+  cache_line_size: u8,
+  latency_timer: u8,
+  header_type: u8,
+  bist: u8,
+  bar0: le32,
+  bar1: le32,
+  bar2: le32,
+  bar3: le32,
+  bar4: le32,
+  bar5: le32,
+  cardbus_cis_pointer: le32,
+  subsystem_vendor_id: le16,
+  subsystem_id: le16,
+  expansion_rom: le32,
+  capabilities_pointer: u8,
+  reserved0: u8,
+  reserved1: le16,
+  reserved2: le32,
+  interrupt_line: u8,
+  interrupt_pin: u8,
+  min_grant: u8,
+  max_latency: u8,
+} as const;
+
+/** The type 0 header of PCI's configuration space. */
+export const pci_header: Struct<typeof header> = struct('pci_header', header);
+
+export const headerRegisters: RegisterBlock<RegisterNames<typeof header>> = new RegisterBlock(
+  'pci',
+  structRegisters(pci_header),
+);
+
+/** Bits of the command register. */
+export const commandBit = Object.freeze({
+  IO_SPACE: 1,
+  MEMORY_SPACE: 2,
+  BUS_MASTER: 4,
+  PARITY_ERROR: 0x40,
+  SERR: 0x100,
+  INTERRUPT_DISABLE: 0x400,
+} as const);
+
+/** Bits of the status register. */
+export const statusBit = Object.freeze({ INTERRUPT: 0x08, CAPABILITIES: 0x10 } as const);
+
+/** PCI capability ids. */
+export const capabilityId = Object.freeze({ VENDOR: 0x09, MSIX: 0x11 } as const);
+
+const msixCap = {
+  cap_id: u8,
+  cap_next: u8,
+  /** Bits 0–10 the number of vectors less one, bit 14 function mask, bit 15 enable. */
+  message_control: le16,
+  /** Bits 0–2 the BAR, the others the offset. */
+  table: le32,
+  pba: le32,
+} as const;
+
+/** The MSI-X capability. */
+export const msix_cap: Struct<typeof msixCap> = struct('msix_cap', msixCap);
+
+/** Bits of MSI-X message control. */
+export const msixControl = Object.freeze({ SIZE: 0x7ff, FUNCTION_MASK: 0x4000, ENABLE: 0x8000 } as const);
+
+const msixEntry = {
+  message_address: le64,
+  message_data: le32,
+  /** Bit 0 masks the vector. */
+  vector_control: le32,
+} as const;
+
+/** One entry of the MSI-X table. */
+export const msix_table_entry: Struct<typeof msixEntry> = struct('msix_table_entry', msixEntry);
+
+export const msixEntryRegisters: RegisterBlock<RegisterNames<typeof msixEntry>> = new RegisterBlock(
+  'msix',
+  structRegisters(msix_table_entry),
+);
+
+/** The most vectors that an MSI-X table has. */
+export const maxMsixVectors = 0x800;
+
+const anyCap = { cap_id: u8, cap_next: u8 } as const;
+
+/** What every PCI capability begins with. */
+export const pci_cap: Struct<typeof anyCap> = struct('pci_cap', anyCap);
