@@ -54,6 +54,11 @@ export class OpenQueue {
     return this.#ring.size;
   }
 
+  /** True once the device or the queue was closed, reset, or broken: nothing can be submitted. */
+  get closed(): boolean {
+    return this.#closed !== undefined;
+  }
+
   /** Buffers that the device has, and those that wait for room. */
   get pending(): number {
     return this.#inFlight.size + this.#waiting.length;
@@ -108,7 +113,7 @@ export class OpenQueue {
         const { token, written } = used;
         this.#inFlight.delete(token);
         token(written);
-        if (this.#isClosed()) return;
+        if (this.closed) return;
       }
       if (this.#ring.error !== undefined) {
         this.close(this.#ring.error);
@@ -127,11 +132,6 @@ export class OpenQueue {
     this.#inFlight.clear();
     this.#waiting.length = 0;
     for (const done of lost) done(0, reason);
-  }
-
-  /** A completion may close the queue; the compiler does not know that. */
-  #isClosed(): boolean {
-    return this.#closed !== undefined;
   }
 
   #submitWaiting(): void {
