@@ -1,0 +1,206 @@
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { V86, type V86Options } from 'v86';
+import type { Device, Tracer } from 'virtio/device';
+import {
+  type ConsoleDevice,
+  type ConsoleOptions,
+  consoleDevice,
+  type PortOptions,
+} from 'virtio/devices/console';
+import type { VirtioError } from 'virtio/errors';
+import {
+  controlPort,
+  GuestMessages,
+  guestCommandLine,
+  guestFiles,
+  instructionLines,
+} from 'virtio-node/guests';
+import { type Attachment, attach } from 'virtio-v86';
+
+/** What a test machine has beside a console. */
+export interface MachineOptions {
+  /** Attached behind the console, in this order. */
+  readonly devices?: readonly Device[];
+  /** Ports of the console beside its terminal and the control port. */
+  readonly ports?: readonly PortOptions[];
+  /** What else the console is told. */
+  readonly console?: ConsoleOptions;
+  /** Added to the kernel's command line. */
+  readonly append?: string;
+  /** What v86 is told beside the guest's files. */
+  readonly v86?: Partial<V86Options>;
+  readonly trace?: Tracer;
+}
+
+/** How a command in the guest ended. */
+export interface Executed {
+  readonly status: number;
+  /** What it wrote to its terminal: standard output and errors, unchanged. */
+  readonly output: Buffer;
+}
+
+/** The longest that a guest may say nothing at all while something is awaited, in milliseconds. */
+const patience = 60_000;
+
+/**
+ * A v86 machine with Debian's kernel and our devices. Commands run in it over the console device: their output
+ * is the terminal's, the guest's init takes its orders at the control port.
+ */
+export class Machine {
+  readonly emulator: V86;
+  readonly console: ConsoleDevice;
+  readonly attachments: readonly Attachment[];
+  /** What the devices complained of. */
+  readonly errors: VirtioError[] = [];
+  /** What the kernel said on the serial port. */
+  kernelLog = '';
+  readonly #messages = new GuestMessages();
+  readonly #exits: ((status: number) => void)[] = [];
+  #readySeen = 0;
+  #lastSign = Date.now();
+  #output: Buffer[] = [];
+  readonly #changes = new Set<() => void>();
+
+  private constructor(emulator: V86, options: MachineOptions) {
+    this.emulator = emulator;
+    emulator.add_listener('serial0-output-byte', (byte) => {
+      this.kernelLog += String.fromCharCode(byte);
+      this.#sign();
+    });
+    this.console = consoleDevice({
+      ...options.console,
+      // Linux before 6.16 takes rows first.
+      resizeOrder: 'rows-cols',
+      onData: (bytes) => {
+        this.#output.push(Buffer.from(bytes));
+        this.#sign();
+      },
+      ports: [{ name: controlPort, onData: (bytes) => this.#control(bytes) }, ...(options.ports ?? [])],
+    });
+    this.attachments = [this.console, ...(options.devices ?? [])].map((device) =>
+      attach(emulator, device, {
+        onError: (error) => void this.errors.push(error),
+        ...(options.trace === undefined ? {} : { trace: options.trace }),
+      }),
+    );
+  }
+
+  /** A machine that stands before its first instruction. */
+  static async create(options: MachineOptions = {}): Promise<Machine> {
+    const guest = await guestFiles({
+      progress: ({ step, detail }) => void process.stderr.write(`${step} ${detail}\n`),
+    });
+    const library = dirname(createRequire(import.meta.url).resolve('v86'));
+    const image = async (path: string): Promise<{ buffer: ArrayBuffer }> => ({
+      buffer: new Uint8Array(await readFile(path)).buffer,
+    });
+    const emulator = new V86({
+      wasm_path: join(library, 'v86.wasm'),
+      memory_size: 256 << 20,
+      vga_memory_size: 1 << 20,
+      bios: await image(guest.bios),
+      vga_bios: await image(guest.vgaBios),
+      bzimage: await image(guest.bzimage),
+      initrd: await image(guest.initrd),
+      cmdline: `${guestCommandLine} ${options.append ?? ''}`,
+      autostart: false,
+      disable_keyboard: true,
+      disable_mouse: true,
+      disable_speaker: true,
+      ...options.v86,
+    });
+    const machine = new Machine(emulator, options);
+    await Promise.all(machine.attachments.map(({ ready }) => ready));
+    return machine;
+  }
+
+  /** A machine whose guest waits for commands. */
+  static async boot(options: MachineOptions = {}): Promise<Machine> {
+    const machine = await Machine.create(options);
+    const ready = machine.ready();
+    await machine.emulator.run();
+    await ready;
+    return machine;
+  }
+
+  /** A machine of these options that goes on from a saved state. */
+  static async resume(state: ArrayBuffer, options: MachineOptions = {}): Promise<Machine> {
+    const machine = await Machine.create(options);
+    await machine.emulator.restore_state(state.slice(0));
+    await machine.emulator.run();
+    return machine;
+  }
+
+  /** Waits until the guest's init says that it is ready, from now on. */
+  ready(): Promise<void> {
+    const before = this.#readySeen;
+    return this.until(() => this.#readySeen > before, 'the guest to become ready');
+  }
+
+  /** Waits for something; fails when the guest is silent for too long. */
+  async until(condition: () => boolean, what: string): Promise<void> {
+    this.#lastSign = Date.now();
+    while (!condition()) {
+      if (Date.now() - this.#lastSign > patience) {
+        const said = Buffer.concat(this.#output).toString().slice(-2000);
+        throw new Error(`waited for ${what}; the guest said:\n${this.kernelLog.slice(-2000)}\n${said}`);
+      }
+      await new Promise<void>((resolve) => {
+        const wake = (): void => {
+          clearTimeout(timer);
+          this.#changes.delete(wake);
+          resolve();
+        };
+        const timer = setTimeout(wake, 200);
+        this.#changes.add(wake);
+      });
+    }
+  }
+
+  /** Runs a command in the guest's shell. One runs at a time. */
+  async exec(command: string): Promise<Executed> {
+    this.#output = [];
+    let status: number | undefined;
+    this.#exits.push((code) => {
+      status = code;
+    });
+    const lines = instructionLines({ type: 'exec', command }, Date.now() / 1000, randomBytes(32));
+    await this.console.port(controlPort).write(lines);
+    await this.until(() => status !== undefined, `an end of ${command.slice(0, 200)}`);
+    return { status: status ?? -1, output: Buffer.concat(this.#output) };
+  }
+
+  /** The output of a command that has to succeed, as text without its last line feed. */
+  async text(command: string): Promise<string> {
+    const { status, output } = await this.exec(command);
+    if (status !== 0) throw new Error(`${command} ended with ${status}: ${output.toString()}`);
+    return output.toString().replace(/\n$/, '');
+  }
+
+  /** What the terminal has shown since the last command began. */
+  get output(): Buffer {
+    return Buffer.concat(this.#output);
+  }
+
+  async stop(): Promise<void> {
+    await this.emulator.stop();
+    for (const attachment of this.attachments) attachment.detach();
+    await this.emulator.destroy();
+  }
+
+  #control(bytes: Uint8Array): void {
+    for (const message of this.#messages.push(bytes)) {
+      if (message.type === 'ready') this.#readySeen++;
+      if (message.type === 'exit') this.#exits.shift()?.(message.status);
+    }
+    this.#sign();
+  }
+
+  #sign(): void {
+    this.#lastSign = Date.now();
+    for (const wake of this.#changes) wake();
+  }
+}

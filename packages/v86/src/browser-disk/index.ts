@@ -1,0 +1,1 @@
+export { type BrowserDiskOptions, deleteBrowserDisk, openBrowserDisk } from './browser-disk.ts';

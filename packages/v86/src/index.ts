@@ -1,0 +1,3 @@
+export { type Attachment, attach } from './attach.ts';
+export type { V86Emulator } from './emulator.ts';
+export type { AttachOptions } from './host.ts';
