@@ -52,17 +52,17 @@ function parse(line: string): GuestMessage {
   return status === undefined ? { type: 'unknown', line } : { type: 'exit', status: Number(status) };
 }
 
-/** How a machine ended, or that it starts again, by a line of the kernel's own console. */
-export type ConsoleEvent = 'panic' | 'poweroff' | 'halt' | 'reboot';
+/** What happens to a machine by a line of the kernel's own console. */
+export type ConsoleEvent = 'panic' | 'off' | 'reboot';
 
 const consoleEvents: readonly (readonly [RegExp, ConsoleEvent])[] = [
   [/Kernel panic - not syncing/, 'panic'],
-  [/reboot: Power down/, 'poweroff'],
-  [/reboot: System halted/, 'halt'],
+  // A kernel that finds no way to cut the power halts instead.
+  [/reboot: (Power down|System halted)/, 'off'],
   [/reboot: Restarting system/, 'reboot'],
 ];
 
-/** Reads a line of the kernel's console (ttyS0) for the end of the machine; the kernel says these even when quiet. */
+/** Reads a line of the kernel's console (ttyS0) for the end of the machine; the kernel says it even when quiet. */
 export function consoleEvent(line: string): ConsoleEvent | undefined {
   return consoleEvents.find(([pattern]) => pattern.test(line))?.[1];
 }
