@@ -7,11 +7,16 @@
 export const bootModules: readonly string[] = [
   'virtio_pci',
   'virtio_console',
-  'virtio_blk',
   'virtio_rng',
   'crc32c_generic',
   'ext4',
 ];
+
+/**
+ * What drives disks is loaded with the first instruction. A guest that waits for one has read no disk, so its
+ * machine's state may be saved, and restored with other disks or other bytes on them.
+ */
+export const diskModule = 'virtio_blk';
 
 /** The first program: makes a minimal system, then hands over to busybox init, which reaps and shuts down. */
 export const initScript: string = `#!/bin/busybox sh
@@ -67,6 +72,8 @@ hold_terminal() {
   stty raw -echo <&9
 }
 
+load_disks() { [ -d /sys/module/${diskModule} ] || modprobe ${diskModule}; }
+
 hold_terminal
 say ready
 while read -r word rest <&8; do
@@ -75,6 +82,7 @@ while read -r word rest <&8; do
   time) date -s "@$rest" >/dev/null ;;
   seed) echo "$rest" | base64 -d >/dev/urandom ;;
   shell)
+    load_disks
     set -- $rest
     stty sane cols \${1:-80} rows \${2:-24} <&9
     setsid -c sh -l <&9 >&9 2>&1 8<&- 9<&-
@@ -82,6 +90,7 @@ while read -r word rest <&8; do
     hold_terminal
     ;;
   exec)
+    load_disks
     input=$(port org.virtio-ts.stdin)
     errors=$(port org.virtio-ts.stderr)
     setsid sh -c "$(echo "$rest" | base64 -d)" <\${input:-$terminal} >$terminal 2>\${errors:-$terminal} 8<&- 9<&-

@@ -1,5 +1,5 @@
 import { type CpioEntry, writeCpio } from './cpio.ts';
-import { bootModules, controlScript, initScript, inittab, profile } from './init-scripts.ts';
+import { bootModules, controlScript, diskModule, initScript, inittab, profile } from './init-scripts.ts';
 import { modulesDep, readModules } from './kernel-modules.ts';
 
 const text = new TextEncoder();
@@ -27,7 +27,11 @@ export interface InitramfsParts {
  * @throws HostError `NOT_FOUND` for a module that this kernel does not have.
  */
 export async function buildInitramfs(parts: InitramfsParts): Promise<Uint8Array> {
-  const modules = await readModules(parts.modulesFolder, [...bootModules, ...(parts.modules ?? [])]);
+  const modules = await readModules(parts.modulesFolder, [
+    ...bootModules,
+    diskModule,
+    ...(parts.modules ?? []),
+  ]);
   const home = `lib/modules/${parts.release}`;
   const entries: CpioEntry[] = [
     ...folders.map((path): CpioEntry => ({ type: 'directory', path })),
