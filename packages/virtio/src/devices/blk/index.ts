@@ -1,4 +1,5 @@
 export * from './device.ts';
+export * from './driver.ts';
 export * from './spec.ts';
 export * from './spec-requests.ts';
 export * from './spec-zones.ts';

@@ -112,12 +112,15 @@ export class RequestServer {
    * @spec 5.2.6.2 device: Device Types / Block Device / Device Operation
    */
   serve(chain: Chain): void | Promise<void> {
-    if (chain.writable.length === 0) {
-      throw new PeerError('BAD_REQUEST', 'blk: a request without room for its status');
+    const { readable, writable } = chain;
+    if (readable.length < virtio_blk_req.size || writable.length === 0) {
+      const lengths = `${readable.length} bytes to read and ${writable.length} to write`;
+      const clause = 'driver: Device Types / Block Device / Device Operation';
+      throw new PeerError('BAD_REQUEST', `blk: no room for header and status in ${lengths}`, clause);
     }
-    const type = chain.readable.u32();
-    chain.readable.seek(virtio_blk_req.field.sector.offset);
-    const request: Request = { chain, type, sector: chain.readable.u64() };
+    const type = readable.u32();
+    readable.seek(virtio_blk_req.field.sector.offset);
+    const request: Request = { chain, type, sector: readable.u64() };
     return after(
       this.#turns.run(() => this.#attempt(request)),
       (status) => finish(chain, this.#known(status)),

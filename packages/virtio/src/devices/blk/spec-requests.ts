@@ -34,9 +34,10 @@ export const requestStatus = Object.freeze({
 export type RequestStatusName = keyof typeof requestStatus;
 
 /** A status by its name, or its number where it has none. */
-export function requestStatusName(value: number): string {
-  const entry = Object.entries(requestStatus).find(([, number]) => number === value);
-  return entry?.[0] ?? `status ${value}`;
+export function requestStatusName(value: number): RequestStatusName | `status ${number}` {
+  let name: RequestStatusName;
+  for (name in requestStatus) if (requestStatus[name] === value) return name;
+  return `status ${value}`;
 }
 
 /** A request type by its name, or its number where it has none. */
