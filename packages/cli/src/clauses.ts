@@ -5,12 +5,16 @@ import { specVersion } from './version.ts';
 /** `virtio clauses`: where this project stands on every normative clause. */
 export function clausesCommand(output: Output, options: { readonly json: boolean }): void {
   if (options.json) {
-    output.out(formatJson({ virtio: specVersion, summary: countByStatus(clauseRecords), clauses: clauseRecords }));
+    output.out(
+      formatJson({ virtio: specVersion, summary: countByStatus(clauseRecords), clauses: clauseRecords }),
+    );
     return;
   }
   output.out(formatTable(clauseRecords.map(row)));
   const counts = Object.entries(countByStatus(clauseRecords)).map(([status, count]) => `${count} ${status}`);
-  output.out(`\n${bold(`${clauseRecords.length} clauses of virtio ${specVersion}`, output.colour)}: ${counts.join(', ')}\n`);
+  output.out(
+    `\n${bold(`${clauseRecords.length} clauses of virtio ${specVersion}`, output.colour)}: ${counts.join(', ')}\n`,
+  );
   output.out('virtio clauses --json names the tests that hold each.\n');
 }
 

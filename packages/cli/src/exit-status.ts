@@ -1,7 +1,13 @@
 import { HostError, type HostErrorCode, UsageError } from 'virtio/errors';
 
 /** The exit statuses of the command. With `run --exec` the guest's own status takes their place. */
-export const exitStatus = Object.freeze({ ok: 0, findings: 1, usage: 2, environment: 3, internal: 4 } as const);
+export const exitStatus = Object.freeze({
+  ok: 0,
+  findings: 1,
+  usage: 2,
+  environment: 3,
+  internal: 4,
+} as const);
 
 /** One of our own exit statuses. */
 export type ExitStatus = (typeof exitStatus)[keyof typeof exitStatus];
@@ -56,5 +62,8 @@ function withCause(error: Error): string {
 }
 
 function oneLine(text: string): string {
-  return text.trim().split(/\s*\n\s*/).join(' | ');
+  return text
+    .trim()
+    .split(/\s*\n\s*/)
+    .join(' | ');
 }

@@ -29,8 +29,14 @@ export function listCommand(output: Output, options: { readonly json: boolean })
       formatTable([
         ['  sides', type.sides.join(', ')],
         ['  buses', type.buses.join(', ')],
-        ['  queues', type.queues.map(({ name, family }) => (family ? `${name}…` : name)).join(', ') || 'none'],
-        ['  features', type.features.map(({ name, bit }) => `${name} (${bit})`).join(', ') || 'none of its own'],
+        [
+          '  queues',
+          type.queues.map(({ name, family }) => (family ? `${name}…` : name)).join(', ') || 'none',
+        ],
+        [
+          '  features',
+          type.features.map(({ name, bit }) => `${name} (${bit})`).join(', ') || 'none of its own',
+        ],
       ]),
     );
   }

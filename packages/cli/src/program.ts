@@ -17,7 +17,11 @@ export interface Actions {
  * @param args without the program's own name
  * @throws {CommandError} for a command line that says nothing sensible, and whatever the action throws.
  */
-export async function runProgram(args: readonly string[], actions: Actions, out: (text: string) => void): Promise<number> {
+export async function runProgram(
+  args: readonly string[],
+  actions: Actions,
+  out: (text: string) => void,
+): Promise<number> {
   let status = 0;
   const program = buildProgram(actions, out, (result) => {
     status = result;
@@ -31,13 +35,20 @@ export async function runProgram(args: readonly string[], actions: Actions, out:
   return status;
 }
 
-function buildProgram(actions: Actions, out: (text: string) => void, done: (status: number) => void): Command {
+function buildProgram(
+  actions: Actions,
+  out: (text: string) => void,
+  done: (status: number) => void,
+): Command {
   const program = new Command('virtio')
     .description('virtio devices in TypeScript: run a real Linux on them, list them, see what is proven')
     .version(`virtio-cli ${packageVersion}, virtio ${specVersion}`, '-V, --version')
     .exitOverride()
     .configureOutput({ writeOut: out, writeErr: () => {} })
-    .addHelpText('after', `\nExit status: 0 ok, 1 findings, 2 usage, 3 the environment lacks something, 4 internal\n`);
+    .addHelpText(
+      'after',
+      `\nExit status: 0 ok, 1 findings, 2 usage, 3 the environment lacks something, 4 internal\n`,
+    );
 
   // Each subcommand is made from the program's settings, so that its mistakes and its help go the same way.
   program
@@ -45,7 +56,7 @@ function buildProgram(actions: Actions, out: (text: string) => void, done: (stat
     .description('boot Linux on our devices; a shell in this terminal, or one command')
     .option('--disk <FILE[,ro]>', 'a raw disk image, used in place; may be given again', collect, [])
     .option('--memory <MIB>', 'memory of the machine, a power of two', '256')
-    .option('--exec <COMMAND>', "run one command: its output on stdout, its exit status as ours")
+    .option('--exec <COMMAND>', 'run one command: its output on stdout, its exit status as ours')
     .option('--kernel <FILE>', 'a bzImage of your own (i386)')
     .option('--initrd <FILE>', 'an initramfs of your own')
     .option('--append <TEXT>', "the kernel's command line, in place of ours")

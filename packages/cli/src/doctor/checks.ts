@@ -33,14 +33,24 @@ async function checkNode(): Promise<Check> {
   const fits = major > oldestNode[0] || (major === oldestNode[0] && minor >= oldestNode[1]);
   const found = `${process.version} on ${process.platform} ${process.arch}`;
   if (fits) return { name: 'node', state: 'ok', found };
-  return { name: 'node', state: 'lacking', found, advice: `install Node.js ${oldestNode.join('.')} or later` };
+  return {
+    name: 'node',
+    state: 'lacking',
+    found,
+    advice: `install Node.js ${oldestNode.join('.')} or later`,
+  };
 }
 
 async function checkMemory(): Promise<Check> {
   const available = availableMemory();
   const found = `${formatBytes(available)} of ${formatBytes(totalmem())} free`;
   if (available >= memoryWanted) return { name: 'memory', state: 'ok', found };
-  return { name: 'memory', state: 'lacking', found, advice: `free ${formatBytes(memoryWanted)}, or run with --memory 128` };
+  return {
+    name: 'memory',
+    state: 'lacking',
+    found,
+    advice: `free ${formatBytes(memoryWanted)}, or run with --memory 128`,
+  };
 }
 
 /** What can still be had, where the engine knows it; it does since Node 20.13. */
@@ -62,7 +72,11 @@ async function checkGuest(): Promise<Check> {
   const built = await builtGuests();
   if (built.length > 0) return { name: 'guest', state: 'ok', found: `built: ${built.join(', ')}` };
   if (missing.length === 0) {
-    return { name: 'guest', state: 'ok', found: 'not built yet; the first run fetches it with apt, without root' };
+    return {
+      name: 'guest',
+      state: 'ok',
+      found: 'not built yet; the first run fetches it with apt, without root',
+    };
   }
   return {
     name: 'guest',
@@ -88,9 +102,19 @@ async function checkCache(): Promise<Check> {
     const used = await sizeOf(folder);
     const found = `${folder}, ${formatBytes(used)} used, ${formatBytes(bavail * bsize)} free`;
     if (used + bavail * bsize >= roomWanted) return { name, state: 'ok', found };
-    return { name, state: 'lacking', found, advice: `make ${formatBytes(roomWanted)} of room, or set VIRTIO_CACHE to another folder` };
+    return {
+      name,
+      state: 'lacking',
+      found,
+      advice: `make ${formatBytes(roomWanted)} of room, or set VIRTIO_CACHE to another folder`,
+    };
   } catch {
-    return { name, state: 'lacking', found: `${folder} cannot be written`, advice: 'set VIRTIO_CACHE to a folder of yours' };
+    return {
+      name,
+      state: 'lacking',
+      found: `${folder} cannot be written`,
+      advice: 'set VIRTIO_CACHE to a folder of yours',
+    };
   }
 }
 
@@ -103,7 +127,8 @@ async function sizeOf(folder: string): Promise<number> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
   let total = 0;
   for (const entry of entries) {
-    if (entry.isFile()) total += (await stat(join(entry.parentPath, entry.name)).catch(() => undefined))?.size ?? 0;
+    if (entry.isFile())
+      total += (await stat(join(entry.parentPath, entry.name)).catch(() => undefined))?.size ?? 0;
   }
   return total;
 }
@@ -116,7 +141,12 @@ async function checkKoffi(): Promise<Check> {
     await import(pathToFileURL(file).href);
     return { name, state: 'ok', found: versionOf(pathToFileURL(resolve('koffi/package.json'))) ?? 'loads' };
   } catch {
-    return { name, state: 'optional', found: 'does not load', advice: 'npm install; without it disk images are locked less strictly' };
+    return {
+      name,
+      state: 'optional',
+      found: 'does not load',
+      advice: 'npm install; without it disk images are locked less strictly',
+    };
   }
 }
 
@@ -128,7 +158,12 @@ async function checkChromium(): Promise<Check> {
     const { stdout } = await promisify(execFile)(path, ['--version']).catch(() => ({ stdout: path }));
     return { name, state: 'ok', found: stdout.trim() };
   }
-  return { name, state: 'optional', found: 'not installed', advice: 'the tests of the page fetch it with apt; any browser shows the page' };
+  return {
+    name,
+    state: 'optional',
+    found: 'not installed',
+    advice: 'the tests of the page fetch it with apt; any browser shows the page',
+  };
 }
 
 async function programPath(program: string): Promise<string | undefined> {

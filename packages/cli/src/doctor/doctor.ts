@@ -5,7 +5,10 @@ import { checks } from './checks.ts';
 import type { Check } from './findings.ts';
 
 /** `virtio doctor`: what this machine can do. Status 3 when `virtio run` could not work here. */
-export async function doctorCommand(output: Output, options: { readonly json: boolean }): Promise<ExitStatus> {
+export async function doctorCommand(
+  output: Output,
+  options: { readonly json: boolean },
+): Promise<ExitStatus> {
   const found: Check[] = [];
   for (const check of checks) found.push(await check());
   const lacking = found.filter(({ state }) => state === 'lacking');
@@ -14,7 +17,9 @@ export async function doctorCommand(output: Output, options: { readonly json: bo
     output.out(formatJson({ virtio: specVersion, version: packageVersion, canRun, checks: found }));
   } else {
     for (const check of found) output.out(formatCheck(check, output.colour));
-    const verdict = canRun ? '`virtio run` can work here' : `\`virtio run\` cannot work here: ${lacking.map(({ name }) => name).join(', ')}`;
+    const verdict = canRun
+      ? '`virtio run` can work here'
+      : `\`virtio run\` cannot work here: ${lacking.map(({ name }) => name).join(', ')}`;
     output.out(`\n${bold(verdict, output.colour)}\n`);
   }
   return canRun ? exitStatus.ok : exitStatus.environment;

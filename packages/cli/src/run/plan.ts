@@ -28,7 +28,7 @@ const sector = 512;
 /** MiB. Below it our kernel and initramfs do not fit; above it the emulator has no room for devices. */
 const memoryLimits = { least: 128, most: 2047 } as const;
 /** As many as fit on the bus beside the other devices. */
-const mostDisks = 16;
+const mostDisks = 14;
 
 /**
  * Checks the options of `virtio run`. Nothing is opened for writing and nothing is made.
@@ -38,16 +38,21 @@ const mostDisks = 16;
 export async function planRun(args: RunArguments): Promise<RunPlan> {
   const memory = parseMemory(args.memory);
   if (args.exec !== undefined && args.exec.trim() === '') throw usage('--exec needs a command');
-  if (args.disk.length > mostDisks) throw usage(`--disk was given ${args.disk.length} times; ${mostDisks} disks fit`);
+  if (args.disk.length > mostDisks)
+    throw usage(`--disk was given ${args.disk.length} times; ${mostDisks} disks fit`);
   const disks = args.disk.map(parseDisk);
   const used = new Map<string, string>();
-  for (const [option, path] of [['--kernel', args.kernel], ['--initrd', args.initrd]] as const) {
+  for (const [option, path] of [
+    ['--kernel', args.kernel],
+    ['--initrd', args.initrd],
+  ] as const) {
     if (path !== undefined) used.set(identity(await checkFile(option, path)), `${option} ${path}`);
   }
   for (const disk of disks) {
     const id = identity(await checkDisk(disk));
     const other = used.get(id);
-    if (other !== undefined) throw usage(`--disk ${disk.path} is the same file as ${other}; give each file once`);
+    if (other !== undefined)
+      throw usage(`--disk ${disk.path} is the same file as ${other}; give each file once`);
     used.set(id, `--disk ${disk.path}`);
   }
   if (args.trace !== undefined) await checkTrace(args.trace, used);
@@ -90,7 +95,9 @@ async function checkDisk({ path, readOnly }: DiskPlan): Promise<Stats> {
     }
   }
   if (!readOnly && !(await may(path, constants.W_OK))) {
-    throw usage(`--disk ${path} cannot be written; give ${path},ro to use it read-only, or change its permissions`);
+    throw usage(
+      `--disk ${path} cannot be written; give ${path},ro to use it read-only, or change its permissions`,
+    );
   }
   return found;
 }
@@ -98,13 +105,18 @@ async function checkDisk({ path, readOnly }: DiskPlan): Promise<Stats> {
 async function checkFile(option: string, path: string): Promise<Stats> {
   const found = await stat(path).catch((error: NodeJS.ErrnoException) => error);
   if (found instanceof Error) {
-    if (found.code === 'ENOENT') throw usage(`${option} ${path}: there is no such file; check the name`, found);
-    throw usage(`${option} ${path} cannot be reached (${found.code}); check the path and its permissions`, found);
+    if (found.code === 'ENOENT')
+      throw usage(`${option} ${path}: there is no such file; check the name`, found);
+    throw usage(
+      `${option} ${path} cannot be reached (${found.code}); check the path and its permissions`,
+      found,
+    );
   }
   if (!found.isFile() && !(option === '--disk' && found.isBlockDevice())) {
     throw usage(`${option} ${path} is no plain file; give the file of an image`);
   }
-  if (!(await may(path, constants.R_OK))) throw usage(`${option} ${path} cannot be read; change its permissions`);
+  if (!(await may(path, constants.R_OK)))
+    throw usage(`${option} ${path} cannot be read; change its permissions`);
   return found;
 }
 
@@ -115,7 +127,9 @@ async function checkTrace(path: string, used: ReadonlyMap<string, string>): Prom
   if (other !== undefined) throw usage(`--trace ${path} would overwrite ${other}; give it another file`);
   const writable = found === undefined ? dirname(path) : path;
   if (await may(writable, constants.W_OK)) return;
-  throw usage(`--trace ${path}: ${found === undefined ? `${writable} is no folder where ${basename(path)} can be made` : 'it cannot be written'}; give another file`);
+  throw usage(
+    `--trace ${path}: ${found === undefined ? `${writable} is no folder where ${basename(path)} can be made` : 'it cannot be written'}; give another file`,
+  );
 }
 
 async function may(path: string, mode: number): Promise<boolean> {
@@ -129,4 +143,3 @@ async function may(path: string, mode: number): Promise<boolean> {
 function identity({ dev, ino }: Stats): string {
   return `${dev}:${ino}`;
 }
-

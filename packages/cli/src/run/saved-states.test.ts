@@ -35,7 +35,11 @@ it('finds nothing where nothing was saved, and makes no folder for that', async 
 
 it('finds nothing for a key that differs in anything', async () => {
   await states.save(key, state);
-  for (const other of [{ ...key, format: 2 }, { ...key, guest: 'h' }, { ...key, disks: ['ro 65536'] }]) {
+  for (const other of [
+    { ...key, format: 2 },
+    { ...key, guest: 'h' },
+    { ...key, disks: ['ro 65536'] },
+  ]) {
     expect(await states.load(other)).toBeUndefined();
   }
 });

@@ -64,7 +64,10 @@ export class SavedStates {
   }
 
   #path(key: StateKey): string {
-    return join(this.#folder, `${createHash('sha256').update(JSON.stringify(key)).digest('hex').slice(0, 32)}${suffix}`);
+    return join(
+      this.#folder,
+      `${createHash('sha256').update(JSON.stringify(key)).digest('hex').slice(0, 32)}${suffix}`,
+    );
   }
 
   /** Leftovers of interrupted writes go after a day, by when nobody writes them any more. */
@@ -98,6 +101,9 @@ function hash(...parts: readonly Uint8Array[]): Buffer {
   return sha.digest();
 }
 
-async function writeAll(file: { write(bytes: Uint8Array, offset: number): Promise<{ bytesWritten: number }> }, bytes: Uint8Array): Promise<void> {
+async function writeAll(
+  file: { write(bytes: Uint8Array, offset: number): Promise<{ bytesWritten: number }> },
+  bytes: Uint8Array,
+): Promise<void> {
   for (let done = 0; done < bytes.length; ) done += (await file.write(bytes, done)).bytesWritten;
 }

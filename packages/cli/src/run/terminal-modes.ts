@@ -18,6 +18,10 @@ const saneModes: ReadonlyMap<number, boolean> = new Map([
   [2004, false], // bracketed paste
 ]);
 
+const esc = '\x1b';
+const setOrReset = new RegExp(`${esc}\\[\\?([\\d;]*)([hl])`, 'g');
+const unfinished = new RegExp(`${esc}(?:\\[(?:\\?[\\d;]*)?)?$`);
+const fullReset = `${esc}c`;
 const longestSequence = 64;
 
 /**
@@ -32,12 +36,11 @@ export class TerminalModes {
   watch(bytes: Uint8Array): void {
     if (this.#tail === '' && !bytes.includes(0x1b)) return;
     const text = this.#tail + Buffer.from(bytes).toString('latin1');
-    for (const [, list = '', final] of text.matchAll(/\x1b\[\?([\d;]*)([hl])/g)) {
+    for (const [, list = '', final] of text.matchAll(setOrReset)) {
       for (const mode of list.split(';').map(Number)) this.#set(mode, final === 'h');
     }
-    // ESC c resets everything.
-    if (text.includes('\x1bc')) this.#changed.clear();
-    this.#tail = /\x1b(?:\[(?:\?[\d;]*)?)?$/.exec(text)?.[0].slice(-longestSequence) ?? '';
+    if (text.includes(fullReset)) this.#changed.clear();
+    this.#tail = unfinished.exec(text)?.[0].slice(-longestSequence) ?? '';
   }
 
   /** What makes the terminal sane again: the modes that were left changed, then plain text and character set. */

@@ -32,6 +32,7 @@ export class RawTerminal {
     this.#entered = true;
     this.#input.setRawMode(true);
     this.#input.on('data', onInput);
+    this.#input.resume();
     this.#output.on('resize', () => onResize(this.size));
     process.on('exit', this.#leave);
     // Whoever stopped us may have changed the terminal since.

@@ -1,0 +1,37 @@
+import { formatBytes } from '../format-bytes.ts';
+import { bold } from '../output.ts';
+
+/** A disk as the user should know it. */
+export interface GreetedDisk {
+  readonly path: string | undefined;
+  readonly size: number;
+  readonly readOnly: boolean;
+}
+
+/** The lines above the first prompt: what is attached, and what to try. */
+export function greeting(guest: string, disks: readonly GreetedDisk[], colour: boolean): string[] {
+  const writable = disks.findIndex(({ readOnly }) => !readOnly);
+  const tries = [
+    'lspci -k',
+    'head -c 16 /dev/hwrng | xxd',
+    ...(writable === -1 ? [] : [`mkfs.ext2 ${nodeOf(writable)} && mount ${nodeOf(writable)} /mnt`]),
+  ];
+  return [
+    bold(`${guest} on virtio devices written in TypeScript`, colour),
+    '  console  /dev/hvc0  this terminal',
+    ...disks.map((disk, index) => `  disk     ${nodeOf(index)}   ${words(disk)}`),
+    '  entropy  /dev/hwrng',
+    `Try: ${tries.join('   ')}`,
+    `${bold('Ctrl-A x', colour)} leaves, Ctrl-A h helps.`,
+  ];
+}
+
+function words({ path, size, readOnly }: GreetedDisk): string {
+  const what = path ?? 'scratch disk in memory, gone when you leave';
+  return `${what} (${formatBytes(size)}${readOnly ? ', read-only' : ''})`;
+}
+
+/** How Linux calls the disk at this place. */
+export function nodeOf(index: number): string {
+  return `/dev/vd${String.fromCharCode(0x61 + index)}`;
+}

@@ -1,0 +1,54 @@
+import { webcrypto } from 'node:crypto';
+import { blkDevice, type Storage } from 'virtio/devices/blk';
+import { type ConsolePort, consoleDevice } from 'virtio/devices/console';
+import { entropyDevice } from 'virtio/devices/entropy';
+import { controlPort, stderrPort, stdinPort } from 'virtio-node/guests';
+import type { NamedDevice } from './trace-writer.ts';
+
+/** Who takes what the guest writes; it waits while a promise is pending. */
+export interface GuestOutput {
+  readonly terminal: (bytes: Uint8Array) => void | Promise<void>;
+  readonly errors: (bytes: Uint8Array) => void | Promise<void>;
+  readonly control: (bytes: Uint8Array) => void;
+}
+
+/** The devices of one machine, and the ends of them that we hold. */
+export interface GuestDevices {
+  /** In the order in which they stand on the bus. */
+  readonly named: readonly NamedDevice[];
+  /** Port 0, `/dev/hvc0`. */
+  readonly terminal: ConsolePort;
+  readonly control: ConsolePort;
+  /** A command's standard input. */
+  readonly input: ConsolePort;
+}
+
+/**
+ * Makes the devices of a machine: a console, a source of randomness, and the disks.
+ *
+ * @param resizeOrder how this guest reads the size of a window, see {@link resizeOrderOf}
+ */
+export function makeGuestDevices(
+  storages: readonly Storage[],
+  output: GuestOutput,
+  resizeOrder: 'cols-rows' | 'rows-cols',
+): GuestDevices {
+  const hvc = consoleDevice({
+    onData: output.terminal,
+    resizeOrder,
+    ports: [
+      { name: controlPort, onData: output.control },
+      { name: stdinPort },
+      { name: stderrPort, onData: output.errors },
+    ],
+  });
+  const named: NamedDevice[] = [
+    { name: 'console', device: hvc },
+    { name: 'entropy', device: entropyDevice({ source: (target) => webcrypto.getRandomValues(target) }) },
+    ...storages.map((storage, index) => ({
+      name: `blk${index}`,
+      device: blkDevice({ storage, id: `virtio-ts-${index}` }),
+    })),
+  ];
+  return { named, terminal: hvc.console, control: hvc.port(controlPort), input: hvc.port(stdinPort) };
+}

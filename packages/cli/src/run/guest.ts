@@ -1,0 +1,130 @@
+import { randomBytes } from 'node:crypto';
+import type { Tracer } from 'virtio/device';
+import type { Storage } from 'virtio/devices/blk';
+import type { VirtioError } from 'virtio/errors';
+import { consoleEvent, GuestMessages, type Instruction, instructionLines } from 'virtio-node/guests';
+import { type Deferred, deferred } from './deferred.ts';
+import type { Ending } from './ending.ts';
+import { type GuestDevices, makeGuestDevices } from './guest-devices.ts';
+import { kernelVersion, resizeOrderOf } from './kernel-version.ts';
+import type { Machine, MachineParts } from './machine.ts';
+import type { NamedDevice } from './trace-writer.ts';
+import { createV86Machine } from './v86-machine.ts';
+
+/** What a guest is made of, and who hears it. */
+export interface GuestOptions {
+  readonly parts: Omit<MachineParts, 'devices'>;
+  readonly storages: readonly Storage[];
+  /** What the guest writes on our console; it waits while a promise is pending. */
+  readonly onTerminal: (bytes: Uint8Array) => void | Promise<void>;
+  /** What a command writes on its standard error. */
+  readonly onErrors: (bytes: Uint8Array) => void | Promise<void>;
+  readonly onDeviceError: (device: string, error: VirtioError) => void;
+  readonly onKernelLine: (line: string) => void;
+  /** The tracer of each device, if anybody looks. */
+  readonly trace: (devices: readonly NamedDevice[]) => ((device: string) => Tracer) | undefined;
+}
+
+const seedLength = 64;
+
+/** One life of a machine, from its making to its end, and the conversation with the init in it. */
+export class Guest {
+  readonly machine: Machine;
+  readonly parts: MachineParts;
+  readonly #devices: GuestDevices;
+  readonly #ready: Deferred<void>;
+  readonly #ended: Deferred<Ending>;
+
+  private constructor(
+    machine: Machine,
+    parts: MachineParts,
+    devices: GuestDevices,
+    ready: Deferred<void>,
+    ended: Deferred<Ending>,
+  ) {
+    this.machine = machine;
+    this.parts = parts;
+    this.#devices = devices;
+    this.#ready = ready;
+    this.#ended = ended;
+  }
+
+  /** Makes a machine that does not run yet. */
+  static async create(options: GuestOptions): Promise<Guest> {
+    const ready = deferred<void>();
+    const ended = deferred<Ending>();
+    const messages = new GuestMessages();
+    const control = (bytes: Uint8Array): void => {
+      for (const message of messages.push(bytes)) {
+        if (message.type === 'ready') ready.resolve();
+        else if (message.type === 'exit') ended.resolve({ kind: 'exit', status: message.status });
+      }
+    };
+    const devices = makeGuestDevices(
+      options.storages,
+      { terminal: options.onTerminal, errors: options.onErrors, control },
+      resizeOrderOf(kernelVersion(options.parts.kernel)),
+    );
+    const parts = { ...options.parts, devices: devices.named };
+    const machine = await createV86Machine(parts, {
+      kernelLine: (line) => {
+        options.onKernelLine(line);
+        const kind = consoleEvent(line);
+        if (kind !== undefined) ended.resolve({ kind, line });
+      },
+      deviceError: options.onDeviceError,
+      tracer: options.trace(devices.named),
+    });
+    return new Guest(machine, parts, devices, ready, ended);
+  }
+
+  /** Settles when the init waits for an instruction; never does for an init that does not know of them. */
+  get ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  /** Settles when the command or shell has ended, or the machine. */
+  get ended(): Promise<Ending> {
+    return this.#ended.promise;
+  }
+
+  /**
+   * Goes on from a state that was saved when the init waited for its instruction.
+   *
+   * @throws when the state does not fit; the guest is then of no more use.
+   */
+  async restore(state: Uint8Array): Promise<void> {
+    await this.machine.restore(state);
+    await this.machine.run();
+    this.#ready.resolve();
+  }
+
+  /** Tells the waiting init what to do. */
+  instruct(instruction: Instruction): void {
+    const lines = instructionLines(instruction, Date.now() / 1000, randomBytes(seedLength));
+    this.#devices.control.write(lines).catch(this.#ended.reject);
+  }
+
+  /** Keys for our console; false when the guest has not read for so long that they are not taken. */
+  type(bytes: Uint8Array): boolean {
+    if (this.#devices.terminal.waiting > typeAheadLimit) return false;
+    this.#devices.terminal.write(bytes).catch(() => {});
+    return true;
+  }
+
+  resize(columns: number, rows: number): void {
+    this.#devices.terminal.resize(columns, rows);
+  }
+
+  /** Input for the command; settles when the guest has taken it. */
+  input(bytes: Uint8Array): Promise<void> {
+    return this.#devices.input.write(bytes);
+  }
+
+  /** There is no more input for the command. */
+  endInput(): void {
+    this.#devices.input.close();
+  }
+}
+
+const typeAheadLimit = 65_536;

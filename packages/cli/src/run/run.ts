@@ -1,0 +1,205 @@
+import { join } from 'node:path';
+import type { Tracer } from 'virtio/device';
+import { HostError, type VirtioError } from 'virtio/errors';
+import { cacheFolder } from 'virtio-node/guests';
+import { type Output, takesColour } from '../output.ts';
+import type { RunArguments } from './arguments.ts';
+import { closeDisks, type OpenDisk, openDisks } from './disks.ts';
+import { type Ending, verdictOn } from './ending.ts';
+import { runExec } from './exec.ts';
+import { greeting } from './greeting.ts';
+import { Guest, type GuestOptions } from './guest.ts';
+import { type GuestImage, readGuestImage } from './guest-image.ts';
+import { drained, writeTo } from './host-streams.ts';
+import { Interruption } from './interruption.ts';
+import { planRun, type RunPlan } from './plan.ts';
+import { Report } from './report.ts';
+import { SavedStates } from './saved-states.ts';
+import { runShell } from './shell.ts';
+import { startGuest } from './start-guest.ts';
+import { RawTerminal } from './terminal.ts';
+import { type NamedDevice, TraceWriter } from './trace-writer.ts';
+
+/** What runs when nobody sits at a terminal and no command was given: a shell that reads its input. */
+const pipedShell = 'exec sh -l';
+
+/** The most device errors that are shown; a guest can cause any number of them. */
+const mostErrors = 8;
+
+/**
+ * `virtio run`: answers the exit status. Whatever happens, it ends with the terminal as it was, the disks
+ * flushed and closed, and the trace whole.
+ */
+export async function runCommand(args: RunArguments, output: Output): Promise<number> {
+  const plan = await planRun(args);
+  const report = new Report(output, plan.json);
+  const disks = await openDisks(plan.disks);
+  const interruption = new Interruption();
+  const run = new Run(plan, disks, report);
+  const started = performance.now();
+  try {
+    const ending = await Promise.race([run.toEnd(), interruption.ended]);
+    await run.close();
+    const { status, notice } = verdictOn(ending, run.command !== undefined);
+    report.event({ event: 'ended', kind: ending.kind, status, seconds: secondsSince(started) });
+    if (notice !== undefined) report.notice(notice);
+    return status;
+  } finally {
+    // The second of two closings does nothing; this one is for what was thrown.
+    await run.close();
+    interruption.release();
+  }
+}
+
+class Run {
+  /** What is to be run instead of a shell on a terminal. */
+  readonly command: string | undefined;
+  readonly #plan: RunPlan;
+  readonly #disks: readonly OpenDisk[];
+  readonly #report: Report;
+  readonly #terminal = new RawTerminal();
+  readonly #states = new SavedStates(join(cacheFolder(), 'states'));
+  readonly #shownErrors = new Set<string>();
+  #trace: TraceWriter | undefined;
+  #guest: Guest | undefined;
+  #saved: Promise<void> = Promise.resolve();
+  #closed: Promise<void> | undefined;
+  /** The guest's console is the command's standard output from the moment that it runs. */
+  #outputIsData: boolean;
+
+  constructor(plan: RunPlan, disks: readonly OpenDisk[], report: Report) {
+    this.#plan = plan;
+    this.#disks = disks;
+    this.#report = report;
+    this.command = plan.exec ?? (process.stdin.isTTY ? undefined : pipedShell);
+    this.#outputIsData = this.command === undefined;
+  }
+
+  /** Runs the machine, again if it restarts itself under a shell, until it ends. */
+  async toEnd(): Promise<Ending> {
+    const image = await readGuestImage(this.#plan, ({ detail, fraction }) =>
+      this.#report.progress(detail, fraction),
+    );
+    this.#report.done();
+    for (let fresh = this.#plan.fresh; ; fresh = true) {
+      const ending = await this.#life(image, fresh);
+      if (ending.kind !== 'reboot' || this.command !== undefined) return ending;
+      this.#report.notice('the guest restarts');
+      await this.#guest?.machine.destroy();
+    }
+  }
+
+  /** Puts everything in order, once. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.#terminal.leave();
+    this.#report.done();
+    try {
+      await this.#guest?.machine.destroy();
+    } finally {
+      this.#trace?.close();
+      await closeDisks(this.#disks);
+    }
+    await this.#saved;
+    await Promise.all([drained(process.stdout), drained(process.stderr)]);
+    if (this.#trace?.error !== undefined) throw this.#trace.error;
+  }
+
+  async #life(image: GuestImage, fresh: boolean): Promise<Ending> {
+    const started = performance.now();
+    const ticker = this.#showBoot(image, started);
+    try {
+      const start = await this.#start(image, fresh);
+      this.#report.event({ event: 'started', start, seconds: secondsSince(started) });
+    } finally {
+      clearInterval(ticker);
+      this.#report.done();
+    }
+    const guest = this.#guest;
+    if (guest === undefined) throw new Error('a run has no guest');
+    if (this.command !== undefined) {
+      this.#outputIsData = true;
+      return runExec(guest, this.command, process.stdin);
+    }
+    this.#greet(image);
+    this.#report.rawTerminal = true;
+    const ending = await runShell(guest, this.#terminal, (text) => process.stdout.write(text));
+    this.#report.rawTerminal = false;
+    return ending;
+  }
+
+  async #start(image: GuestImage, fresh: boolean): Promise<'cold' | 'warm'> {
+    const options = this.#guestOptions(image);
+    if (!image.ours) {
+      this.#guest = await Guest.create(options);
+      await this.#guest.machine.run();
+      return 'cold';
+    }
+    const { start, saved } = await startGuest(options, image, this.#states, fresh, this.#report, (guest) => {
+      this.#guest = guest;
+    });
+    this.#saved = saved;
+    return start;
+  }
+
+  #guestOptions(image: GuestImage): GuestOptions {
+    return {
+      parts: {
+        memory: this.#plan.memory,
+        kernel: image.kernel,
+        initrd: image.initrd,
+        commandLine: image.commandLine,
+        firmware: image,
+      },
+      storages: this.#disks.map(({ storage }) => storage),
+      onTerminal: (bytes) => {
+        this.#terminal.watch(bytes);
+        return writeTo(this.#outputIsData ? process.stdout : process.stderr, bytes);
+      },
+      onErrors: (bytes) => writeTo(process.stderr, bytes),
+      onDeviceError: (device, error) => this.#showError(device, error),
+      onKernelLine: (line) => {
+        if (process.env.VIRTIO_DEBUG) this.#report.notice(`kernel: ${line}`);
+      },
+      trace: (devices) => this.#tracers(devices),
+    };
+  }
+
+  #tracers(devices: readonly NamedDevice[]): ((device: string) => Tracer) | undefined {
+    const { trace } = this.#plan;
+    if (trace === undefined) return undefined;
+    this.#trace ??= new TraceWriter(trace, devices, 'pci');
+    const writer = this.#trace;
+    return (device) => writer.tracer(device);
+  }
+
+  #showBoot({ name }: GuestImage, started: number): NodeJS.Timeout {
+    return setInterval(() => {
+      const seconds = secondsSince(started);
+      // A warm start is over before anybody needs to be told.
+      if (seconds >= 1) this.#report.progress(`booting ${name}`, undefined, `${Math.floor(seconds)} s`);
+    }, 250);
+  }
+
+  #greet({ name }: GuestImage): void {
+    const disks = this.#disks.map(({ path, storage: { size, readOnly } }) => ({ path, size, readOnly }));
+    for (const line of greeting(name, disks, takesColour(process.stderr))) this.#report.say(line);
+  }
+
+  #showError(device: string, error: VirtioError): void {
+    const text = `${device}: ${error.message}`;
+    if (this.#shownErrors.size >= mostErrors || this.#shownErrors.has(text)) return;
+    this.#shownErrors.add(text);
+    const cause =
+      error instanceof HostError && error.cause instanceof Error ? ` (${error.cause.message})` : '';
+    this.#report.notice(`${text}${cause}`);
+  }
+}
+
+function secondsSince(start: number): number {
+  return Math.round(performance.now() - start) / 1000;
+}
