@@ -1,7 +1,8 @@
 import { memoryStorage, type Storage } from 'virtio/devices/blk';
 import { HostError } from 'virtio/errors';
 
-const fileStorage = async (_p: string, _o: object): Promise<Storage> => memoryStorage(1 << 20);
+const fileStorage = (_path: string, _options: { readonly readOnly: boolean }): Promise<Storage> =>
+  Promise.reject(new HostError('NOT_FOUND', 'files as disks are not built yet'));
 
 import { usage } from '../exit-status.ts';
 import type { DiskPlan } from './plan.ts';
