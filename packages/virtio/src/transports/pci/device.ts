@@ -78,7 +78,9 @@ export class PciFunction {
       this.core.queues.length,
       this.#msix,
       options.acceptVector ?? (() => true),
-      (level) => options.setInterruptLine?.(level),
+      (level) => {
+        if (options.interruptPin !== 0) options.setInterruptLine?.(level);
+      },
     );
     const numbers: QueueNumbers = {
       notifyOff: options.queueNotifyOff ?? ((queue) => queue),
@@ -334,6 +336,8 @@ export class PciFunction {
     if (isWidth(width) && this.#windowOffset % width === 0 && this.#bar(this.#windowBar) !== undefined) {
       return width;
     }
+    // Tools dump all of configuration space; that is no use of a window that nobody has aimed.
+    if (width === 0 && this.#windowOffset === 0) return 0;
     this.core.violation(
       'REGISTER_ACCESS',
       `the PCI_CFG window shows ${width} bytes at ${this.#windowOffset} of BAR ${this.#windowBar}`,
