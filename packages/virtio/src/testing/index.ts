@@ -1,4 +1,15 @@
 export * from './buses.ts';
+export * from './check.ts';
 export type * from './conformance-case.ts';
 export type * from './fixtures/fixture.ts';
+export * from './fixtures/index.ts';
 export * from './matrix.ts';
+export * from './raw/driver.ts';
+export * from './raw/packed-ring.ts';
+export * from './raw/ring.ts';
+export * from './raw/split-ring.ts';
+export * from './recorder.ts';
+export * from './run.ts';
+export * from './transport-proxy.ts';
+export * from './watch/driver-watch.ts';
+export type * from './watch/finding.ts';

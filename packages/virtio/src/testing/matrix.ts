@@ -29,7 +29,8 @@ export interface Connected {
 
 /** One cell of the matrix: a bus, a ring, and what is negotiated of the ring. */
 export interface Configuration {
-  readonly bus: Bus;
+  /** The bus's name. */
+  readonly bus: string;
   readonly packed: boolean;
   readonly eventIdx: boolean;
   readonly indirect: boolean;
@@ -37,9 +38,9 @@ export interface Configuration {
 }
 
 /** Every bus with every ring and every choice of ring features. */
-export function configurationsOf(buses: readonly Bus[]): Configuration[] {
+export function configurationsOf(buses: readonly { readonly name: string }[]): Configuration[] {
   const choices = [false, true];
-  return buses.flatMap((bus) =>
+  return buses.flatMap(({ name: bus }) =>
     choices.flatMap((packed) =>
       choices.flatMap((eventIdx) =>
         choices.flatMap((indirect) =>
@@ -54,7 +55,7 @@ export function configurationsOf(buses: readonly Bus[]): Configuration[] {
 export function configurationName(configuration: Configuration): string {
   const { bus, packed, eventIdx, indirect, inOrder } = configuration;
   const features = [eventIdx && 'event index', indirect && 'indirect', inOrder && 'in order'].filter(Boolean);
-  return [bus.name, packed ? 'packed' : 'split', ...features].join(', ');
+  return [bus, packed ? 'packed' : 'split', ...features].join(', ');
 }
 
 /** The reserved features of a configuration. */
