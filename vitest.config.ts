@@ -12,7 +12,12 @@ export default defineConfig({
         ssr,
         test: {
           name: 'quick',
-          include: ['packages/*/src/**/*.test.ts', 'conformance/**/*.test.ts', 'tools/**/*.test.ts'],
+          include: [
+            'packages/*/src/**/*.test.ts',
+            'conformance/**/*.test.ts',
+            'examples/**/*.test.ts',
+            'tools/**/*.test.ts',
+          ],
         },
       },
       {

@@ -27,7 +27,12 @@ describe('deviceType', () => {
       expect(found && type.queueIndex(found.name, found.number)).toBe(index);
     }
     expect(type.queueAt(5)).toBeUndefined();
-    expect([0, 4, 3, 5].map((index) => type.queueLabel(index))).toEqual(['receiveq0', 'receiveq1', 'plain', 'queue5']);
+    expect([0, 4, 3, 5].map((index) => type.queueLabel(index))).toEqual([
+      'receiveq0',
+      'receiveq1',
+      'plain',
+      'queue5',
+    ]);
   });
 
   it('names features, the reserved and the unknown ones too', () => {
@@ -48,5 +53,6 @@ describe('deviceType', () => {
     expect(declare({ A: 5, B: 5 })).toThrow(/share bit 5/);
     expect(declare({ A: 33 })).toThrow(/reserved bit 33/);
     expect(() => declare({ A: 50, B: 42 })()).not.toThrow();
+    expect(() => deviceType({ id: 64, name: 'far', features: {}, queues: {} })).toThrow(/between 1 and 63/);
   });
 });

@@ -1,6 +1,5 @@
 import { UsageError } from '../errors.ts';
 import { FeatureSet, type ReservedFeatureName, reservedFeatures } from './features.ts';
-import type { DeviceId } from './ids.ts';
 import { type Fields, type Struct, struct } from './layout.ts';
 
 /** A feature: its bit, or its bit and the features it needs to be accepted with. */
@@ -30,7 +29,8 @@ export interface DeviceTypeDeclaration<
   Q extends string,
   C extends Fields,
 > {
-  readonly id: DeviceId;
+  /** A device id of chapter 5, or one of your own that is not given away: 1 to 63. */
+  readonly id: number;
   /** The folder's name in the specification's source: `blk`, `console`. */
   readonly name: string;
   readonly features: { readonly [K in keyof F]: FeatureDeclaration<Extract<keyof F, string>> };
@@ -54,7 +54,7 @@ export interface QueueName<Q extends string = string> {
 
 /** A device type as a value: everything that both sides, the inspector and the documents know of it. */
 export interface DeviceType<F extends string = string, Q extends string = string, C extends Fields = Fields> {
-  readonly id: DeviceId;
+  readonly id: number;
   readonly name: string;
   /** Bit of each feature, the reserved ones among them. */
   readonly features: Readonly<Record<F | ReservedFeatureName, number>>;
@@ -111,6 +111,8 @@ export function deviceType<
   const fail = (what: string): never => {
     throw new UsageError('BAD_DEVICE_TYPE', `device type ${declaration.name}: ${what}`);
   };
+  const { id } = declaration;
+  if (!Number.isInteger(id) || id < 1 || id > 63) fail(`id ${id} is not between 1 and 63`);
   // The declaration's keys are the names; Object.entries forgets that.
   const declared = Object.entries(declaration.features) as [Name, FeatureDeclaration][];
   const nameOfBit = new Map<number, string>(

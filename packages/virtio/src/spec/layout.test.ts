@@ -1,7 +1,21 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../errors.ts';
-import { array, be16, be32, be64, bits, bytes, guestEndian, le16, le32, le64, struct, tail, u8 } from './layout.ts';
+import {
+  array,
+  be16,
+  be32,
+  be64,
+  bits,
+  bytes,
+  guestEndian,
+  le16,
+  le32,
+  le64,
+  struct,
+  tail,
+  u8,
+} from './layout.ts';
 
 const inner = struct('inner', { cylinders: le16, heads: u8, sectors: u8 });
 const outer = struct('outer', {

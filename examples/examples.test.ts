@@ -1,0 +1,19 @@
+import { execFileSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const here = fileURLToPath(new URL('./', import.meta.url));
+const examples = readdirSync(here).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'));
+
+/** What each example prints, in outline. */
+const prints: Readonly<Record<string, RegExp>> = {
+  'own-device.ts': /^a die of 20 sides: (?:(?:1?[1-9]|10|20) ?){5}$/,
+};
+
+describe('examples', () => {
+  it.each(examples)('%s runs, and prints what it should', (name) => {
+    const output = execFileSync(process.execPath, ['--import', 'tsx', name], { cwd: here, encoding: 'utf8' });
+    expect(output.trim()).toMatch(prints[name] ?? /no expectation for this example/);
+  });
+});
