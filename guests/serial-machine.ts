@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { V86 } from 'v86';
 import { type GuestFiles, guestCommandLine, serialControl } from 'virtio-node/guests';
-import { reloadKernelOnReboot } from './kernel-reload.ts';
+import { reloadOnReboot } from 'virtio-v86';
 
 /** A plain v86 machine with a Debian guest that talks on its first serial port: none of our devices is in it. */
 export class SerialMachine {
@@ -21,27 +21,26 @@ export class SerialMachine {
 
   static async start(guest: GuestFiles): Promise<SerialMachine> {
     const library = dirname(createRequire(import.meta.url).resolve('v86'));
-    const image = async (path: string): Promise<ArrayBuffer> => new Uint8Array(await readFile(path)).buffer;
-    const bzimage = await image(guest.bzimage);
-    const initrd = await image(guest.initrd);
-    const cmdline = `${guestCommandLine} ${serialControl}`;
+    const image = async (path: string): Promise<{ buffer: ArrayBuffer }> => ({
+      buffer: new Uint8Array(await readFile(path)).buffer,
+    });
     const emulator = new V86({
       wasm_path: join(library, 'v86.wasm'),
       memory_size: 256 << 20,
-      bios: { buffer: await image(guest.bios) },
-      vga_bios: { buffer: await image(guest.vgaBios) },
-      bzimage: { buffer: bzimage },
-      initrd: { buffer: initrd },
-      cmdline,
-      autostart: true,
+      bios: await image(guest.bios),
+      vga_bios: await image(guest.vgaBios),
+      bzimage: await image(guest.bzimage),
+      initrd: await image(guest.initrd),
+      cmdline: `${guestCommandLine} ${serialControl}`,
+      autostart: false,
       disable_keyboard: true,
       disable_mouse: true,
       disable_speaker: true,
     });
-    emulator.add_listener('emulator-ready', () =>
-      reloadKernelOnReboot(emulator, { bzimage, initrd, cmdline }),
-    );
-    return new SerialMachine(emulator);
+    const machine = new SerialMachine(emulator);
+    await reloadOnReboot(emulator);
+    await emulator.run();
+    return machine;
   }
 
   /** Sends bytes to the guest's serial port. */
@@ -51,7 +50,7 @@ export class SerialMachine {
 
   /**
    * Waits until the guest has written this and answers its output up to there, which is then forgotten. A guest
-   * that is silent for 30 seconds fails the test, with what it said last.
+   * that is silent for two minutes fails the test, with what it said last.
    */
   async until(pattern: RegExp): Promise<string> {
     for (;;) {
@@ -64,7 +63,7 @@ export class SerialMachine {
       }
       await new Promise<void>((resolve, reject) => {
         const last = this.#output.slice(-1000);
-        const silence = setTimeout(() => reject(new Error(`waited for ${pattern} after: ${last}`)), 30_000);
+        const silence = setTimeout(() => reject(new Error(`waited for ${pattern} after: ${last}`)), 120_000);
         this.#waiting.push(() => {
           clearTimeout(silence);
           resolve();
