@@ -87,7 +87,7 @@ function buildProgram(
 const runHelp = `
 Examples:
   virtio run                                     a shell; Ctrl-A x leaves
-  virtio run --disk disk.img --exec 'mkfs.ext2 /dev/vda && sync'
+  virtio run --disk disk.img --exec 'mke2fs /dev/vda'
   echo hello | virtio run --exec 'tr a-z A-Z'
 
 Without --exec the exit status is 0 when you leave or the guest powers off, 1 when it panics.

@@ -1,8 +1,6 @@
 import { memoryStorage, type Storage } from 'virtio/devices/blk';
 import { HostError } from 'virtio/errors';
-
-const fileStorage = (_path: string, _options: { readonly readOnly: boolean }): Promise<Storage> =>
-  Promise.reject(new HostError('NOT_FOUND', 'files as disks are not built yet'));
+import { openFileStorage } from 'virtio-node/storage';
 
 import { usage } from '../exit-status.ts';
 import type { DiskPlan } from './plan.ts';
@@ -36,7 +34,7 @@ export async function openDisks(plans: readonly DiskPlan[]): Promise<OpenDisk[]>
 
 async function openFile({ path, readOnly }: DiskPlan): Promise<Storage> {
   try {
-    return await fileStorage(path, { readOnly });
+    return await openFileStorage(path, { readOnly });
   } catch (error) {
     if (!(error instanceof HostError) || error.code !== 'IN_USE') throw error;
     throw usage(`--disk ${path} is in use by another program; end that one, or give both ${path},ro`, error);

@@ -34,11 +34,14 @@ export function verdictOn(ending: Ending, exec: boolean): Verdict {
       return { status: 128 + sigpipe };
     case 'panic':
       return { status: exitStatus.findings, notice: `the guest's kernel panicked: ${ending.line}` };
-    default:
+    case 'off':
+    case 'reboot':
       if (!exec) return { status: exitStatus.ok };
       return {
         status: exitStatus.findings,
-        notice: `the machine ended (${ending.kind}) before the command did; run \`sync\` and let the command end instead`,
+        notice: `the machine ${endings[ending.kind]} before the command ended; let the command end by itself`,
       };
   }
 }
+
+const endings = { off: 'was switched off', reboot: 'restarted' } as const;

@@ -12,9 +12,9 @@ export interface GreetedDisk {
 export function greeting(guest: string, disks: readonly GreetedDisk[], colour: boolean): string[] {
   const writable = disks.findIndex(({ readOnly }) => !readOnly);
   const tries = [
-    'lspci -k',
+    'ls /sys/bus/virtio/drivers/*',
     'head -c 16 /dev/hwrng | xxd',
-    ...(writable === -1 ? [] : [`mkfs.ext2 ${nodeOf(writable)} && mount ${nodeOf(writable)} /mnt`]),
+    ...(writable === -1 ? [] : [`mke2fs ${nodeOf(writable)} && mount ${nodeOf(writable)} /mnt`]),
   ];
   return [
     bold(`${guest} on virtio devices written in TypeScript`, colour),

@@ -23,19 +23,10 @@ export interface GuestDevices {
   readonly input: ConsolePort;
 }
 
-/**
- * Makes the devices of a machine: a console, a source of randomness, and the disks.
- *
- * @param resizeOrder how this guest reads the size of a window, see {@link resizeOrderOf}
- */
-export function makeGuestDevices(
-  storages: readonly Storage[],
-  output: GuestOutput,
-  resizeOrder: 'cols-rows' | 'rows-cols',
-): GuestDevices {
+/** Makes the devices of a machine: a console, a source of randomness, and the disks. */
+export function makeGuestDevices(storages: readonly Storage[], output: GuestOutput): GuestDevices {
   const hvc = consoleDevice({
     onData: output.terminal,
-    resizeOrder,
     ports: [
       { name: controlPort, onData: output.control },
       { name: stdinPort },

@@ -6,7 +6,7 @@ import { consoleEvent, GuestMessages, type Instruction, instructionLines } from 
 import { type Deferred, deferred } from './deferred.ts';
 import type { Ending } from './ending.ts';
 import { type GuestDevices, makeGuestDevices } from './guest-devices.ts';
-import { kernelVersion, resizeOrderOf } from './kernel-version.ts';
+import { GuestWindow } from './guest-window.ts';
 import type { Machine, MachineParts } from './machine.ts';
 import type { NamedDevice } from './trace-writer.ts';
 import { createV86Machine } from './v86-machine.ts';
@@ -31,6 +31,7 @@ const seedLength = 64;
 export class Guest {
   readonly machine: Machine;
   readonly parts: MachineParts;
+  readonly window: GuestWindow;
   readonly #devices: GuestDevices;
   readonly #ready: Deferred<void>;
   readonly #ended: Deferred<Ending>;
@@ -39,12 +40,14 @@ export class Guest {
     machine: Machine,
     parts: MachineParts,
     devices: GuestDevices,
+    window: GuestWindow,
     ready: Deferred<void>,
     ended: Deferred<Ending>,
   ) {
     this.machine = machine;
     this.parts = parts;
     this.#devices = devices;
+    this.window = window;
     this.#ready = ready;
     this.#ended = ended;
   }
@@ -57,14 +60,16 @@ export class Guest {
     const control = (bytes: Uint8Array): void => {
       for (const message of messages.push(bytes)) {
         if (message.type === 'ready') ready.resolve();
+        else if (message.type === 'size') window.understood(message);
         else if (message.type === 'exit') ended.resolve({ kind: 'exit', status: message.status });
       }
     };
-    const devices = makeGuestDevices(
-      options.storages,
-      { terminal: options.onTerminal, errors: options.onErrors, control },
-      resizeOrderOf(kernelVersion(options.parts.kernel)),
-    );
+    const devices = makeGuestDevices(options.storages, {
+      terminal: options.onTerminal,
+      errors: options.onErrors,
+      control,
+    });
+    const window = new GuestWindow(devices.terminal);
     const parts = { ...options.parts, devices: devices.named };
     const machine = await createV86Machine(parts, {
       kernelLine: (line) => {
@@ -75,7 +80,7 @@ export class Guest {
       deviceError: options.onDeviceError,
       tracer: options.trace(devices.named),
     });
-    return new Guest(machine, parts, devices, ready, ended);
+    return new Guest(machine, parts, devices, window, ready, ended);
   }
 
   /** Settles when the init waits for an instruction; never does for an init that does not know of them. */
@@ -110,10 +115,6 @@ export class Guest {
     if (this.#devices.terminal.waiting > typeAheadLimit) return false;
     this.#devices.terminal.write(bytes).catch(() => {});
     return true;
-  }
-
-  resize(columns: number, rows: number): void {
-    this.#devices.terminal.resize(columns, rows);
   }
 
   /** Input for the command; settles when the guest has taken it. */

@@ -26,12 +26,11 @@ export async function runShell(
         else if (!guest.type(action.send)) say(bell);
       }
     },
-    ({ columns, rows }) => guest.resize(columns, rows),
+    (size) => guest.window.resize(size),
   );
-  const { columns, rows } = terminal.size;
-  guest.resize(columns, rows);
+  guest.window.resize(terminal.size);
   // An init of the user's may never be ready for this, and has the terminal all the same.
-  guest.ready.then(() => guest.instruct({ type: 'shell', columns, rows })).catch(left.reject);
+  guest.ready.then(() => guest.instruct({ type: 'shell', ...terminal.size })).catch(left.reject);
   try {
     return await Promise.race([guest.ended, left.promise]);
   } finally {

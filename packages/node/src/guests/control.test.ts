@@ -20,6 +20,12 @@ test('messages are found however their bytes arrive', () => {
   expect(messages.push(bytes('37\n'))).toEqual([{ type: 'exit', status: 137 }]);
 });
 
+test('a guest says how large it holds its terminal to be, rows first', () => {
+  const [message, wrong] = new GuestMessages().push(bytes('size 24 80\nsize 24\n'));
+  expect(message).toEqual({ type: 'size', columns: 80, rows: 24 });
+  expect(wrong).toEqual({ type: 'unknown', line: 'size 24' });
+});
+
 test('a line that is no message is handed on, and one without end does not fill memory', () => {
   const messages = new GuestMessages();
   expect(messages.push(bytes('exit 1000\nexit\n'))).toEqual([

@@ -14,6 +14,8 @@ export type Instruction =
 export type GuestMessage =
   | { readonly type: 'ready' }
   | { readonly type: 'exit'; readonly status: number }
+  /** How large the guest holds its terminal to be when a shell is asked for. */
+  | { readonly type: 'size'; readonly columns: number; readonly rows: number }
   | { readonly type: 'unknown'; readonly line: string };
 
 /**
@@ -48,6 +50,8 @@ export class GuestMessages {
 
 function parse(line: string): GuestMessage {
   if (line === 'ready') return { type: 'ready' };
+  const [, rows, columns] = /^size (\d{1,5}) (\d{1,5})$/.exec(line) ?? [];
+  if (columns !== undefined) return { type: 'size', columns: Number(columns), rows: Number(rows) };
   const status = /^exit (\d{1,3})$/.exec(line)?.[1];
   return status === undefined ? { type: 'unknown', line } : { type: 'exit', status: Number(status) };
 }

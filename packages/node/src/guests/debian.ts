@@ -114,7 +114,7 @@ async function mirrorSource(options: DebianOptions, mirror: string): Promise<Sou
     });
   }
   const suites = [...new Set([options.suite.split('-')[0] ?? options.suite, options.suite])];
-  return { uris: [mirror], suites, components: ['main'], signedBy: keyring };
+  return { uris: [mirror], suites, components: ['main'], signedBy: keyring, trusted: false };
 }
 
 async function withAdvice<T>(body: () => Promise<T>): Promise<T> {

@@ -83,6 +83,8 @@ while read -r word rest <&8; do
   seed) echo "$rest" | base64 -d >/dev/urandom ;;
   shell)
     load_disks
+    # Kernels differ in which number of a window's size they take first: the host hears how it was understood.
+    say "size $(stty size <&9)"
     set -- $rest
     stty sane cols \${1:-80} rows \${2:-24} <&9
     setsid -c sh -l <&9 >&9 2>&1 8<&- 9<&-

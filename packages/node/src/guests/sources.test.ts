@@ -29,7 +29,7 @@ const classic = `# deb http://commented.example/ bookworm main
 deb [arch=amd64 signed-by=/etc/key.gpg] http://debian.example/debian/ bookworm main non-free # mine
 deb-src http://debian.example/debian bookworm main
 deb http://other.example/apt bookworm stable
-deb http://flat.example/ ./
+deb [trusted=yes] http://flat.example/ ./
 `;
 
 test('entries of a deb822 file are read, disabled and source-only ones left out', () => {
@@ -55,9 +55,16 @@ test('entries of a classic file are read with their options', () => {
       suites: ['bookworm'],
       components: ['main', 'non-free'],
       signedBy: '/etc/key.gpg',
+      trusted: false,
     },
-    { uris: ['http://other.example/apt'], suites: ['bookworm'], components: ['stable'], signedBy: undefined },
-    { uris: ['http://flat.example/'], suites: ['./'], components: [], signedBy: undefined },
+    {
+      uris: ['http://other.example/apt'],
+      suites: ['bookworm'],
+      components: ['stable'],
+      signedBy: undefined,
+      trusted: false,
+    },
+    { uris: ['http://flat.example/'], suites: ['./'], components: [], signedBy: undefined, trusted: true },
   ]);
 });
 
@@ -69,6 +76,7 @@ test('another suite is asked of the main archive alone, once', () => {
       suites: ['trixie', 'trixie-backports'],
       components: ['main'],
       signedBy: '/etc/key.gpg',
+      trusted: false,
     },
   ]);
 });

@@ -5,6 +5,8 @@ export interface SourceEntry {
   readonly components: readonly string[];
   /** A keyring's path, a fingerprint, or a key itself; `undefined` leaves it to apt's trusted keys. */
   readonly signedBy: string | undefined;
+  /** Whether the system's administrator trusts it unsigned, as a copy on the machine itself may be. */
+  readonly trusted: boolean;
 }
 
 /** Reads a classic `sources.list`: one `deb [options] uri suite component…` a line. */
@@ -14,7 +16,8 @@ export function parseSourcesList(content: string): SourceEntry[] {
     const [, options = '', uri, suite, components = ''] = match ?? [];
     if (uri === undefined || suite === undefined) return [];
     const signedBy = /(?:^|\s)signed-by=(\S+)/i.exec(options)?.[1];
-    return [{ uris: [uri], suites: [suite], components: words(components), signedBy }];
+    const trusted = /(?:^|\s)trusted=yes(?:\s|$)/i.test(options);
+    return [{ uris: [uri], suites: [suite], components: words(components), signedBy, trusted }];
   });
 }
 
@@ -31,6 +34,7 @@ export function parseDeb822Sources(content: string): SourceEntry[] {
       suites: words(fields.get('suites')),
       components: words(fields.get('components')),
       signedBy: fields.get('signed-by'),
+      trusted: fields.get('trusted') === 'yes',
     }));
 }
 
@@ -65,24 +69,25 @@ export function entriesForSuite(
 ): SourceEntry[] {
   const seen = new Set<string>();
   const suites = [...new Set([suite.split('-')[0] ?? suite, suite])];
-  return entries.flatMap(({ uris, suites: present, components, signedBy }) => {
+  return entries.flatMap(({ uris, suites: present, components, signedBy, trusted }) => {
     if (!present.some((name) => codenames.includes(name)) || !components.includes('main')) return [];
     const fresh = uris.filter((uri) => !seen.has(uri.replace(/\/*$/, '')));
     for (const uri of fresh) seen.add(uri.replace(/\/*$/, ''));
-    return fresh.length === 0 ? [] : [{ uris: fresh, suites, components: ['main'], signedBy }];
+    return fresh.length === 0 ? [] : [{ uris: fresh, suites, components: ['main'], signedBy, trusted }];
   });
 }
 
 /** Writes entries as a deb822 `.sources` file. */
 export function formatSources(entries: readonly SourceEntry[]): string {
   return entries
-    .map(({ uris, suites, components, signedBy }) =>
+    .map(({ uris, suites, components, signedBy, trusted }) =>
       [
         'Types: deb',
         `URIs: ${uris.join(' ')}`,
         `Suites: ${suites.join(' ')}`,
         `Components: ${components.join(' ')}`,
         ...(signedBy === undefined ? [] : [`Signed-By:${signedBy.startsWith('\n') ? '' : ' '}${signedBy}`]),
+        ...(trusted ? ['Trusted: yes'] : []),
         '',
       ].join('\n'),
     )
