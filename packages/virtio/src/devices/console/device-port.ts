@@ -226,7 +226,7 @@ export class ConsolePort {
   #untilRemoved(settled: Promise<void>): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#releaseOutput = resolve;
-      settled.then(resolve, reject);
+      Promise.resolve(settled).then(resolve, reject);
     });
   }
 

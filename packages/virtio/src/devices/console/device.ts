@@ -20,8 +20,8 @@ export interface ConsoleOptions extends Omit<PortOptions, 'console'> {
   /** Takes a character of an emergency write; port 0's `onData` takes it, unless told. */
   readonly onEmergencyWrite?: (byte: number) => void;
   /**
-   * The order of the two fields of a RESIZE message. The specification has columns first, and so has Linux
-   * since 6.16; before, it took rows first. Without MULTIPORT it makes no difference.
+   * The order of the two fields of a RESIZE message: columns first, as specified, unless told. Linux took rows
+   * first until its fix of 2025. Without MULTIPORT it makes no difference.
    */
   readonly resizeOrder?: 'cols-rows' | 'rows-cols';
 }

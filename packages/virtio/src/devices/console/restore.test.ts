@@ -1,0 +1,119 @@
+import { describe, expect, it } from 'vitest';
+import type { DeviceState } from '../../device/core.ts';
+import type { Transport } from '../../driver/transport.ts';
+import { Loopback } from '../../transports/loopback/loopback.ts';
+import { type ConsoleOptions, consoleDevice, controlEvent, openConsole } from './index.ts';
+import { rawGuest } from './raw-guest.fixture.ts';
+
+const octets = (text: string): Uint8Array => Uint8Array.from(text, (char) => char.charCodeAt(0));
+
+/**
+ * A guest's transport whose device is saved as JSON and goes on as another device, as when a machine's
+ * snapshot starts in another process.
+ */
+function movable(first: Loopback): { transport: Transport; move(device: ConsoleOptions): Loopback } {
+  let current = first;
+  let listener: Parameters<Transport['listen']>[0];
+  const transport: Transport = {
+    deviceId: first.deviceId,
+    memory: first.memory,
+    allocator: first.allocator,
+    carries: first.carries,
+    readDeviceFeatures: () => current.readDeviceFeatures(),
+    writeDriverFeatures: (features) => current.writeDriverFeatures(features),
+    readStatus: () => current.readStatus(),
+    writeStatus: (value) => current.writeStatus(value),
+    readConfig: (offset, length) => current.readConfig(offset, length),
+    writeConfig: (offset, bytes) => current.writeConfig(offset, bytes),
+    configGeneration: () => current.configGeneration(),
+    queueMaxSize: (index) => current.queueMaxSize(index),
+    enableQueue: (index, areas) => current.enableQueue(index, areas),
+    resetQueue: (index) => current.resetQueue(index),
+    kick: (index) => current.kick(index),
+    listen(next) {
+      listener = next;
+      current.listen(next);
+    },
+    close: () => current.close(),
+  };
+  return {
+    transport,
+    move(options) {
+      const state: DeviceState = JSON.parse(JSON.stringify(current.save()));
+      current.listen(undefined);
+      current = new Loopback(consoleDevice(options), { memory: first.memory, allocator: first.allocator });
+      current.listen(listener);
+      current.core.restore(state);
+      current.core.resume();
+      return current;
+    },
+  };
+}
+
+describe('a console that is saved and restored', () => {
+  it('goes on with its open ports, its size and the input that waited', async () => {
+    const device = consoleDevice({ ports: [{ name: 'agent' }], size: { cols: 100, rows: 50 } });
+    const { transport, move } = movable(new Loopback(device));
+    const guest = await openConsole(transport);
+    const agent = await guest.port('agent');
+    const text = await guest.port(0);
+    void device.port('agent').write(octets('waited'));
+
+    const out: string[] = [];
+    const opens: boolean[] = [];
+    move({
+      ports: [{ name: 'agent', onGuestOpen: (open) => opens.push(open) }],
+      onData: (data) => void out.push(String.fromCharCode(...data)),
+      onGuestOpen: (open) => opens.push(open),
+    });
+    await text.write(octets('on'));
+    expect(out).toEqual(['on']);
+    expect(opens).toEqual([true]);
+    await agent.open();
+    expect(await agent.read()).toEqual(octets('waited'));
+    expect(opens).toEqual([true, true]);
+    expect(text.size).toEqual({ cols: 100, rows: 50 });
+  });
+
+  it('tells the guest of ports that are no more, and of those that are new', async () => {
+    const { transport, move } = movable(
+      new Loopback(consoleDevice({ ports: [{ name: 'old' }, { name: 'both' }] })),
+    );
+    const removed: string[] = [];
+    const guest = await openConsole(transport, { onPortRemoved: ({ name }) => removed.push(name) });
+    await guest.port('both');
+    const old = await guest.port('old');
+    move({ ports: [{ name: 'new' }, { name: 'both' }, { name: 'third' }] });
+    expect((await guest.port('new')).id).toBe(1);
+    expect((await guest.port('third')).id).toBe(3);
+    expect(removed).toEqual(['old']);
+    await expect(old.write(octets('x'))).rejects.toMatchObject({ code: 'DEVICE_GONE' });
+  });
+
+  it('hands on again what the host had not finished taking', async () => {
+    const device = consoleDevice({ onData: () => new Promise<void>(() => {}) });
+    const { transport, move } = movable(new Loopback(device));
+    const guest = await openConsole(transport);
+    const text = await guest.port(0);
+    const written = text.write(octets('twice'));
+    await Promise.resolve();
+    await Promise.resolve();
+    const out: string[] = [];
+    move({ onData: (data) => void out.push(String.fromCharCode(...data)) });
+    await written;
+    expect(out).toEqual(['twice']);
+  });
+
+  it('keeps messages for which the driver had given no buffer', async () => {
+    const options = { ports: [{ name: 'a' }] };
+    const { transport, tell } = await rawGuest(consoleDevice(options));
+    await tell(0, controlEvent.DEVICE_READY, 1);
+    const state: DeviceState = JSON.parse(JSON.stringify(transport.save()));
+    const restored = new Loopback(consoleDevice(options), { memory: transport.memory });
+    restored.core.restore(state);
+    restored.core.resume();
+    const { device } = restored.save();
+    expect(device).toEqual(state.device);
+    expect(device).toMatchObject({ messages: [{ id: 0 }, { id: 1 }], driverReady: true });
+  });
+});
