@@ -95,6 +95,8 @@ export class PciTransport implements Transport {
   readonly #common: RegisterAccess<CommonRegister>;
   readonly #interrupts: DriverInterrupts;
   readonly #doorbells = new Map<number, Doorbell>();
+  /** `queue_size` shows the largest size until another is written there. */
+  readonly #maxSizes = new Map<number, number>();
   #features = FeatureSet.empty;
   #last: Promise<unknown> = Promise.resolve();
 
@@ -207,9 +209,9 @@ export class PciTransport implements Transport {
   async writeStatus(value: number): Promise<void> {
     await this.#inTurn(async () => {
       await this.#common.write('device_status', value);
+      if ((value & status.DRIVER_OK) === 0) this.#maxSizes.clear();
       if (value === 0) {
         this.#interrupts.forgetAll();
-        this.#doorbells.clear();
         this.#features = FeatureSet.empty;
       } else if ((value & (status.FEATURES_OK | status.DRIVER_OK)) === status.FEATURES_OK) {
         await this.#interrupts.mapConfig();
@@ -249,13 +251,11 @@ export class PciTransport implements Transport {
     return this.#common.read('config_generation');
   }
 
-  /** @throws {PeerError} QUEUE_SIZE_INVALID for a size above 32768. */
+  /** @throws {PeerError} LAYOUT_INVALID for a size above 32768. */
   queueMaxSize(index: number): Promise<number> {
     return this.#inTurn(async () => {
       await this.#common.write('queue_select', index);
-      const size = await this.#common.read('queue_size');
-      if (size > largestQueue) throw invalid(`its queue ${index} has ${size} descriptors`);
-      return size;
+      return await this.#readMaxSize(index);
     });
   }
 
@@ -269,6 +269,7 @@ export class PciTransport implements Transport {
     return this.#inTurn(async () => {
       const common = this.#common;
       await common.write('queue_select', index);
+      await this.#readMaxSize(index);
       await common.write('queue_size', areas.size);
       await common.write('queue_desc_lo', areas.descriptor % 2 ** 32);
       await common.write('queue_desc_hi', Math.floor(areas.descriptor / 2 ** 32));
@@ -294,7 +295,7 @@ export class PciTransport implements Transport {
         if ((await this.#common.read('queue_reset')) !== 0) continue;
         if ((await this.#common.read('queue_enable')) !== 0) continue;
         this.#interrupts.forgetQueue(index);
-        this.#doorbells.delete(index);
+        this.#maxSizes.delete(index);
         return;
       }
       throw new PeerError('RESET_INCOMPLETE', `the PCI function never finished the reset of queue ${index}`);
@@ -303,9 +304,10 @@ export class PciTransport implements Transport {
 
   /** @spec 4.1.5.2.1 driver: Virtio Transport Options / Virtio Over PCI Bus / PCI-specific Initialization And Device Operation / Available Buffer Notifications */
   kick(index: number, data: number | undefined): void {
+    // A queue keeps its address over a reset.
     const doorbell = this.#doorbells.get(index);
     if (doorbell === undefined)
-      throw new UsageError('BAD_STATE', `queue ${index} was kicked and is not enabled`);
+      throw new UsageError('BAD_STATE', `queue ${index} was kicked and never enabled`);
     const { bar } = this.capabilities.notify;
     if (data === undefined) this.#path.barWriteNow(bar, doorbell.offset, 2, doorbell.value);
     else this.#path.barWriteNow(bar, doorbell.offset, 4, ((data << 16) | doorbell.value) >>> 0);
@@ -328,6 +330,16 @@ export class PciTransport implements Transport {
   lost(error: unknown): void {
     const reason = error instanceof Error ? error : new HostError('DEVICE_GONE', String(error));
     this.#interrupts.listener?.gone?.(reason);
+  }
+
+  /** The largest size of the queue that is selected. */
+  async #readMaxSize(index: number): Promise<number> {
+    const known = this.#maxSizes.get(index);
+    if (known !== undefined) return known;
+    const size = await this.#common.read('queue_size');
+    if (size > largestQueue) throw invalid(`its queue ${index} has ${size} descriptors`);
+    this.#maxSizes.set(index, size);
+    return size;
   }
 
   async #doorbell(index: number): Promise<Doorbell> {
