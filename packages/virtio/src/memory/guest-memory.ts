@@ -29,8 +29,6 @@ export type PieceSink = (region: Region, offset: number, length: number) => void
  * Addresses are numbers of bytes, refused above 2^53; ranges never wrap.
  */
 export class GuestMemory {
-  /** Rises whenever a region is added, removed or remapped: who caches views compares it. */
-  version = 0;
   /**
    * Hears of each contiguous piece that a device has written, when it completes the buffer: for hosts that
    * track changed memory, or keep code that was compiled from it. It must not throw.
@@ -38,12 +36,16 @@ export class GuestMemory {
   onDeviceWrite: PieceSink | undefined;
 
   readonly #regions: Region[];
+  /** Counted once for all views of the same regions. */
+  readonly #changes: { count: number };
   readonly #translate: Translator | undefined;
   #last: Region;
 
-  constructor(share?: { readonly regions: Region[]; readonly translate: Translator }) {
-    this.#regions = share?.regions ?? [];
-    this.#translate = share?.translate;
+  /** Empty; or, given another and a translation, what a device sees of that one's regions. */
+  constructor(behind?: { readonly memory: GuestMemory; readonly translate: Translator }) {
+    this.#regions = behind?.memory.#regions ?? [];
+    this.#changes = behind?.memory.#changes ?? { count: 0 };
+    this.#translate = behind?.translate;
     this.#last = nowhere;
   }
 
@@ -52,6 +54,11 @@ export class GuestMemory {
     const memory = new GuestMemory();
     memory.addRegion(start, { buffer: new ArrayBuffer(length) }, { pinned: true });
     return memory;
+  }
+
+  /** Rises whenever a region is added, removed or remapped: who caches views compares it. */
+  get version(): number {
+    return this.#changes.count;
   }
 
   /** The regions by rising address. */
@@ -77,7 +84,7 @@ export class GuestMemory {
     }
     this.#regions.push(region);
     this.#regions.sort((a, b) => a.start - b.start);
-    this.version++;
+    this.#changes.count++;
     return region;
   }
 
@@ -88,7 +95,7 @@ export class GuestMemory {
     this.#regions.splice(index, 1);
     region.replace(undefined);
     this.#last = nowhere;
-    this.version++;
+    this.#changes.count++;
   }
 
   /**
@@ -102,12 +109,12 @@ export class GuestMemory {
       throw new UsageError('BAD_ARGUMENT', `a remap from ${region.length} to ${length} bytes`);
     }
     region.replace(backing);
-    this.version++;
+    this.#changes.count++;
   }
 
   /** The same regions as a device sees them behind a translation. */
   translated(translate: Translator): GuestMemory {
-    const behind = new GuestMemory({ regions: this.#regions, translate });
+    const behind = new GuestMemory({ memory: this, translate });
     behind.onDeviceWrite = (...piece) => this.onDeviceWrite?.(...piece);
     return behind;
   }

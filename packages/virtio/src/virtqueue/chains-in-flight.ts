@@ -1,16 +1,19 @@
 import { UsageError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { Chain } from './chain.ts';
+import { notLive } from './chain-state.ts';
 import type { SavedChain } from './queue.ts';
-import type { Segments } from './segments.ts';
+import { restoreChain } from './saved-chain.ts';
 
-/** The chains of one device-side queue: those that the device has, by id, and the pool that they come from. */
+const { FREE, COMPLETED, DEAD } = notLive;
+
+/** The chains of one device-side queue, one for each id, made when they are first needed and used again. */
 export class ChainsInFlight {
   readonly #byId: (Chain | undefined)[];
-  readonly #pool: Chain[] = [];
   readonly #restored: Chain[] = [];
-  #taken = 0;
-  #orders = 0;
+  #spare = new Chain();
+  #turns = 0;
+  #settled = 0;
 
   constructor(size: number) {
     this.#byId = Array.from({ length: size }, () => undefined);
@@ -18,7 +21,7 @@ export class ChainsInFlight {
 
   /** Chains that were taken and not completed. */
   get taken(): number {
-    return this.#taken;
+    return this.#turns - this.#settled - this.#restored.length;
   }
 
   /** True when restored chains wait to be taken once more. */
@@ -26,27 +29,38 @@ export class ChainsInFlight {
     return this.#restored.length > 0;
   }
 
+  /** True when the ring has not got the buffer of this id back. */
   has(id: number): boolean {
-    return this.#byId[id] !== undefined;
+    const chain = this.#byId[id];
+    return chain !== undefined && chain.state.turn !== FREE;
   }
 
-  /** An empty chain to be filled, and then either added or forgotten. */
-  fresh(): Chain {
-    return this.#pool.pop() ?? new Chain();
+  /** The chain of an id that is not in flight, to be filled and then added. */
+  at(id: number): Chain {
+    return this.#byId[id] ?? this.#make(id);
   }
 
-  /** Puts a filled chain, started under its id, into the device's hands. */
+  /** A chain to be filled before its id is known, and then named. */
+  get spare(): Chain {
+    return this.#spare;
+  }
+
+  /** Makes the spare the chain of an id that is not in flight. */
+  nameSpare(id: number): void {
+    const chain = this.#spare;
+    this.#spare = this.at(id);
+    this.#byId[id] = chain;
+    chain.state.id = id;
+  }
+
+  /** Puts a filled chain into the device's hands. */
   add(chain: Chain): void {
-    chain.order = this.#orders++;
-    this.#byId[chain.id] = chain;
-    this.#taken++;
+    chain.state.turn = ++this.#turns;
   }
 
   /** The oldest restored chain that was not taken since. */
   takeRestored(): Chain | undefined {
-    const chain = this.#restored.shift();
-    if (chain !== undefined) this.#taken++;
-    return chain;
+    return this.#restored.shift();
   }
 
   /**
@@ -55,38 +69,40 @@ export class ChainsInFlight {
    * @throws {UsageError} CHAIN_COMPLETED for one that was given back before, BAD_ARGUMENT for another queue's.
    */
   settle(chain: Chain): boolean {
-    if (this.#byId[chain.id] === chain && chain.live) {
-      chain.end('completed');
-      this.#taken--;
+    const { state } = chain;
+    if (state.turn > 0 && this.#byId[state.id] === chain) {
+      state.usedLength = chain.writable.written;
+      state.turn = COMPLETED;
+      this.#settled++;
       return true;
     }
-    if (chain.state === 'dead') return false;
+    if (state.turn === DEAD) return false;
     if (chain.live) throw new UsageError('BAD_ARGUMENT', `chain ${chain.id} belongs to another queue`);
     throw new UsageError('CHAIN_COMPLETED', `chain ${chain.id} was completed before`);
   }
 
-  /** Takes a settled chain back into the pool. */
-  recycle(chain: Chain): void {
-    this.#byId[chain.id] = undefined;
-    chain.segments.clear();
-    this.#pool.push(chain);
+  /** The ring has a settled chain back. */
+  free(chain: Chain): void {
+    chain.state.turn = FREE;
+    chain.state.trim();
   }
 
   /** Every chain in flight dies where it is; none is used again. */
   close(): void {
-    for (const chain of this.#byId) chain?.end('dead');
+    for (const chain of this.#byId) {
+      if (chain !== undefined && chain.state.turn !== FREE) chain.state.turn = DEAD;
+    }
     this.#byId.fill(undefined);
-    this.#pool.length = 0;
     this.#restored.length = 0;
-    this.#taken = 0;
+    this.#settled = this.#turns;
   }
 
-  /** What is in flight, oldest first. */
-  save(): SavedChain[] {
+  /** The chains that the device has, oldest first. */
+  live(): Chain[] {
     return this.#byId
       .filter((chain) => chain !== undefined)
-      .sort((a, b) => a.order - b.order)
-      .map(savedChain);
+      .filter((chain) => chain.live)
+      .sort((a, b) => a.state.turn - b.state.turn);
   }
 
   /**
@@ -97,61 +113,28 @@ export class ChainsInFlight {
    */
   restore(saved: readonly SavedChain[], memory: GuestMemory): Chain[] | undefined {
     const chains: Chain[] = [];
-    for (const state of saved) {
-      if (!(state.id in this.#byId) || this.has(state.id)) {
-        throw new UsageError('BAD_ARGUMENT', `saved chain ${state.id} does not fit the queue`);
+    for (const one of saved) {
+      if (!(one.id in this.#byId) || this.has(one.id)) {
+        throw new UsageError('BAD_ARGUMENT', `saved chain ${one.id} does not fit the queue`);
       }
-      const chain = restoredChain(state, memory);
-      if (chain === undefined) return undefined;
-      chain.order = this.#orders++;
-      this.#byId[state.id] = chain;
-      if (chain.live) this.#restored.push(chain);
+      const chain = this.at(one.id);
+      if (!restoreChain(chain, one, memory)) return undefined;
+      this.add(chain);
+      if (one.completed === undefined) {
+        this.#restored.push(chain);
+      } else {
+        chain.state.turn = COMPLETED;
+        this.#settled++;
+      }
       chains.push(chain);
     }
     return chains;
   }
-}
 
-function savedChain(chain: Chain): SavedChain {
-  const { segments, writable } = chain;
-  const { writableFrom, count } = segments;
-  return {
-    id: chain.id,
-    count: chain.entries,
-    readable: savedElements(segments, 0, writableFrom),
-    writable: savedElements(segments, writableFrom, count),
-    ...(chain.live ? {} : { completed: writable.written }),
-  };
-}
-
-function savedElements(segments: Segments, first: number, stop: number): number[] {
-  const elements: number[] = [];
-  for (let i = first; i < stop; i++) elements.push(segments.addresses[i]!, segments.lengths[i]!);
-  return elements;
-}
-
-function restoredChain(saved: SavedChain, memory: GuestMemory): Chain | undefined {
-  const chain = new Chain();
-  const { segments } = chain;
-  if (!addElements(segments, saved.readable, memory, false)) return undefined;
-  if (!addElements(segments, saved.writable, memory, true)) return undefined;
-  chain.start(saved.id);
-  chain.entries = saved.count;
-  if (saved.completed !== undefined) {
-    chain.writable.restoreWritten(saved.completed);
-    chain.end('completed');
+  #make(id: number): Chain {
+    const chain = new Chain();
+    chain.state.id = id;
+    this.#byId[id] = chain;
+    return chain;
   }
-  return chain;
-}
-
-function addElements(
-  segments: Segments,
-  elements: readonly number[],
-  memory: GuestMemory,
-  isWritable: boolean,
-): boolean {
-  for (let i = 0; i + 1 < elements.length; i += 2) {
-    if (segments.add(memory, elements[i]!, elements[i + 1]!, isWritable) !== undefined) return false;
-  }
-  return true;
 }

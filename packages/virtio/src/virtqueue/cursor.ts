@@ -1,6 +1,6 @@
 import { PeerError, UsageError } from '../errors.ts';
 import { nowhere, type Region } from '../memory/region.ts';
-import type { Segments } from './segments.ts';
+import type { ChainState } from './chain-state.ts';
 
 /** Where a value that lies in several pieces is put together. */
 const scratch: DataView = new DataView(new ArrayBuffer(8));
@@ -18,32 +18,32 @@ export abstract class Cursor {
   protected at = 0;
   protected left = 0;
 
-  readonly #segments: Segments;
-  #first = 0;
-  #next = 0;
-  #stop = 0;
-  /** Bytes of the pieces up to and with the one that the cursor stands in. */
+  protected readonly chain: ChainState;
+  /** The chain's turn that the fields belong to; the cursor starts anew when the chain is used again. */
+  #turn = 0;
+  #nextSpan = 0;
+  /** Bytes of the spans up to and with the one that the cursor stands in. */
   #entered = 0;
-  #length = 0;
-  #open = false;
 
-  constructor(segments: Segments) {
-    this.#segments = segments;
+  constructor(chain: ChainState) {
+    this.chain = chain;
   }
 
   /** Bytes in all. */
-  get length(): number {
-    return this.#length;
-  }
+  abstract get length(): number;
+
+  /** The first span, and the one behind the last. */
+  protected abstract get firstSpan(): number;
+  protected abstract get stopSpan(): number;
 
   /** Bytes from the start to the cursor. */
   get position(): number {
-    return this.#entered - this.left;
+    return this.started ? this.#entered - this.left : 0;
   }
 
   /** Bytes behind the cursor. */
   get remaining(): number {
-    return this.#length - this.#entered + this.left;
+    return this.length - this.position;
   }
 
   /**
@@ -52,9 +52,9 @@ export abstract class Cursor {
    * @throws {PeerError} BAD_REQUEST for a position outside the chain: the driver gave too few bytes.
    */
   seek(position: number): void {
-    this.#checkOpen();
-    if (!(position >= 0 && position <= this.#length)) {
-      throw new PeerError('BAD_REQUEST', `byte ${position} is not in the chain's ${this.#length} bytes`);
+    this.begin();
+    if (!(position >= 0 && position <= this.length)) {
+      throw new PeerError('BAD_REQUEST', `byte ${position} is not in the chain's ${this.length} bytes`);
     }
     this.#rewind();
     let ahead = position;
@@ -84,26 +84,9 @@ export abstract class Cursor {
     return views;
   }
 
-  /** @internal Puts the cursor before the segments `first` to `stop`. */
-  start(first: number, stop: number, length: number): void {
-    this.#first = first;
-    this.#next = first;
-    this.#stop = stop;
-    this.#entered = 0;
-    this.#length = length;
-    this.#open = true;
-    this.left = 0;
-  }
-
-  /** @internal From here on every use throws. */
-  end(): void {
-    this.#open = false;
-    this.#entered -= this.left;
-    this.left = 0;
-  }
-
   /** True when the next `count` bytes lie in one piece, at `at` in `region`. */
   protected ready(count: number): boolean {
+    if (!this.started) this.begin();
     if (this.left === 0) this.#enter();
     if (this.region.removed) throw removedError();
     return this.left >= count;
@@ -122,7 +105,7 @@ export abstract class Cursor {
 
   /** @throws {PeerError} BAD_REQUEST when fewer than `count` bytes are left. */
   protected need(count: number): void {
-    this.#checkOpen();
+    this.begin();
     if (!Number.isSafeInteger(count) || count < 0) {
       throw new UsageError('BAD_ARGUMENT', `${count} is no number of bytes`);
     }
@@ -174,28 +157,43 @@ export abstract class Cursor {
     }
   }
 
+  /** True when the fields are those of the buffer that the chain holds now. */
+  protected get started(): boolean {
+    return this.#turn === this.chain.turn;
+  }
+
+  /**
+   * Puts the cursor at the start of the chain's buffer, once for each.
+   *
+   * @throws {UsageError} CHAIN_COMPLETED when it holds none.
+   */
+  protected begin(): void {
+    if (this.chain.turn <= 0) {
+      throw new UsageError('CHAIN_COMPLETED', 'the chain was completed, or its queue was reset');
+    }
+    if (this.started) return;
+    this.#turn = this.chain.turn;
+    this.#rewind();
+  }
+
+  /** Goes to the next span that has bytes, if there is one. */
   #enter(): void {
-    this.#checkOpen();
-    const index = this.#next;
-    if (index === this.#stop) return;
-    const segments = this.#segments;
-    const length = segments.lengths[index]!;
-    this.region = segments.regions[index]!;
-    this.at = segments.offsets[index]!;
-    this.left = length;
-    this.#entered += length;
-    this.#next = index + 1;
+    const { spans, regions } = this.chain;
+    const stop = this.stopSpan;
+    while (this.left === 0 && this.#nextSpan < stop) {
+      const span = this.#nextSpan++;
+      const length = spans[3 * span + 1]!;
+      this.region = regions[span]!;
+      this.at = spans[3 * span]! - this.region.start;
+      this.left = length;
+      this.#entered += length;
+    }
   }
 
   #rewind(): void {
-    this.#next = this.#first;
+    this.#nextSpan = this.firstSpan;
     this.#entered = 0;
     this.left = 0;
-  }
-
-  #checkOpen(): void {
-    if (!this.#open)
-      throw new UsageError('CHAIN_COMPLETED', 'the chain was completed, or its queue was reset');
   }
 }
 

@@ -1,14 +1,13 @@
 import type { ElementProblem } from './segments.ts';
 
-/** What to tell people of an element that breaks its chain. */
-export function elementMessage(problem: ElementProblem, address: number, length: number): string {
-  const element = `${length} bytes at address 0x${address.toString(16)}`;
+/** What to tell people of a chain with a bad element; `id` is its head index or buffer id. */
+export function elementMessage(problem: ElementProblem, id: number): string {
   switch (problem) {
     case 'ADDRESS_OUT_OF_BOUNDS':
-      return `${element} are not all memory`;
+      return `an element of chain ${id} is not all in memory`;
     case 'CHAIN_TOO_LARGE':
-      return `${element} make the chain longer than 4 GiB`;
+      return `chain ${id} is longer than 4 GiB`;
     case 'READABLE_AFTER_WRITABLE':
-      return `${element} are device-readable and follow device-writable ones`;
+      return `chain ${id} has a device-readable element behind a device-writable one`;
   }
 }

@@ -10,6 +10,18 @@ const maxTail = 2 ** 20;
  * BAD_REQUEST when the chain is shorter than what is asked of it.
  */
 export class ReadableCursor extends Cursor {
+  get length(): number {
+    return this.chain.readableLength;
+  }
+
+  protected get firstSpan(): number {
+    return 0;
+  }
+
+  protected get stopSpan(): number {
+    return this.chain.writableFrom;
+  }
+
   u8(): number {
     if (!this.ready(1)) return this.gather(1).getUint8(0);
     const value = this.region.view.getUint8(this.at);

@@ -1,4 +1,5 @@
 import type { Chain } from './chain.ts';
+import { notLive } from './chain-state.ts';
 
 /** Chains in the order in which they were taken, for VIRTIO_F_IN_ORDER. */
 export class TakenOrder {
@@ -18,9 +19,17 @@ export class TakenOrder {
   /** Takes out the oldest chain if it was completed. */
   shiftCompleted(): Chain | undefined {
     const chain = this.#count === 0 ? undefined : this.#chains[this.#head];
-    if (chain?.state !== 'completed') return undefined;
+    if (chain?.state.turn !== notLive.COMPLETED) return undefined;
     this.#head = (this.#head + 1) % this.#chains.length;
     this.#count--;
     return chain;
+  }
+
+  /** Oldest first. */
+  list(): Chain[] {
+    return Array.from(
+      { length: this.#count },
+      (_, i) => this.#chains[(this.#head + i) % this.#chains.length]!,
+    );
   }
 }

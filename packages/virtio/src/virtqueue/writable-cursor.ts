@@ -9,9 +9,21 @@ import { Cursor } from './cursor.ts';
 export class WritableCursor extends Cursor {
   #written = 0;
 
+  get length(): number {
+    return this.chain.writableLength;
+  }
+
   /** The used length: the highest position that was written. Whoever seeks over a gap fills it. */
   get written(): number {
-    return this.#written;
+    return this.started ? this.#written : 0;
+  }
+
+  protected get firstSpan(): number {
+    return this.chain.writableFrom;
+  }
+
+  protected get stopSpan(): number {
+    return this.chain.spanCount;
   }
 
   u8(value: number): void {
@@ -90,16 +102,10 @@ export class WritableCursor extends Cursor {
     return views;
   }
 
-  /** @internal */
-  override start(first: number, stop: number, length: number): void {
-    super.start(first, stop, length);
-    this.#written = 0;
-  }
-
   /** @internal Gives each contiguous piece up to the used length in turn; the cursor ends behind them. */
   writtenPieces(sink: PieceSink): void {
     this.seek(0);
-    let left = this.#written;
+    let left = this.written;
     while (left > 0) {
       const run = this.piece(left);
       sink(this.region, this.at, run);
@@ -108,9 +114,9 @@ export class WritableCursor extends Cursor {
     }
   }
 
-  /** @internal A chain that was completed before its queue was saved. */
-  restoreWritten(written: number): void {
-    this.#written = written;
+  protected override begin(): void {
+    if (!this.started) this.#written = 0;
+    super.begin();
   }
 
   #mark(): void {

@@ -3,10 +3,12 @@ import type { OrderedView } from '../../memory/atomics.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { openArea } from '../area.ts';
 import type { Chain } from '../chain.ts';
+import type { ChainState } from '../chain-state.ts';
 import { ChainsInFlight } from '../chains-in-flight.ts';
 import { elementMessage } from '../element-message.ts';
 import { IndirectTable } from '../indirect-table.ts';
 import type { DeviceQueue, DeviceQueueState, QueueAreas, RingOptions } from '../queue.ts';
+import { saveChain } from '../saved-chain.ts';
 import { TakenOrder } from '../taken-order.ts';
 import { needPackedEvent } from './event.ts';
 import { packedRingAreas, pvirtqDescFlags, ringEventFlags } from './layout.ts';
@@ -81,13 +83,19 @@ export class PackedDeviceQueue implements DeviceQueue {
     if (this.#chains.hasRestored) return this.#chains.takeRestored();
     const flags = this.#ring.loadAcquire16(16 * this.#available.offset + 14);
     if ((flags & (AVAIL | USED)) !== this.#available.availableBits) return undefined;
-    if (this.#entries === this.size) return this.#failFull(1);
-    const chain = (flags & INDIRECT) === 0 ? this.#walkList(flags) : this.#walkTable(flags);
-    if (chain === undefined) return undefined;
+    if (this.#entries === this.size) {
+      this.#refuseFull(0);
+      return undefined;
+    }
+    const chain = this.#chains.spare;
+    const { state } = chain;
+    if (!((flags & INDIRECT) === 0 ? this.#walkList(flags, state) : this.#walkTable(flags, state)))
+      return undefined;
+    this.#chains.nameSpare(state.id);
     this.#chains.add(chain);
     this.#order?.push(chain);
-    this.#entries += chain.entries;
-    this.#available.advance(chain.entries);
+    this.#entries += state.entries;
+    this.#available.advance(state.entries);
     return chain;
   }
 
@@ -98,7 +106,7 @@ export class PackedDeviceQueue implements DeviceQueue {
   complete(chain: Chain): void {
     if (!this.#chains.settle(chain) || !this.#isReady()) return;
     if (this.#order === undefined) {
-      this.#writeUsed(this.#used, chain.id, chain.writable.written);
+      this.#writeUsed(this.#used, chain.id, chain.state.usedLength);
       this.#advanceUsed(chain);
     } else {
       for (let next = this.#order.shiftCompleted(); next !== undefined; next = this.#order.shiftCompleted()) {
@@ -136,7 +144,7 @@ export class PackedDeviceQueue implements DeviceQueue {
       nextUsed: this.#used.offset,
       availableWrap: this.#available.wrap,
       usedWrap: this.#used.wrap,
-      inFlight: this.#chains.save(),
+      inFlight: (this.#order?.list() ?? this.#chains.live()).map(saveChain),
     };
   }
 
@@ -177,56 +185,63 @@ export class PackedDeviceQueue implements DeviceQueue {
    *
    * @spec 2.8.12 device: Basic Facilities of a Virtio Device / Packed Virtqueues
    */
-  #walkList(headFlags: number): Chain | undefined {
+  #walkList(headFlags: number, chain: ChainState): boolean {
     const view = this.#ring.view;
-    const memory = this.#memory;
-    const chain = this.#chains.fresh();
+    let elements = chain.elements;
     let offset = this.#available.offset;
     let availableBits = this.#available.availableBits;
     let flags = headFlags;
-    let count = 1;
+    let count = 0;
     for (;;) {
       const at = 16 * offset;
       const address = view.getUint32(at + 4, true) * 0x1_0000_0000 + view.getUint32(at, true);
       const length = view.getUint32(at + 8, true);
-      const problem = chain.segments.add(memory, address, length, (flags & WRITE) !== 0);
-      if (problem !== undefined) return this.#fail(problem, elementMessage(problem, address, length));
+      if (3 * count === elements.length) elements = chain.grow();
+      elements[3 * count] = address;
+      elements[3 * count + 1] = length;
+      elements[3 * count + 2] = flags & WRITE;
+      count++;
       if ((flags & NEXT) === 0) break;
-      if (++count + this.#entries > this.size) return this.#failFull(count);
+      if (count + this.#entries === this.size) return this.#refuseFull(count);
       if (++offset === this.size) {
         offset = 0;
         availableBits ^= AVAIL | USED;
       }
       flags = view.getUint16(16 * offset + 14, true);
       if ((flags & (AVAIL | USED)) !== availableBits) {
-        return this.#fail('PACKED_CHAIN_INCOMPLETE', `descriptor ${offset} of a list is not available`);
+        return this.#refuse('PACKED_CHAIN_INCOMPLETE', `descriptor ${offset} of a list is not available`);
       }
       if ((flags & INDIRECT) !== 0) {
-        return this.#fail('PACKED_INDIRECT_IN_CHAIN', `descriptor ${offset} of a list is indirect`);
+        return this.#refuse('PACKED_INDIRECT_IN_CHAIN', `descriptor ${offset} of a list is indirect`);
       }
     }
-    return this.#start(chain, view.getUint16(16 * offset + 12, true), count);
+    chain.entries = count;
+    return this.#mayUse(chain, view.getUint16(16 * offset + 12, true), count);
   }
 
   /** Reads an indirect table: its entries follow one another, and only their WRITE flag means anything. */
-  #walkTable(headFlags: number): Chain | undefined {
+  #walkTable(headFlags: number, chain: ChainState): boolean {
     const at = 16 * this.#available.offset;
     const ring = this.#ring.view;
     const address = ring.getUint32(at + 4, true) * 0x1_0000_0000 + ring.getUint32(at, true);
     const length = ring.getUint32(at + 8, true);
     const id = ring.getUint16(at + 12, true);
-    if (!this.#mayEnterTable(headFlags, address, length)) return undefined;
+    if (!this.#mayEnterTable(headFlags, address, length)) return false;
     const { view, base } = this.#table;
-    const memory = this.#memory;
-    const chain = this.#chains.fresh();
+    let elements = chain.elements;
+    let count = 0;
     for (let entry = base; entry < base + length; entry += 16) {
       const start = view.getUint32(entry + 4, true) * 0x1_0000_0000 + view.getUint32(entry, true);
       const bytes = view.getUint32(entry + 8, true);
       const flags = view.getUint16(entry + 14, true);
-      const problem = chain.segments.add(memory, start, bytes, (flags & WRITE) !== 0);
-      if (problem !== undefined) return this.#fail(problem, elementMessage(problem, start, bytes));
+      if (3 * count === elements.length) elements = chain.grow();
+      elements[3 * count] = start;
+      elements[3 * count + 1] = bytes;
+      elements[3 * count + 2] = flags & WRITE;
+      count++;
     }
-    return this.#start(chain, id, 1);
+    chain.entries = 1;
+    return this.#mayUse(chain, id, count);
   }
 
   #mayEnterTable(flags: number, address: number, length: number): boolean {
@@ -244,12 +259,14 @@ export class PackedDeviceQueue implements DeviceQueue {
     return this.#refuse('ADDRESS_OUT_OF_BOUNDS', `an indirect table at address 0x${address.toString(16)}`);
   }
 
-  #start(chain: Chain, id: number, entries: number): Chain | undefined {
-    if (id >= this.size) return this.#fail('BUFFER_ID_INVALID', `buffer id ${id} in a queue of ${this.size}`);
-    if (this.#chains.has(id)) return this.#fail('BUFFER_ID_INVALID', `buffer id ${id} is in flight`);
-    chain.entries = entries;
-    chain.start(id);
-    return chain;
+  #mayUse(chain: ChainState, id: number, count: number): boolean {
+    if (id >= this.size) {
+      return this.#refuse('BUFFER_ID_INVALID', `buffer id ${id} in a queue of ${this.size}`);
+    }
+    if (this.#chains.has(id)) return this.#refuse('BUFFER_ID_INVALID', `buffer id ${id} is in flight`);
+    chain.id = id;
+    const problem = chain.resolve(this.#memory, count);
+    return problem === undefined || this.#refuse(problem, elementMessage(problem, id));
   }
 
   /** The first used descriptor behind what the driver has seen becomes visible last, by `#publish`. */
@@ -267,10 +284,10 @@ export class PackedDeviceQueue implements DeviceQueue {
   }
 
   #advanceUsed(chain: Chain): void {
-    this.#used.advance(chain.entries);
-    this.#unpublished += chain.entries;
-    this.#unnotified += chain.entries;
-    this.#chains.recycle(chain);
+    this.#used.advance(chain.state.entries);
+    this.#unpublished += chain.state.entries;
+    this.#unnotified += chain.state.entries;
+    this.#chains.free(chain);
   }
 
   /**
@@ -279,8 +296,8 @@ export class PackedDeviceQueue implements DeviceQueue {
    */
   #useInOrder(chain: Chain): void {
     this.#batchId = chain.id;
-    this.#batchWritten = chain.writable.written;
-    const isWhole = chain.writable.written === chain.writable.length;
+    this.#batchWritten = chain.state.usedLength;
+    const isWhole = chain.state.usedLength === chain.state.writableLength;
     this.#advanceUsed(chain);
     if (!isWhole) this.#closeBatch();
   }
@@ -306,15 +323,16 @@ export class PackedDeviceQueue implements DeviceQueue {
       return;
     }
     for (const chain of chains) {
-      this.#entries += chain.entries;
+      this.#entries += chain.state.entries;
       this.#order?.push(chain);
     }
   }
 
-  #failFull(count: number): undefined {
-    return count > this.size
-      ? this.#fail('PACKED_CHAIN_TOO_LONG', `a list of more than ${this.size} descriptors`)
-      : this.#fail('PACKED_DESCRIPTOR_IN_FLIGHT', 'a descriptor was made available before it was used');
+  /** A list that would go on behind its `count` descriptors, into those that are in flight. */
+  #refuseFull(count: number): false {
+    return count === this.size
+      ? this.#refuse('PACKED_CHAIN_TOO_LONG', `a list of more than ${this.size} descriptors`)
+      : this.#refuse('PACKED_DESCRIPTOR_IN_FLIGHT', 'a descriptor was made available before it was used');
   }
 
   #refuse(code: PeerErrorCode, message: string): false {

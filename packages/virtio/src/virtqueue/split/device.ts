@@ -3,11 +3,13 @@ import type { OrderedView } from '../../memory/atomics.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { openArea } from '../area.ts';
 import type { Chain } from '../chain.ts';
+import type { ChainState } from '../chain-state.ts';
 import { ChainsInFlight } from '../chains-in-flight.ts';
 import { elementMessage } from '../element-message.ts';
 import { IndirectTable } from '../indirect-table.ts';
 import { needEvent } from '../need-event.ts';
 import type { DeviceQueue, DeviceQueueState, QueueAreas, RingOptions } from '../queue.ts';
+import { saveChain } from '../saved-chain.ts';
 import { TakenOrder } from '../taken-order.ts';
 import { splitRingAreas, virtqAvailFlags, virtqDescFlags, virtqUsedFlags } from './layout.ts';
 
@@ -83,8 +85,8 @@ export class SplitDeviceQueue implements DeviceQueue {
     if (head >= this.size)
       return this.#fail('DESCRIPTOR_OUT_OF_RANGE', `head ${head} of a queue of ${this.size}`);
     if (this.#chains.has(head)) return this.#fail('HEAD_IN_FLIGHT', `head ${head} is in flight`);
-    const chain = this.#walk(head);
-    if (chain === undefined) return undefined;
+    const chain = this.#chains.at(head);
+    if (!this.#walk(head, chain.state)) return undefined;
     this.#chains.add(chain);
     this.#order?.push(chain);
     this.#nextAvailable = (position + 1) & 0xffff;
@@ -100,9 +102,9 @@ export class SplitDeviceQueue implements DeviceQueue {
   complete(chain: Chain): void {
     if (!this.#chains.settle(chain) || !this.#isReady()) return;
     if (this.#order === undefined) {
-      this.#writeUsed(this.#nextUsed, chain.id, chain.writable.written);
+      this.#writeUsed(this.#nextUsed, chain.id, chain.state.usedLength);
       this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
-      this.#chains.recycle(chain);
+      this.#chains.free(chain);
     } else {
       for (let next = this.#order.shiftCompleted(); next !== undefined; next = this.#order.shiftCompleted()) {
         this.#useInOrder(next);
@@ -146,7 +148,7 @@ export class SplitDeviceQueue implements DeviceQueue {
       nextUsed: this.#nextUsed,
       availableWrap: 1,
       usedWrap: 1,
-      inFlight: this.#chains.save(),
+      inFlight: (this.#order?.list() ?? this.#chains.live()).map(saveChain),
     };
   }
 
@@ -198,10 +200,9 @@ export class SplitDeviceQueue implements DeviceQueue {
    *
    * @spec 2.7.5.3.2 device: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors
    */
-  #walk(head: number): Chain | undefined {
+  #walk(head: number, chain: ChainState): boolean {
     const little = this.#little;
-    const memory = this.#memory;
-    const chain = this.#chains.fresh();
+    let elements = chain.elements;
     let table = this.#descriptors;
     let base = 0;
     let entries = this.size;
@@ -214,7 +215,7 @@ export class SplitDeviceQueue implements DeviceQueue {
       const length = table.getUint32(at + 8, little);
       const flags = table.getUint16(at + 12, little);
       if ((flags & INDIRECT) !== 0) {
-        if (!this.#mayEnterTable(flags, inTable, address, length)) return undefined;
+        if (!this.#mayEnterTable(flags, inTable, address, length)) return false;
         table = this.#table.view;
         base = this.#table.base;
         entries = length / 16;
@@ -222,21 +223,25 @@ export class SplitDeviceQueue implements DeviceQueue {
         index = 0;
         continue;
       }
-      if (++count > this.size)
-        return this.#fail('CHAIN_TOO_LONG', `a chain of more than ${this.size} descriptors`);
-      const problem = chain.segments.add(memory, address, length, (flags & WRITE) !== 0);
-      if (problem !== undefined) return this.#fail(problem, elementMessage(problem, address, length));
+      if (count === this.size) {
+        return this.#refuse('CHAIN_TOO_LONG', `a chain of more than ${this.size} descriptors`);
+      }
+      if (3 * count === elements.length) elements = chain.grow();
+      elements[3 * count] = address;
+      elements[3 * count + 1] = length;
+      elements[3 * count + 2] = flags & WRITE;
+      count++;
       if ((flags & NEXT) === 0) break;
       const next = table.getUint16(at + 14, little);
       if (next >= entries)
-        return this.#fail('DESCRIPTOR_OUT_OF_RANGE', `next ${next} of ${entries} descriptors`);
+        return this.#refuse('DESCRIPTOR_OUT_OF_RANGE', `next ${next} of ${entries} descriptors`);
       if (this.#order !== undefined && next !== (inTable ? index + 1 : (index + 1) % this.size)) {
-        return this.#fail('DESCRIPTORS_OUT_OF_ORDER', `descriptor ${index} is followed by ${next}`);
+        return this.#refuse('DESCRIPTORS_OUT_OF_ORDER', `descriptor ${index} is followed by ${next}`);
       }
       index = next;
     }
-    chain.start(head);
-    return chain;
+    const problem = chain.resolve(this.#memory, count);
+    return problem === undefined || this.#refuse(problem, elementMessage(problem, head));
   }
 
   #mayEnterTable(flags: number, inTable: boolean, address: number, length: number): boolean {
@@ -265,9 +270,9 @@ export class SplitDeviceQueue implements DeviceQueue {
   #useInOrder(chain: Chain): void {
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
     this.#batchId = chain.id;
-    this.#batchWritten = chain.writable.written;
-    if (chain.writable.written !== chain.writable.length) this.#closeBatch();
-    this.#chains.recycle(chain);
+    this.#batchWritten = chain.state.usedLength;
+    if (chain.state.usedLength !== chain.state.writableLength) this.#closeBatch();
+    this.#chains.free(chain);
   }
 
   #closeBatch(): void {
