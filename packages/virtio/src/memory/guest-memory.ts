@@ -43,8 +43,8 @@ export class GuestMemory {
 
   /** Empty; or, given another and a translation, what a device sees of that one's regions. */
   constructor(behind?: { readonly memory: GuestMemory; readonly translate: Translator }) {
-    this.#regions = behind?.memory.#regions ?? [];
-    this.#changes = behind?.memory.#changes ?? { count: 0 };
+    this.#regions = behind === undefined ? [] : behind.memory.#regions;
+    this.#changes = behind === undefined ? { count: 0 } : behind.memory.#changes;
     this.#translate = behind?.translate;
     this.#last = nowhere;
   }
