@@ -9,7 +9,7 @@ import {
   same,
   TransportProxy,
 } from 'virtio/testing';
-import { gaveUp } from '../gave-up.ts';
+import { endingOf } from '../ending.ts';
 import { watched } from '../watched.ts';
 
 export { configurationsOf } from '../configurations.ts';
@@ -74,7 +74,7 @@ export const cases: readonly ConformanceCase[] = [
       const none = type.featureSet(['VERSION_1']);
       const watch = new DriverWatch(new OffersOnly(transport, none));
       // A driver may well be unable to work without its features: what counts here is what it reads.
-      await gaveUp(driver.exercise(watch.transport));
+      await endingOf(driver.exercise(watch.transport), transport);
       const reads = watch.recorder.of('readConfig');
       for (const [field, feature] of Object.entries(type.configRequires)) {
         const accessor = type.config.field[field];

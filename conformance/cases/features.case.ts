@@ -11,7 +11,7 @@ import {
   TransportProxy,
   withVersion1,
 } from 'virtio/testing';
-import { gaveUp } from '../gave-up.ts';
+import { endingOf } from '../ending.ts';
 
 export { configurationsOf } from '../configurations.ts';
 
@@ -144,7 +144,7 @@ export const cases: readonly ConformanceCase[] = [
         const rest = closedOffer(type, all.without(FeatureSet.of([missing])));
         const watch = new DriverWatch(new Offers(transport, rest));
         // A driver may well be unable to do its work with less: what counts here is what it accepts.
-        await gaveUp(driver.exercise(watch.transport));
+        await endingOf(driver.exercise(watch.transport), transport);
         for (const { features } of watch.recorder.of('writeDriverFeatures')) {
           check(
             features.without(rest).isEmpty(),
@@ -163,7 +163,7 @@ export const cases: readonly ConformanceCase[] = [
     async run(driver) {
       const { transport } = await driver.connect();
       const watch = new DriverWatch(new Offers(transport, FeatureSet.empty));
-      check(await gaveUp(driver.exercise(watch.transport)), 'the driver stops');
+      same(await endingOf(driver.exercise(watch.transport), transport), 'failed', 'the driver stops');
       check(((await transport.readStatus()) & FAILED) !== 0, 'FAILED is set');
       same(
         watch.recorder.of('writeStatus').filter(({ value }) => (value & live) === live).length,
@@ -189,7 +189,7 @@ export const cases: readonly ConformanceCase[] = [
       for (const rest of broken) {
         const one = await driver.connect();
         const watch = new DriverWatch(new Offers(one.transport, rest));
-        await gaveUp(driver.exercise(watch.transport));
+        await endingOf(driver.exercise(watch.transport), transport);
         for (const { features } of watch.recorder.of('writeDriverFeatures')) {
           same(type.missingRequirements(features), [], 'requirements missing in what is accepted');
         }

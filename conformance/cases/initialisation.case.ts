@@ -9,7 +9,7 @@ import {
   same,
   TransportProxy,
 } from 'virtio/testing';
-import { gaveUp } from '../gave-up.ts';
+import { endingOf } from '../ending.ts';
 import { watched } from '../watched.ts';
 
 export { configurationsOf } from '../configurations.ts';
@@ -79,7 +79,7 @@ export const cases: readonly ConformanceCase[] = [
     async run(driver) {
       const { transport } = await driver.connect();
       const watch = new DriverWatch(new Refuses(transport));
-      check(await gaveUp(driver.exercise(watch.transport)), 'the driver stops');
+      same(await endingOf(driver.exercise(watch.transport), transport), 'failed', 'the driver stops');
       const { recorder } = watch;
       same(recorder.of('enableQueue').length + recorder.of('kick').length, 0, 'queues enabled and kicked');
       check(

@@ -1,4 +1,4 @@
-import type { DeviceCore, DeviceHost } from '../device/core.ts';
+import type { DeviceHost } from '../device/core.ts';
 import type { Device } from '../device/device.ts';
 import type { Transport } from '../driver/transport.ts';
 import type { Allocator } from '../memory/allocator.ts';
@@ -23,8 +23,6 @@ export interface Bus {
 /** A device behind a bus. */
 export interface Connected {
   readonly transport: Transport;
-  /** The device's side, for cases that look at what only the device knows. */
-  readonly core: DeviceCore;
 }
 
 /** One cell of the matrix: a bus, a ring, and what is negotiated of the ring. */
