@@ -35,7 +35,7 @@ export async function withDebian<T>(
   options: DebianOptions,
   body: (world: AptWorld) => Promise<T>,
 ): Promise<T> {
-  await requireApt();
+  await requireApt(`the guest's kernel is fetched by it. ${ownKernelAdvice}`);
   const { cache, suite, architecture } = options;
   const folder = join(cache, 'debian', `${suite}-${architecture}`);
   return withLock(`${folder}.lock`, async () => {
@@ -52,12 +52,18 @@ export async function withDebian<T>(
   });
 }
 
-/** The same with this machine's own suite and processor, where packages already installed are not fetched. */
+/**
+ * The same with this machine's own suite and processor, where packages already installed are not fetched.
+ *
+ * @param purpose what the packages are for, said where there is no apt
+ * @throws HostError `MISSING_TOOL` without apt.
+ */
 export async function withMachinePackages<T>(
   options: { readonly cache: string; readonly progress?: Progress },
+  purpose: string,
   body: (world: AptWorld) => Promise<T>,
 ): Promise<T> {
-  await requireApt();
+  await requireApt(purpose);
   const folder = join(options.cache, 'debian', 'machine');
   return withLock(`${folder}.lock`, () =>
     body(
@@ -83,12 +89,10 @@ export async function findKernel(world: AptWorld, name: string): Promise<DebianP
   return kernel;
 }
 
-async function requireApt(): Promise<void> {
+async function requireApt(purpose: string): Promise<void> {
   if (await hasApt()) return;
-  throw new HostError(
-    'MISSING_TOOL',
-    `the guest's kernel is fetched by apt, and this machine has none (apt-get, apt-cache, dpkg-deb, flock). ${ownKernelAdvice}`,
-  );
+  const lacking = 'this machine lacks apt (apt-get, apt-cache, dpkg-deb, flock)';
+  throw new HostError('MISSING_TOOL', `${lacking}: ${purpose}`);
 }
 
 async function debianSources(options: DebianOptions): Promise<readonly SourceEntry[]> {
@@ -109,7 +113,7 @@ async function mirrorSource(options: DebianOptions, mirror: string): Promise<Sou
   if (!(await exists(keyring))) {
     const folder = join(options.cache, 'debian', name);
     keyring = join(folder, keyring);
-    await withMachinePackages(options, async (world) => {
+    await withMachinePackages(options, `${name} is fetched by it`, async (world) => {
       await unpackPackages(await world.fetch(await world.find([name])), folder);
     });
   }

@@ -67,7 +67,8 @@ export async function ensureTool(name: ToolName, options: ToolOptions = {}): Pro
   const kept = await keptTool(folder, recipe);
   if (kept) return kept;
   const progress = options.progress ?? (() => {});
-  return withMachinePackages({ cache, progress }, async (world) => {
+  const purpose = `${name} is not installed and would be fetched by it`;
+  return withMachinePackages({ cache, progress }, purpose, async (world) => {
     const meanwhile = await keptTool(folder, recipe);
     if (meanwhile) return meanwhile;
     const packages = await world.closure(recipe.packages);

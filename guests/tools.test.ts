@@ -1,0 +1,33 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, truncate } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { ensureTool, type Tool } from 'virtio-node/guests';
+import { expect, test } from 'vitest';
+
+const run = promisify(execFile);
+const environment = (tool: Tool): NodeJS.ProcessEnv => ({ ...process.env, ...tool.environment });
+
+test('e2fsprogs from packages makes a file system and finds it clean; damaged, it heals', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'virtio-tool-'));
+  try {
+    const first = await ensureTool('e2fsprogs', { path: [] });
+    await truncate(first.file, 1000);
+    const tool = await ensureTool('e2fsprogs', { path: [] });
+    const image = join(folder, 'image');
+    await run(tool.file, ['-q', '-t', 'ext4', image, '8M'], { env: environment(tool) });
+    const check = await run(join(tool.folder, 'e2fsck'), ['-fn', image], { env: environment(tool) });
+    expect(check.stdout).toMatch(/: 11\/\d+ files/);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test('chromium from packages runs a page with no screen', async () => {
+  const tool = await ensureTool('chromium', { path: [] });
+  const page = 'data:text/html,<p id=a></p><script>a.textContent=6*7+typeof WebAssembly</script>';
+  const args = ['--headless', '--no-sandbox', '--disable-gpu', '--dump-dom', page];
+  const { stdout } = await run(tool.file, args, { env: environment(tool) });
+  expect(stdout).toContain('<p id="a">42object</p>');
+});
