@@ -294,16 +294,13 @@ export class DeviceCore implements QueueOwner {
     ) {
       throw new UsageError('BAD_STATE', `the saved state does not fit this ${this.device.type.name} device`);
     }
-    this.#status = state.status;
-    this.#driverFeatures = features;
-    this.#configChanged = state.pendingConfig;
-    this.device.configSpace.restore(state.config);
-    for (const [index, { ring, ...setup }] of state.queues.entries()) {
-      Object.assign(this.queues[index] ?? {}, setup);
-      if (ring !== null) this.#open(index, ring);
+    try {
+      this.#adopt(state, features);
+    } catch (error) {
+      // Half a state is worse than none.
+      this.reset();
+      throw error;
     }
-    this.device.behaviour.restore?.(state.device);
-    if ((this.#status & (status.DRIVER_OK | status.SUSPEND)) !== 0) this.#activate();
   }
 
   /**
@@ -354,6 +351,19 @@ export class DeviceCore implements QueueOwner {
   failed(queue: ActiveQueue, error: unknown): void {
     // What was overtaken by a reset fails on a dead chain; nobody waits for it.
     if (queue.live) this.needsReset(asVirtioError(error));
+  }
+
+  #adopt(state: DeviceState, features: FeatureSet): void {
+    this.#status = state.status;
+    this.#driverFeatures = features;
+    this.#configChanged = state.pendingConfig;
+    this.device.configSpace.restore(state.config);
+    for (const [index, { ring, ...setup }] of state.queues.entries()) {
+      Object.assign(this.queues[index] ?? {}, setup);
+      if (ring !== null) this.#open(index, ring);
+    }
+    this.device.behaviour.restore?.(state.device);
+    if ((this.#status & (status.DRIVER_OK | status.SUSPEND)) !== 0) this.#activate();
   }
 
   get #suspended(): boolean {
