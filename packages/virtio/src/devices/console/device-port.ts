@@ -3,7 +3,8 @@ import { HostError, UsageError } from '../../errors.ts';
 import type { ReadableCursor } from '../../virtqueue/chain.ts';
 import { Input } from './input.ts';
 import { misdirected } from './outbox.ts';
-import type { ConsoleSize } from './spec.ts';
+import type { PortState } from './saved.ts';
+import { type ConsoleSize, isConsoleSize } from './spec.ts';
 
 /** How a port is made. */
 export interface PortOptions {
@@ -135,7 +136,7 @@ export class ConsolePort {
    * @throws {UsageError} BAD_ARGUMENT for numbers that are not 0 to 65535, or a port that is not for text.
    */
   resize(cols: number, rows: number): void {
-    if (![cols, rows].every((count) => Number.isInteger(count) && count >= 0 && count <= 0xffff)) {
+    if (!isConsoleSize({ cols, rows })) {
       throw new UsageError('BAD_ARGUMENT', `${cols} by ${rows} is no size`);
     }
     if (!this.isConsole) throw new UsageError('BAD_ARGUMENT', `port ${this.id} is not for text`);
@@ -236,14 +237,3 @@ export class ConsolePort {
     this.#owner.hostOpenChanged(this);
   }
 }
-
-/** What is saved of a port. */
-export type PortState = {
-  readonly id: number;
-  readonly name: string;
-  readonly announced: boolean;
-  readonly ready: boolean;
-  readonly guestOpen: boolean;
-  readonly size: ConsoleSize;
-  readonly input: readonly number[];
-};

@@ -3,8 +3,9 @@ import type { ActiveDevice } from '../../device/device.ts';
 import { UsageError } from '../../errors.ts';
 import { encodeUtf8 } from '../../spec/utf8.ts';
 import type { ReadableCursor } from '../../virtqueue/chain.ts';
-import { ConsolePort, type PortOptions, type PortOwner, type PortState } from './device-port.ts';
+import { ConsolePort, type PortOptions, type PortOwner } from './device-port.ts';
 import { Outbox } from './outbox.ts';
+import type { PortsState } from './saved.ts';
 import {
   type ConsoleSize,
   type consoleType,
@@ -21,13 +22,6 @@ export interface PortsOptions {
   /** Rows come before columns in a RESIZE. */
   readonly rowsFirst: boolean;
 }
-
-/** What is saved of all ports. */
-export type PortsState = {
-  readonly driverReady: boolean;
-  readonly ports: readonly PortState[];
-  readonly messages: readonly { id: number; event: number; value: number; payload: number[] }[];
-};
 
 /** The ports of a console device, and what is said of them through the control queues. */
 export class Ports implements PortOwner {

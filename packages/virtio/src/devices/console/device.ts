@@ -4,9 +4,10 @@ import type { OwnFeatureNameOf } from '../../spec/device-type.ts';
 import type { ReservedFeatureName } from '../../spec/features.ts';
 import { encodeUtf8 } from '../../spec/utf8.ts';
 import type { ConsolePort, PortOptions } from './device-port.ts';
-import { Ports, type PortsState } from './device-ports.ts';
+import { Ports } from './device-ports.ts';
 import { misdirected } from './outbox.ts';
-import { consoleType } from './spec.ts';
+import { asPortsState } from './saved.ts';
+import { consoleType, isConsoleSize } from './spec.ts';
 
 /** How a console device is made: its port 0, and what else it has. */
 export interface ConsoleOptions extends Omit<PortOptions, 'console'> {
@@ -72,8 +73,7 @@ export class ConsoleDevice extends Device<typeof consoleType> {
       },
       reset: () => ports.forgetGuest(),
       save: () => ports.save(),
-      // What comes back is what `save` gave.
-      restore: (state) => ports.restore(state as PortsState),
+      restore: (state) => ports.restore(asPortsState(state)),
     });
     this.#ports = ports;
     ports.onConsoleSize = (size) => {
@@ -145,6 +145,11 @@ function checkPorts(maxPorts: number, ports: readonly PortOptions[], multiport: 
   if (ports.length > maxPorts) {
     const why = multiport ? `only ${maxPorts} can be` : 'MULTIPORT is not offered';
     throw new UsageError('BAD_ARGUMENT', `${ports.length} ports were given, and ${why}`);
+  }
+  for (const { size } of ports) {
+    if (size !== undefined && !isConsoleSize(size)) {
+      throw new UsageError('BAD_ARGUMENT', `${size.cols} by ${size.rows} is no size`);
+    }
   }
   const names = ports.map(({ name = '' }) => name).filter((name) => name !== '');
   for (const [at, name] of names.entries()) {

@@ -1,5 +1,6 @@
 import type { ActiveQueue } from '../../device/active-queue.ts';
 import { PeerError } from '../../errors.ts';
+import type { MessageState } from './saved.ts';
 import { consoleClauses, controlEvent, virtio_console_control } from './spec.ts';
 
 /** A message to the driver, and what follows it. */
@@ -49,7 +50,7 @@ export class Outbox {
     });
   }
 
-  save(): { id: number; event: number; value: number; payload: number[] }[] {
+  save(): MessageState[] {
     return Array.from(this.#messages.values(), ({ payload = [], ...message }) => ({
       ...message,
       payload: Array.from(payload),

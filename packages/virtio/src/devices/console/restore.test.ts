@@ -116,4 +116,32 @@ describe('a console that is saved and restored', () => {
     expect(device).toEqual(state.device);
     expect(device).toMatchObject({ messages: [{ id: 0 }, { id: 1 }], driverReady: true });
   });
+
+  it('is refused, and left reset, when what was saved is not what a console saves', async () => {
+    const { transport, tell } = await rawGuest(consoleDevice());
+    await tell(0, controlEvent.DEVICE_READY, 1);
+    const state: DeviceState = JSON.parse(JSON.stringify(transport.save()));
+    const port = {
+      id: 0,
+      name: '',
+      announced: true,
+      ready: true,
+      guestOpen: true,
+      size: { cols: 1, rows: 1 },
+    };
+    const damaged = [
+      null,
+      [],
+      { driverReady: true, ports: [], messages: {} },
+      { driverReady: true, ports: [{ ...port, input: [256] }], messages: [] },
+      { driverReady: true, ports: [{ ...port, size: { cols: -1, rows: 1 }, input: [] }], messages: [] },
+      { driverReady: true, ports: [], messages: [{ id: 0, event: 1, value: '0', payload: [] }] },
+    ];
+    for (const device of damaged) {
+      const restored = new Loopback(consoleDevice(), { memory: transport.memory });
+      const bad = expect.objectContaining({ code: 'BAD_STATE' });
+      expect(() => restored.core.restore({ ...state, device })).toThrow(bad);
+      expect(restored.core.status).toBe(0);
+    }
+  });
 });

@@ -81,6 +81,13 @@ export const virtio_console_resize: Struct<typeof resizeFields> = struct(
 /** Characters in a line, and lines. */
 export type ConsoleSize = StructValue<typeof resizeFields>;
 
+/** True for two numbers that fit their fields. */
+export function isConsoleSize({ cols, rows }: { readonly cols: unknown; readonly rows: unknown }): boolean {
+  return [cols, rows].every(
+    (count) => Number.isInteger(count) && Number(count) >= 0 && Number(count) <= 0xffff,
+  );
+}
+
 /** The clauses that a peer can break in a way that the other side sees. */
 export const consoleClauses = Object.freeze({
   direction: 'driver: Device Types / Console Device / Device Operation',
