@@ -18,7 +18,7 @@ import {
   guestFiles,
   instructionLines,
 } from 'virtio-node/guests';
-import { type Attachment, attach } from 'virtio-v86';
+import { type Attachment, attach, reloadOnReboot } from 'virtio-v86';
 
 /** What a test machine has beside a console. */
 export interface MachineOptions {
@@ -28,6 +28,8 @@ export interface MachineOptions {
   readonly ports?: readonly PortOptions[];
   /** What else the console is told. */
   readonly console?: ConsoleOptions;
+  /** Kernel modules in the guest beside those it loads at boot. */
+  readonly modules?: readonly string[];
   /** Added to the kernel's command line. */
   readonly append?: string;
   /** What v86 is told beside the guest's files. */
@@ -91,6 +93,7 @@ export class Machine {
   /** A machine that stands before its first instruction. */
   static async create(options: MachineOptions = {}): Promise<Machine> {
     const guest = await guestFiles({
+      modules: options.modules ?? [],
       progress: ({ step, detail }) => void process.stderr.write(`${step} ${detail}\n`),
     });
     const library = dirname(createRequire(import.meta.url).resolve('v86'));
@@ -113,7 +116,7 @@ export class Machine {
       ...options.v86,
     });
     const machine = new Machine(emulator, options);
-    await Promise.all(machine.attachments.map(({ ready }) => ready));
+    await Promise.all([reloadOnReboot(emulator), ...machine.attachments.map(({ ready }) => ready)]);
     return machine;
   }
 

@@ -1,5 +1,5 @@
 import type { Device } from 'virtio/device';
-import { type V86Emulator, v86Cpu } from './emulator.ts';
+import { type V86Cpu, type V86Emulator, whenReady } from './emulator.ts';
 import { type AttachOptions, V86Host } from './host.ts';
 
 /** A device on an emulator's PCI bus, or on its way there. */
@@ -26,34 +26,17 @@ export interface Attachment {
 export function attach(emulator: V86Emulator, device: Device, options: AttachOptions = {}): Attachment {
   let slot: number | undefined;
   let host: V86Host | undefined;
-  let cancel = (): void => {};
-
-  const put = (cpu = v86Cpu(emulator)): void => {
-    if (cpu === undefined) throw new Error('v86 said emulator-ready and has no machine');
+  let resolve = (): void => {};
+  let reject: (error: unknown) => void = () => {};
+  const ready = new Promise<void>((...settle) => {
+    [resolve, reject] = settle;
+  });
+  const put = (cpu: V86Cpu): void => {
     host = V86Host.of(cpu);
     slot = host.attach(device, options);
+    resolve();
   };
-
-  const cpu = v86Cpu(emulator);
-  let ready: Promise<void>;
-  if (cpu !== undefined) {
-    put(cpu);
-    ready = Promise.resolve();
-  } else {
-    ready = new Promise((resolve, reject) => {
-      const listener = (): void => {
-        emulator.remove_listener('emulator-ready', listener);
-        try {
-          put();
-          resolve();
-        } catch (error) {
-          reject(error);
-        }
-      };
-      cancel = () => emulator.remove_listener('emulator-ready', listener);
-      emulator.add_listener('emulator-ready', listener);
-    });
-  }
+  const cancel = whenReady(emulator, put, reject);
 
   return {
     ready,

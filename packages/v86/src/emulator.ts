@@ -104,6 +104,37 @@ export function v86Cpu(emulator: V86Emulator): V86Cpu | undefined {
   return cpu as V86Cpu;
 }
 
+/**
+ * Calls `use` with the machine inside an emulator: at once, or when it has loaded. Answers how to call it off.
+ *
+ * @throws {UsageError} as {@link v86Cpu}, and whatever `use` throws, when the emulator has loaded already;
+ * otherwise these are given to `failed`.
+ */
+export function whenReady(
+  emulator: V86Emulator,
+  use: (cpu: V86Cpu) => void,
+  failed: (error: unknown) => void,
+): () => void {
+  const present = v86Cpu(emulator);
+  if (present !== undefined) {
+    use(present);
+    return () => {};
+  }
+  const cancel = (): void => emulator.remove_listener('emulator-ready', listener);
+  const listener = (): void => {
+    cancel();
+    try {
+      const cpu = v86Cpu(emulator);
+      if (cpu === undefined) throw new UsageError('BAD_STATE', 'v86 said emulator-ready and has no machine');
+      use(cpu);
+    } catch (error) {
+      failed(error);
+    }
+  };
+  emulator.add_listener('emulator-ready', listener);
+  return cancel;
+}
+
 function member(value: unknown, path: string): unknown {
   let at = value;
   for (const name of path.split('.')) {
