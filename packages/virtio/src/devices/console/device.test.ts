@@ -143,6 +143,10 @@ describe('the control queues', () => {
     expect(await hear()).toEqual([2, DEVICE_REMOVE, 0]);
     expect(await hear()).toEqual([1, DEVICE_REMOVE, 0]);
     expect(await hear()).toEqual([1, DEVICE_ADD, 0]);
+    // One that was heard of goes, and one that is not heard of comes and goes in its place.
+    await device.removePort(device.port('b'));
+    await device.removePort(device.addPort({ name: 'c' }));
+    expect(await hear()).toEqual([1, DEVICE_REMOVE, 0]);
     expect(await pending(hear())).toBe(true);
   });
 
