@@ -63,11 +63,11 @@ export class BlkRequests {
     data: Uint8Array = new Uint8Array(),
     answerLength = 0,
   ): Promise<Uint8Array<ArrayBuffer>> {
-    const queue = this.#leastBusy();
-    const { memory, allocator } = queue;
     const header = virtio_blk_req.encode({ type, sector: BigInt(sector) });
     const total = header.length + data.length + answerLength + 1;
     await this.#budget.take(total);
+    const queue = this.#leastBusy();
+    const { memory, allocator } = queue;
     let address: number | undefined;
     try {
       address = allocator.allocate(total);

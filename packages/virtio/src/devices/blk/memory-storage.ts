@@ -8,6 +8,9 @@ export interface MemoryStorage extends Storage {
   readonly bytes: Uint8Array;
   /** Cuts or grows the disk; new bytes are 0. Tell the device afterwards: `updateCapacity`. */
   resize(size: number): void;
+  read(offset: number, target: Uint8Array): void;
+  write(offset: number, source: Uint8Array): void;
+  flush(): void;
 }
 
 /**

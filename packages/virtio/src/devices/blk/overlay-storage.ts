@@ -85,25 +85,20 @@ export function overlayStorage(base: Storage, options: OverlayOptions = {}): Ove
     changed.add(chunk);
   };
 
-  /** The chunk's bytes to change, copied from the base when it has none. */
-  const ownBytes = (chunk: number): Eventually<Uint8Array> => {
-    const present = chunks.get(chunk);
-    if (present !== undefined && present !== blank) return present;
-    const fresh = new Uint8Array(lengthOf(chunk));
-    if (present === blank) return fresh;
-    return after(base.read(chunk * chunkSize, fresh), () => {
-      // Another write may have been quicker, while the base took its time.
-      const meanwhile = chunks.get(chunk);
-      if (meanwhile === undefined) return fresh;
-      return meanwhile === blank ? new Uint8Array(fresh.length) : meanwhile;
-    });
+  /** Changes a part of a chunk, which is copied from the base first when the overlay has none. */
+  const change = (part: Part, apply: (bytes: Uint8Array) => void): Eventually<void> => {
+    const { chunk, within, length } = part;
+    const finish = (fresh: Uint8Array): void => {
+      // Another write may have been quicker while the base took its time: its chunk counts.
+      const present = chunks.get(chunk);
+      const bytes = present === undefined ? fresh : present === blank ? fresh.fill(0) : present;
+      apply(bytes.subarray(within, within + length));
+      put(chunk, bytes);
+    };
+    const fresh = new Uint8Array(chunks.get(chunk) instanceof Uint8Array ? 0 : lengthOf(chunk));
+    if (chunks.has(chunk)) return finish(fresh);
+    return after(base.read(chunk * chunkSize, fresh), () => finish(fresh));
   };
-
-  const change = (part: Part, apply: (bytes: Uint8Array) => void): Eventually<void> =>
-    after(ownBytes(part.chunk), (bytes) => {
-      apply(bytes.subarray(part.within, part.within + part.length));
-      put(part.chunk, bytes);
-    });
 
   const clear = (offset: number, length: number): Eventually<void> =>
     eachInTurn(partsOf(offset, length), (part) => {

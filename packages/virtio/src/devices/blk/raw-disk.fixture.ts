@@ -123,6 +123,11 @@ export function segments(
   return data;
 }
 
+/** Compares large arrays, which a matcher that explains takes seconds for. */
+export function sameBytes(actual: Uint8Array, expected: Uint8Array): boolean {
+  return actual.length === expected.length && actual.every((byte, index) => byte === expected[index]);
+}
+
 /** Bytes that tell where they belong. */
 export function pattern(length: number, seed = 1): Uint8Array {
   return Uint8Array.from({ length }, (_, i) => (i * 31 + (i >>> 8) * 7 + seed * 101) & 0xff);

@@ -3,7 +3,7 @@ import { HostError, PeerError } from '../../errors.ts';
 import { status } from '../../spec/status.ts';
 import type { BlkOptions } from './device.ts';
 import { memoryStorage, overlayStorage } from './device.ts';
-import { pattern, rawDisk, segments, slowStorage } from './raw-disk.fixture.ts';
+import { pattern, rawDisk, sameBytes, segments, slowStorage } from './raw-disk.fixture.ts';
 import { requestType as T, virtio_blk_lifetime } from './spec-requests.ts';
 import type { Storage } from './storage.ts';
 
@@ -75,7 +75,7 @@ describe.each(kinds)('requests to a disk %s', (_name, make) => {
       const length = raw.answer ?? 0;
       expect(answer).toEqual({ status: 'IOERR', data: new Uint8Array(length), written: length + 1 });
     }
-    expect(await contents(storage)).toEqual(before);
+    expect(sameBytes(await contents(storage), before)).toBe(true);
   });
 
   it('takes requests without data for what they are', async () => {
@@ -124,13 +124,13 @@ describe.each(kinds)('requests to a disk %s', (_name, make) => {
     ] as const) {
       expected.fill(0, sector * 512, (sector + count) * 512);
     }
-    expect(await contents(storage)).toEqual(expected);
+    expect(sameBytes(await contents(storage), expected)).toBe(true);
   });
 
   // @holds 5.2.6.2 device: Device Types / Block Device / Device Operation
   it('refuses unknown flags, and unmap where it has no place, with UNSUPP', async () => {
     const storage = make();
-    const { request } = await rawDisk({ storage: { ...wrapped(storage), secureErase() {} } });
+    const { request } = await rawDisk({ storage: { ...plain(storage), discard() {}, secureErase() {} } });
     const before = await contents(storage);
     for (const type of [T.DISCARD, T.WRITE_ZEROES, T.SECURE_ERASE]) {
       for (const flags of [2, 0x80000000, 3]) {
@@ -140,7 +140,7 @@ describe.each(kinds)('requests to a disk %s', (_name, make) => {
     }
     expect((await request({ type: T.DISCARD, data: segments([0, 1, 1]) })).status).toBe('UNSUPP');
     expect((await request({ type: T.SECURE_ERASE, data: segments([0, 1, 1]) })).status).toBe('UNSUPP');
-    expect(await contents(storage)).toEqual(before);
+    expect(sameBytes(await contents(storage), before)).toBe(true);
   });
 
   it('checks all ranges before it touches the first', async () => {
@@ -160,7 +160,7 @@ describe.each(kinds)('requests to a disk %s', (_name, make) => {
     for (const type of [T.DISCARD, T.WRITE_ZEROES]) {
       for (const data of failing) expect((await request({ type, data })).status).toBe('IOERR');
     }
-    expect(await contents(storage)).toEqual(before);
+    expect(sameBytes(await contents(storage), before)).toBe(true);
     expect((await request({ type: T.DISCARD, data: segments([0, 8], [8, 8], [56, 8]) })).status).toBe('OK');
   });
 
@@ -175,7 +175,7 @@ describe.each(kinds)('requests to a disk %s', (_name, make) => {
       expect((await request({ type, data: segments([0, 1]) })).status).toBe('UNSUPP');
     }
     expect((await request({ type: T.IN, answer: 512 })).data).toEqual(before.subarray(0, 512));
-    expect(await contents(storage)).toEqual(before);
+    expect(sameBytes(await contents(storage), before)).toBe(true);
   });
 
   it('answers commands whose feature was not negotiated with UNSUPP', async () => {
@@ -259,7 +259,7 @@ describe('requests', () => {
 
   it('writes zeroes itself over a storage that has no way of its own', async () => {
     const { bytes, ...rest } = filled();
-    const storage: Storage = { ...wrapped({ ...rest }), size: bytes.length };
+    const storage: Storage = { ...plain({ ...rest }), size: bytes.length };
     const { request, device } = await rawDisk({ storage });
     expect(device.behaviour.offers).not.toContain('DISCARD');
     expect((await request({ type: T.WRITE_ZEROES, data: segments([1, 3, 1]) })).status).toBe('OK');
@@ -268,15 +268,13 @@ describe('requests', () => {
 });
 
 /** Only what every storage has. */
-function wrapped(storage: Storage): Storage {
-  const { size, immediate } = storage;
+function plain(storage: Storage): Storage {
   return {
-    size,
-    immediate,
+    size: storage.size,
+    immediate: storage.immediate,
     readOnly: false,
     read: (offset, target) => storage.read(offset, target),
     write: (offset, source) => storage.write(offset, source),
     flush: () => storage.flush(),
-    ...(storage.discard === undefined ? {} : {}),
   };
 }
