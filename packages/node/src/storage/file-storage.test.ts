@@ -1,0 +1,252 @@
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { blkDevice, openBlk, overlayStorage } from 'virtio/devices/blk';
+import { Loopback } from 'virtio/transports/loopback';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openFileStorage } from './index.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'virtio-storage-'));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const mebibyte = 2 ** 20;
+const pattern = (length: number): Uint8Array =>
+  Uint8Array.from({ length }, (_, i) => (i * 13 + (i >> 9)) & 0xff);
+
+function image(bytes: Uint8Array | number = mebibyte): string {
+  const path = join(folder, 'disk.img');
+  writeFileSync(path, typeof bytes === 'number' ? new Uint8Array(bytes) : bytes);
+  return path;
+}
+
+describe('openFileStorage', () => {
+  it('uses a raw file in place', async () => {
+    const path = image(pattern(mebibyte));
+    const storage = await openFileStorage(path);
+    expect(storage).toMatchObject({ size: mebibyte, readOnly: false, path });
+    const read = new Uint8Array(4096);
+    storage.read(8192, read);
+    expect(read).toEqual(pattern(mebibyte).subarray(8192, 12288));
+    storage.write(512, new Uint8Array(1024).fill(9));
+    await storage.flush();
+    await storage.close();
+    const after = readFileSync(path);
+    expect(after.length).toBe(mebibyte);
+    expect(after.subarray(512, 1536).every((byte) => byte === 9)).toBe(true);
+  });
+
+  it('makes a file that takes no room before it is written', async () => {
+    const path = join(folder, 'new.img');
+    const storage = await openFileStorage(path, { create: true, size: 64 * mebibyte });
+    expect(storage.size).toBe(64 * mebibyte);
+    expect(statSync(path).blocks).toBeLessThan(64);
+    await storage.close();
+    const again = await openFileStorage(path, { create: true, size: mebibyte });
+    expect(again.size).toBe(64 * mebibyte);
+    await again.close();
+  });
+
+  it('gives room back by punching holes, and makes zeroes that keep it', async () => {
+    const path = image(new Uint8Array(mebibyte).fill(1));
+    const storage = await openFileStorage(path);
+    await storage.flush();
+    const full = statSync(path).blocks;
+    await storage.writeZeroes?.(0, 256 * 1024, true);
+    await storage.discard?.(512 * 1024, 256 * 1024);
+    await storage.writeZeroes?.(300 * 1024, 1024, false);
+    const bytes = readFileSync(path);
+    const zero = (from: number, to: number): boolean => bytes.subarray(from, to).every((byte) => byte === 0);
+    expect(zero(0, 256 * 1024)).toBe(true);
+    expect(zero(300 * 1024, 301 * 1024)).toBe(true);
+    expect(bytes[256 * 1024]).toBe(1);
+    expect(bytes[301 * 1024]).toBe(1);
+    // File systems differ in what they give back; none may take more.
+    expect(statSync(path).blocks).toBeLessThanOrEqual(full);
+    expect(statSync(path).size).toBe(mebibyte);
+    await storage.close();
+  });
+
+  it('refuses a second writer, and readers beside a writer; readers agree among themselves', async () => {
+    const path = image();
+    const writer = await openFileStorage(path);
+    const refusal = { code: 'IN_USE', message: expect.stringContaining(path) };
+    await expect(openFileStorage(path)).rejects.toMatchObject(refusal);
+    await expect(openFileStorage(path, { readOnly: true })).rejects.toMatchObject(refusal);
+    await writer.close();
+    const readers = [
+      await openFileStorage(path, { readOnly: true }),
+      await openFileStorage(path, { readOnly: true }),
+    ];
+    await expect(openFileStorage(path)).rejects.toMatchObject(refusal);
+    for (const reader of readers) await reader.close();
+    await (await openFileStorage(path)).close();
+  });
+
+  it.each([
+    ['too short', 511],
+    ['no multiple of 512', 1000],
+    ['empty', 0],
+  ])('refuses a file that is %s, and says what to do', async (_what, size) => {
+    const path = image(size);
+    const failure = await openFileStorage(path).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: 'BAD_IMAGE', message: expect.stringMatching(/truncate -s/) });
+    expect(statSync(path).size).toBe(size);
+    writeFileSync(path, new Uint8Array(512));
+    await (await openFileStorage(path)).close();
+  });
+
+  it('says which file is missing, a directory, or not ours to open', async () => {
+    const missing = join(folder, 'missing.img');
+    await expect(openFileStorage(missing)).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+      message: `${missing} does not exist`,
+    });
+    await expect(openFileStorage(join(missing, 'x'))).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(openFileStorage(folder)).rejects.toMatchObject({ code: 'BAD_IMAGE' });
+    await expect(openFileStorage(folder, { readOnly: true })).rejects.toMatchObject({ code: 'BAD_IMAGE' });
+    expect(existsSync(missing)).toBe(false);
+  });
+
+  it.skipIf(process.getuid?.() === 0)('says that permissions are lacking', async () => {
+    const path = image();
+    chmodSync(path, 0o400);
+    await expect(openFileStorage(path)).rejects.toMatchObject({
+      code: 'IO_ERROR',
+      message: expect.stringContaining('permissions'),
+    });
+  });
+
+  it('makes nothing when the size it should have is missing or odd', async () => {
+    const path = join(folder, 'new.img');
+    for (const options of [{ create: true }, { create: true, size: 700 }]) {
+      await expect(openFileStorage(path, options)).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
+    }
+    await expect(openFileStorage(path, { create: true, readOnly: true, size: 512 })).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    });
+    expect(existsSync(path)).toBe(false);
+  });
+
+  it('reports a file that was cut while it was in use', async () => {
+    const path = image();
+    const storage = await openFileStorage(path);
+    truncateSync(path, 4096);
+    expect(() => storage.read(2048, new Uint8Array(4096))).toThrow(
+      expect.objectContaining({ code: 'BAD_IMAGE', message: expect.stringContaining('ends at byte 4096') }),
+    );
+    await storage.close();
+  });
+
+  it.runIf(existsSync('/dev/full'))('calls a full disk by its name', async () => {
+    await expect(openFileStorage('/dev/full')).rejects.toMatchObject({ code: 'BAD_IMAGE' });
+    const path = join(folder, 'huge.img');
+    const failure = openFileStorage(path, { create: true, size: 2 ** 53 - 512 });
+    await expect(failure).rejects.toMatchObject({ code: 'NO_SPACE' });
+  });
+
+  it('grows under a running disk, whose driver hears of it', async () => {
+    const storage = await openFileStorage(image());
+    const device = blkDevice({ storage });
+    const grown = new Promise<number>((onCapacityChange) => {
+      void openBlk(new Loopback(device), { onCapacityChange }).then(() => {
+        storage.resize(2 * mebibyte);
+        device.updateCapacity();
+      });
+    });
+    expect(await grown).toBe(4096);
+    expect(() => storage.resize(100)).toThrow(expect.objectContaining({ code: 'BAD_ARGUMENT' }));
+    await storage.close();
+  });
+
+  it('is a disk to a driver: what was written and flushed has the same hash in the file', async () => {
+    const path = image(4 * mebibyte);
+    const storage = await openFileStorage(path);
+    const disk = await openBlk(new Loopback(blkDevice({ storage, cache: 'writethrough' })));
+    const data = pattern(3 * mebibyte);
+    await disk.write(100, data);
+    await disk.discard(0, 100);
+    await disk.writeZeroes(7000, 8, { unmap: true });
+    await disk.close();
+    await storage.close();
+    const hash = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+    expect(hash(readFileSync(path).subarray(51_200, 51_200 + data.length))).toBe(hash(data));
+  });
+
+  it('lies untouched under an overlay', async () => {
+    const path = image(pattern(mebibyte));
+    const base = await openFileStorage(path, { readOnly: true });
+    const disk = await openBlk(new Loopback(blkDevice({ storage: overlayStorage(base) })));
+    await disk.write(3, new Uint8Array(4096).fill(5));
+    expect((await disk.read(2, 2)).subarray(512)).toEqual(new Uint8Array(512).fill(5));
+    await disk.close();
+    await base.close();
+    expect(new Uint8Array(readFileSync(path))).toEqual(pattern(mebibyte));
+  });
+
+  // @holds 5.2.6.2 device: Device Types / Block Device / Device Operation
+  it('has everything that was acknowledged, and no lock, when its process is killed', async () => {
+    const path = image(16 * 512);
+    const script = fileURLToPath(new URL('./crash-writer.fixture.ts', import.meta.url));
+    const child = spawn(process.execPath, ['--conditions=source', '--import', 'tsx', script, path], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let said = '';
+    await new Promise<void>((resolve, reject) => {
+      child.once('exit', (code) => reject(new Error(`the writer ended with ${code}: ${said}`)));
+      child.stdout.on('data', (part: Buffer) => {
+        said += part.toString();
+        if (said.split('\n').length > 30) resolve();
+      });
+    });
+    child.removeAllListeners('exit');
+    const dead = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await dead;
+    const acknowledged = Number(said.trimEnd().split('\n').at(-1));
+    const storage = await openFileStorage(path);
+    const bytes = new Uint8Array(storage.size);
+    storage.read(0, bytes);
+    await storage.close();
+    for (let round = Math.max(1, acknowledged - 14); round <= acknowledged; round++) {
+      const value = bytes[(round % 16) * 512] ?? -1;
+      // The next round may have reached its sector and not been said.
+      expect([round & 0xff, (round + 16) & 0xff]).toContain(value);
+    }
+  }, 20_000);
+});
+
+describe('importing the storage', () => {
+  it('loads no foreign library before a file is opened', async () => {
+    const script = `
+      const { createRequire } = await import('node:module');
+      await import(${JSON.stringify(new URL('./index.ts', import.meta.url).href)});
+      const loaded = Object.keys(createRequire(import.meta.url).cache).some((path) => path.includes('koffi'));
+      process.stdout.write(loaded ? 'loaded' : 'not loaded');`;
+    const child = spawn(
+      process.execPath,
+      ['--conditions=source', '--import', 'tsx', '--input-type=module', '-e', script],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    let said = '';
+    child.stdout.on('data', (part: Buffer) => {
+      said += part.toString();
+    });
+    await new Promise((resolve) => child.once('close', resolve));
+    expect(said).toBe('not loaded');
+  }, 20_000);
+});
