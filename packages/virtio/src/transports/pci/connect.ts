@@ -2,6 +2,7 @@ import type { Device } from '../../device/device.ts';
 import { Allocator } from '../../memory/allocator.ts';
 import { GuestMemory } from '../../memory/guest-memory.ts';
 import type { PciAccess, PciMessage } from './access.ts';
+import type { BarRoom } from './bar-probe.ts';
 import { PciFunction } from './device.ts';
 import { PciTransport, type PciTransportOptions } from './driver.ts';
 import type { PciFunctionOptions } from './options.ts';
@@ -28,11 +29,11 @@ export interface ConnectedPci {
 const defaultMemoryLength = 16 * 2 ** 20;
 const guardLength = 4096;
 
-/** Where BARs go: anywhere, since this bus has one function. */
-const room = {
+/** @internal Where BARs go: anywhere, since this bus has one function. */
+export const room = {
   memory: { start: 0xe000_0000, length: 0x1000_0000 },
   io: { start: 0xc000, length: 0x1000 },
-} as const;
+} as const satisfies BarRoom;
 
 /** Where x86 has its interrupt messages. */
 const messageAddress = 0xfee0_0000;
@@ -46,6 +47,13 @@ const messageAddress = 0xfee0_0000;
  * const disk = await openBlk(transport);
  */
 export async function connectPci(device: Device, options: ConnectPciOptions = {}): Promise<ConnectedPci> {
+  const { pciFunction, access } = joinPci(device, options);
+  const transport = await PciTransport.open(access, { room, ...options });
+  return { transport, pciFunction, access };
+}
+
+/** @internal The function and the way to it; the driver is not there yet. */
+export function joinPci(device: Device, options: ConnectPciOptions = {}): Omit<ConnectedPci, 'transport'> {
   const memory = options.memory ?? GuestMemory.ofSize(defaultMemoryLength);
   const interrupts = new InterruptWires();
   const pciFunction = new PciFunction(device, {
@@ -56,9 +64,10 @@ export async function connectPci(device: Device, options: ConnectPciOptions = {}
     ...(options.trace === undefined ? {} : { trace: options.trace }),
     ...(options.onError === undefined ? {} : { onError: options.onError }),
   });
-  const access = accessTo(pciFunction, memory, options.allocator ?? wholeOf(memory), interrupts);
-  const transport = await PciTransport.open(access, { room, ...options });
-  return { transport, pciFunction, access };
+  return {
+    pciFunction,
+    access: accessTo(pciFunction, memory, options.allocator ?? wholeOf(memory), interrupts),
+  };
 }
 
 function accessTo(

@@ -66,8 +66,12 @@ export class PciFunction {
       interruptQueue: (index) => this.#interrupts.notifyQueue(index),
       interruptConfig: () => this.#interrupts.notifyConfig(),
       mayAccessMemory: () => this.#busMaster,
-      // A 32-bit notification needs an address that is a multiple of 4.
-      carries: multiplier % 4 === 0 ? [...carries, 'NOTIFICATION_DATA'] : carries,
+      carries: [
+        ...carries,
+        // A 32-bit notification needs an address that is a multiple of 4.
+        ...(multiplier % 4 === 0 ? (['NOTIFICATION_DATA'] as const) : []),
+        ...(notifConfigData === undefined ? [] : (['NOTIF_CONFIG_DATA'] as const)),
+      ],
       ...(notifConfigData === undefined ? {} : { adds: ['NOTIF_CONFIG_DATA'] as const }),
       ...(options.defer === undefined ? {} : { defer: options.defer }),
       ...(options.onError === undefined ? {} : { onError: options.onError }),
@@ -88,7 +92,7 @@ export class PciFunction {
     };
     this.#common = new CommonConfig(this.core, this.#interrupts, numbers);
     try {
-      this.#layout = this.#makeLayout(new NotifyArea(this.core, multiplier, numbers));
+      this.#layout = this.#makeLayout(new NotifyArea(this.core, multiplier, numbers, () => this.#busMaster));
     } catch (error) {
       this.core.detach();
       throw error;

@@ -37,9 +37,6 @@ const mainBar: BarChoice = { bar: 0, kind: 'memory64' };
 const msixBar: BarChoice = { bar: 2, kind: 'memory64' };
 const sharedMemoryBar: BarChoice = { bar: 4, kind: 'memory64' };
 
-/** The pending bits stand this far apart from the table, so that the table may grow within a page. */
-const pendingBitsAlignment = 2048;
-
 /** Gives each structure its place behind a BAR, and the capability that tells the driver where. */
 export class FunctionLayout {
   readonly config: ConfigSpace;
@@ -169,7 +166,7 @@ export class FunctionLayout {
   #addMsix(msix: MsixTable, choice: BarChoice): number {
     const { bar, offset: table } = this.#place(choice, msix.length, 8, msix);
     const pendingLength = Math.ceil(msix.size / 64) * 8;
-    const { offset: pending } = this.#place(choice, pendingLength, pendingBitsAlignment, msix.pendingBits);
+    const { offset: pending } = this.#place(choice, pendingLength, 8, msix.pendingBits);
     const body = msix_cap.encode({
       cap_id: capabilityId.MSIX,
       message_control: msix.size - 1,

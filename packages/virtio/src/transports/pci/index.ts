@@ -1,7 +1,7 @@
 export type * from './access.ts';
 export type { BarRoom, BarWindow } from './bar-probe.ts';
 export type * from './capabilities.ts';
-export * from './connect.ts';
+export { type ConnectedPci, type ConnectPciOptions, connectPci } from './connect.ts';
 export { PciFunction } from './device.ts';
 export { PciTransport, type PciTransportOptions, virtioDeviceId } from './driver.ts';
 export type { InterruptChoice } from './driver-interrupts.ts';

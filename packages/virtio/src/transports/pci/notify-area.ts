@@ -1,4 +1,5 @@
 import type { DeviceCore } from '../../device/core.ts';
+import { UsageError } from '../../errors.ts';
 import type { BarContent } from './bar.ts';
 import type { QueueNumbers } from './common-config.ts';
 
@@ -13,17 +14,24 @@ export class NotifyArea implements BarContent {
   readonly #core: DeviceCore;
   readonly #multiplier: number;
   readonly #numbers: QueueNumbers;
+  readonly #busMaster: () => boolean;
   /** The queue of each `queue_notif_config_data`. */
   readonly #queueOfData = new Map<number, number>();
 
-  constructor(core: DeviceCore, multiplier: number, numbers: QueueNumbers) {
+  /** @throws {UsageError} BAD_ARGUMENT when two queues could not be told apart. */
+  constructor(core: DeviceCore, multiplier: number, numbers: QueueNumbers, busMaster: () => boolean) {
+    this.#busMaster = busMaster;
     this.#core = core;
     this.#multiplier = multiplier;
     this.#numbers = numbers;
     let last = 0;
     for (const queue of core.queues.keys()) {
       last = Math.max(last, numbers.notifyOff(queue) * multiplier);
-      this.#queueOfData.set(numbers.notifConfigData(queue), queue);
+      const data = numbers.notifConfigData(queue);
+      if (this.#queueOfData.has(data)) {
+        throw new UsageError('BAD_ARGUMENT', `two queues have the queue_notif_config_data ${data}`);
+      }
+      this.#queueOfData.set(data, queue);
     }
     this.length = last + widest;
   }
@@ -57,6 +65,9 @@ export class NotifyArea implements BarContent {
         `queue ${queue} was notified at ${offset} of the structure; its address is ${address}`,
       );
       return;
+    }
+    if (!this.#busMaster()) {
+      core.violation('NOTIFICATION_UNEXPECTED', `queue ${queue} was notified while Bus Master is off`);
     }
     core.notify(queue);
   }

@@ -33,6 +33,7 @@ export function checkOptions(options: PciFunctionOptions): void {
   if ((options.msixVectors ?? 0) > 0 && options.sendMessage === undefined) {
     refuse('MSI-X vectors need sendMessage');
   }
+  if (options.layout?.msix?.kind === 'io') refuse('the MSI-X table stands in memory, not behind an I/O BAR');
   const ids = new Set<number>();
   for (const { id } of options.sharedMemory ?? []) {
     within('the shared memory id', id, 0, 0xff);
