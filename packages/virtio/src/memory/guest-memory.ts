@@ -101,9 +101,10 @@ export class GuestMemory {
   /**
    * Puts other bytes behind a region, as when an engine has moved its memory. The length stays.
    *
-   * @throws {UsageError} BAD_ARGUMENT when the new bytes are of another length.
+   * @throws {UsageError} BAD_ARGUMENT when the new bytes are of another length, or the region was removed.
    */
   remap(region: Region, backing: Backing): void {
+    if (region.removed) throw new UsageError('BAD_ARGUMENT', 'the region is not in this memory');
     const length = backing.byteLength ?? backing.buffer.byteLength - (backing.byteOffset ?? 0);
     if (length !== region.length) {
       throw new UsageError('BAD_ARGUMENT', `a remap from ${region.length} to ${length} bytes`);

@@ -58,7 +58,7 @@ const framing = fc.record({ readable: places, writable: places, regions: places 
 // @holds 2.7.4.1 device: Basic Facilities of a Virtio Device / Message Framing
 it('reads the same values however the driver framed them', () => {
   const Header = struct('header', { kind: u8, size: le16, key: bytes(5), flags: le32 });
-  fc.assert(
+  void fc.assert(
     fc.property(framing, (frames) => {
       const { readable } = chainOf(60, 0, frames).chain;
       expect([readable.length, readable.position, readable.remaining]).toEqual([60, 0, 60]);
@@ -89,7 +89,7 @@ it('reads the same values however the driver framed them', () => {
 // @holds 2.7.4.1 device: Basic Facilities of a Virtio Device / Message Framing
 it('writes the same bytes however the driver framed them', () => {
   const Reply = struct('reply', { status: u8, count: le16 });
-  fc.assert(
+  void fc.assert(
     fc.property(framing, (frames) => {
       const { chain, memory } = chainOf(0, 60, frames);
       const { writable } = chain;

@@ -177,7 +177,7 @@ describe.each(everyRing)('$name', ({ options }) => {
   // @holds 2.8.18 device: Basic Facilities of a Virtio Device / Packed Virtqueues / Scatter-Gather Support
   it('does what a list would do, whatever both sides do', () => {
     const sizes = options.packed ? [1, 2, 3, 5, 8] : [1, 2, 4, 8];
-    fc.assert(
+    void fc.assert(
       fc.property(
         fc.constantFrom(...sizes),
         fc.array(step, { maxLength: 120, size: 'max' }),

@@ -202,6 +202,7 @@ export class SplitDeviceQueue implements DeviceQueue {
    */
   #walk(head: number, chain: ChainState): boolean {
     const little = this.#little;
+    const high = little ? 4 : 0;
     let elements = chain.elements;
     let table = this.#descriptors;
     let base = 0;
@@ -211,7 +212,8 @@ export class SplitDeviceQueue implements DeviceQueue {
     let count = 0;
     for (;;) {
       const at = base + 16 * index;
-      const address = table.getUint32(at + 4, little) * 0x1_0000_0000 + table.getUint32(at, little);
+      const address =
+        table.getUint32(at + high, little) * 0x1_0000_0000 + table.getUint32(at + 4 - high, little);
       const length = table.getUint32(at + 8, little);
       const flags = table.getUint16(at + 12, little);
       if ((flags & INDIRECT) !== 0) {

@@ -254,8 +254,9 @@ export class SplitDriverQueue<T> implements DriverQueue<T> {
     next: number,
   ): void {
     const little = this.#little;
-    view.setUint32(at, address, little);
-    view.setUint32(at + 4, address / 0x1_0000_0000, little);
+    const high = little ? 4 : 0;
+    view.setUint32(at + high, address / 0x1_0000_0000, little);
+    view.setUint32(at + 4 - high, address, little);
     view.setUint32(at + 8, length, little);
     view.setUint16(at + 12, flags, little);
     view.setUint16(at + 14, next, little);
