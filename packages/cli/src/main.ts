@@ -4,38 +4,38 @@ import { exitStatus, explain } from './exit-status.ts';
 import { listCommand } from './list.ts';
 import { formatJsonLine, processOutput } from './output.ts';
 import { runProgram } from './program.ts';
+import { drained } from './run/host-streams.ts';
 import { runCommand } from './run/run.ts';
 
 const output = processOutput();
 const args = process.argv.slice(2);
 
-// A reader that goes away (`virtio list | head`) is no fault of anybody's.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit(exitStatus.ok);
-});
-
+let status: number;
 try {
-  process.exitCode = await runProgram(
+  status = await runProgram(
     args,
     {
       run: (options) => runCommand(options, output),
-      list: (options) => {
-        listCommand(output, options);
-        return exitStatus.ok;
-      },
-      clauses: (options) => {
-        clausesCommand(output, options);
-        return exitStatus.ok;
-      },
+      list: (options) => reading(() => listCommand(output, options)),
+      clauses: (options) => reading(() => clausesCommand(output, options)),
       doctor: (options) => doctorCommand(output, options),
     },
     output.out,
   );
 } catch (error) {
-  const { status, message } = explain(error);
+  const { message, ...explained } = explain(error);
+  status = explained.status;
   if (args.includes('--json')) output.err(formatJsonLine({ event: 'error', status, message }));
   else output.err(`virtio: ${message}\n`);
   if (process.env.VIRTIO_DEBUG) console.error(error);
-  process.exitCode = status;
+}
+// An emulator that was left in the middle of something must not keep the process.
+await Promise.all([drained(process.stdout), drained(process.stderr)]);
+process.exit(status);
+
+/** A command that only prints. A reader that goes away (`virtio list | head`) is no fault of anybody's. */
+function reading(print: () => void): number {
+  process.stdout.on('error', () => process.exit(exitStatus.ok));
+  print();
+  return exitStatus.ok;
 }
