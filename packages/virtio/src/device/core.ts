@@ -290,7 +290,8 @@ export class DeviceCore implements QueueOwner {
     if (
       state.type !== this.device.type.id ||
       state.queues.length !== this.queues.length ||
-      !features.without(this.offered).isEmpty()
+      // Until FEATURES_OK a driver may have written what it likes.
+      ((state.status & status.FEATURES_OK) !== 0 && !features.without(this.offered).isEmpty())
     ) {
       throw new UsageError('BAD_STATE', `the saved state does not fit this ${this.device.type.name} device`);
     }
