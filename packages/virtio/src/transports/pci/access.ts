@@ -1,6 +1,6 @@
 import type { Allocator } from '../../memory/allocator.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
-import type { BarKind } from './options.ts';
+import type { BarKind } from './pci-registers.ts';
 
 /** The widths of an access, in bytes. */
 export type AccessWidth = 1 | 2 | 4;

@@ -1,6 +1,5 @@
 import type { AssignedBar, PciAccess } from './access.ts';
-import type { BarKind } from './options.ts';
-import { commandBit, pci_header } from './pci-registers.ts';
+import { type BarKind, commandBit, pci_header } from './pci-registers.ts';
 
 /** A BAR as a driver finds it. */
 export interface FoundBar extends AssignedBar {

@@ -1,6 +1,6 @@
 import { UsageError } from '../../errors.ts';
-import type { BarKind, PciBar } from './options.ts';
-import { commandBit, pci_header } from './pci-registers.ts';
+import type { PciBar } from './options.ts';
+import { type BarKind, commandBit, pci_header } from './pci-registers.ts';
 
 /** What answers in a part of a BAR; offsets count from the part's start. */
 export interface BarContent {

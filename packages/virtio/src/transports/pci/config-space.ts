@@ -1,6 +1,6 @@
 import { UsageError } from '../../errors.ts';
 import type { Fields, Struct, StructValue } from '../../spec/layout.ts';
-import { fieldRegisters, type Register } from '../../spec/registers.ts';
+import { fieldRegisters, RegisterBlock } from '../../spec/registers.ts';
 import {
   commandBit,
   configSpaceSize,
@@ -28,7 +28,7 @@ export class ConfigSpace {
   readonly #capabilities: {
     readonly offset: number;
     readonly size: number;
-    readonly structure: Struct<Fields>;
+    readonly names: RegisterBlock;
   }[] = [];
   #end = firstCapabilityOffset;
   /** Where the pointer to the next capability goes. */
@@ -100,7 +100,8 @@ export class ConfigSpace {
     pci_header.write(this.#view, 0, {
       status: pci_header.field.status.get(this.#view) | statusBit.CAPABILITIES,
     });
-    this.#capabilities.push({ offset, size: body.length, structure });
+    const names = new RegisterBlock(structure.name, fieldRegisters(structure));
+    this.#capabilities.push({ offset, size: body.length, names });
     return offset;
   }
 
@@ -136,9 +137,7 @@ export class ConfigSpace {
     for (const capability of this.#capabilities) {
       const within = offset - capability.offset;
       if (within < 0 || within >= capability.size) continue;
-      const holds = (one: Register): boolean => within >= one.offset && within < one.offset + one.width;
-      const register = fieldRegisters(capability.structure).find(holds);
-      return `${capability.structure.name}.${register?.name ?? `byte${within}`}`;
+      return `${capability.names.name}.${capability.names.holding(within)?.name ?? `byte${within}`}`;
     }
     return '?';
   }

@@ -22,6 +22,8 @@ interface Vector {
   readonly message: PciMessage;
   readonly queues: Set<number>;
   config: boolean;
+  /** The device would not map an event to it. */
+  refused: boolean;
 }
 
 /** What the driver's interrupts are made of. */
@@ -100,6 +102,7 @@ export class DriverInterrupts {
     for (const vector of this.#vectors) {
       vector.queues.clear();
       vector.config = false;
+      vector.refused = false;
     }
   }
 
@@ -144,10 +147,11 @@ export class DriverInterrupts {
   /** Maps the event of a register: to a vector of its own, else to one that is shared. */
   async #map(register: 'config_msix_vector' | 'queue_msix_vector'): Promise<Vector | undefined> {
     const own = await this.#freeVector();
-    const shared = this.#vectors.filter((vector) => vector !== own).reverse();
+    const shared = this.#vectors.filter((vector) => vector !== own && !vector.refused).reverse();
     for (const vector of own === undefined ? shared : [own, ...shared]) {
       await this.#parts.common.write(register, vector.number);
       if ((await this.#parts.common.read(register)) === vector.number) return vector;
+      vector.refused = true;
     }
     await this.#parts.common.write(register, noVector);
     await this.#fallBack();
@@ -157,7 +161,7 @@ export class DriverInterrupts {
   /** A vector that nothing is mapped to, new if need be. */
   async #freeVector(): Promise<Vector | undefined> {
     const { access, msix, mostVectors } = this.#parts;
-    const unused = this.#vectors.find(({ queues, config }) => !config && queues.size === 0);
+    const unused = this.#vectors.find((one) => !one.config && !one.refused && one.queues.size === 0);
     const number = this.#vectors.length;
     if (unused !== undefined || this.#exhausted || number >= Math.min(msix?.size ?? 0, mostVectors))
       return unused;
@@ -170,7 +174,7 @@ export class DriverInterrupts {
     await this.#writeEntry(number, message_address_hi, Math.floor(message.address / 2 ** 32));
     await this.#writeEntry(number, message_data, message.data);
     await this.#writeEntry(number, vector_control, 0);
-    const vector: Vector = { number, message, queues: new Set(), config: false };
+    const vector: Vector = { number, message, queues: new Set(), config: false, refused: false };
     this.#vectors.push(vector);
     return vector;
   }

@@ -2,9 +2,7 @@ import type { DeviceState } from '../../device/core.ts';
 import type { Tracer } from '../../device/trace.ts';
 import type { VirtioError } from '../../errors.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
-
-/** The space that a Base Address Register maps, and how wide it is. */
-export type BarKind = 'io' | 'memory32' | 'memory64';
+import type { BarKind } from './pci-registers.ts';
 
 /** A Base Address Register of a function, as its host sees it. The object stays; its values change. */
 export interface PciBar {

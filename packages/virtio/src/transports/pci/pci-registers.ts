@@ -7,6 +7,9 @@ export const configSpaceSize = 256;
 /** Where the capabilities begin to be. */
 export const firstCapabilityOffset = 0x40;
 
+/** The space that a Base Address Register maps, and how wide it is. */
+export type BarKind = 'io' | 'memory32' | 'memory64';
+
 const header = {
   vendor_id: le16,
   device_id: le16,
