@@ -1,6 +1,7 @@
 import type { TraceEvent } from '../device/trace.ts';
 import type { Transport } from '../driver/transport.ts';
 import type { VirtioError } from '../errors.ts';
+import { GuestMemory } from '../memory/guest-memory.ts';
 import { type ClauseId, clauses } from '../spec/clauses.ts';
 import type { DeviceType } from '../spec/device-type.ts';
 import { NotApplicable } from './check.ts';
@@ -116,7 +117,8 @@ export function subjectOf(fixture: Fixture, bus: Bus): DeviceSubject {
     bus: bus.name,
     async connect(configuration, events) {
       const trace = (event: TraceEvent): void => void events.push(event);
-      return (await bus.connect(fixture.make(reservedOf(configuration)), { trace })).transport;
+      const device = fixture.make(reservedOf(configuration));
+      return (await bus.connect(device, { trace, memory: smallMemory() })).transport;
     },
   };
 }
@@ -154,6 +156,7 @@ export async function runDriverCase(
         const events: TraceEvent[] = [];
         const errors: VirtioError[] = [];
         const connected = await bus.connect(fixture.make(reservedOf(configuration)), {
+          memory: smallMemory(),
           ...options,
           trace: (event) => void events.push(event),
           onError: (error) => void errors.push(error),
@@ -164,6 +167,9 @@ export async function runDriverCase(
     }),
   );
 }
+
+/** Enough for every fixture; thousands are made. */
+const smallMemory = (): GuestMemory => GuestMemory.ofSize(2 ** 21);
 
 async function outcomeOf(
   one: ConformanceCase,
