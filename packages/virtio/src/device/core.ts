@@ -6,8 +6,9 @@ import type { Chain } from '../virtqueue/chain.ts';
 import { createDeviceQueue } from '../virtqueue/create.ts';
 import type { DeviceQueueState } from '../virtqueue/queue.ts';
 import { ActiveQueue, type QueueOwner } from './active-queue.ts';
+import { type Administration, adminQueueLabel } from './administration.ts';
 import type { ConfigState } from './config-space.ts';
-import { type ActiveDevice, type Device, type Json, offeredNames } from './device.ts';
+import { type ActiveDevice, type Device, type Json, offeredNames, type ServeHandler } from './device.ts';
 import { defaultQueueSetup, type QueueSetup } from './queue-setup.ts';
 import { checkStatusWrite, type StatusStep } from './status-machine.ts';
 import type { Tracer } from './trace.ts';
@@ -46,6 +47,8 @@ export interface DeviceState {
   readonly pendingConfig: boolean;
   readonly queues: readonly SavedQueue[];
   readonly device: Json;
+  /** Where there are administration virtqueues: what their driver has asked for. */
+  readonly administration?: Json;
 }
 
 interface SavedQueue extends QueueSetup {
@@ -59,15 +62,21 @@ interface SavedQueue extends QueueSetup {
 export class DeviceCore implements QueueOwner {
   readonly device: Device;
   readonly offered: FeatureSet;
+  /** The device type's own queues, and behind them the administration virtqueues. */
   readonly queues: readonly QueueSetup[];
+  /** The index of the first administration virtqueue: how many queues are the device type's own. */
+  readonly adminQueueIndex: number;
 
   readonly #host: DeviceHost;
+  readonly #administration: Administration | undefined;
   #status = 0;
   #driverFeatures = FeatureSet.empty;
   #active: (ActiveQueue | undefined)[] = [];
   #suspending = false;
   #configChanged = false;
   #deferredConfig: Record<string, unknown> | undefined;
+  #resets = 0;
+  #waitForIdle: (() => void)[] = [];
 
   /** @throws {UsageError} BAD_STATE when the device is in use by another transport. */
   constructor(device: Device, host: DeviceHost) {
@@ -78,7 +87,11 @@ export class DeviceCore implements QueueOwner {
     this.device = device;
     this.#host = host;
     this.offered = offeredFeatures(device, host);
-    this.queues = queueSetups(device);
+    const own = queueSetups(device);
+    this.adminQueueIndex = own.length;
+    if (this.offered.has(reservedFeatures.ADMIN_VQ)) this.#administration = device.administration;
+    const { count, size } = this.#administration?.queues ?? { count: 0, size: 0 };
+    this.queues = [...own, ...Array.from({ length: count }, () => defaultQueueSetup(size))];
   }
 
   /** Lets go of the device, so that another transport may have it. */
@@ -107,6 +120,16 @@ export class DeviceCore implements QueueOwner {
   /** True once FEATURES_OK was accepted and the feature is among those that both sides have. */
   negotiated(feature: ReservedFeatureName): boolean {
     return (this.#status & status.FEATURES_OK) !== 0 && this.#driverFeatures.has(reservedFeatures[feature]);
+  }
+
+  /** A queue that the driver may set up; `undefined` when it is none, or was not negotiated. */
+  queue(index: number): QueueSetup | undefined {
+    return index < this.adminQueueIndex || this.negotiated('ADMIN_VQ') ? this.queues[index] : undefined;
+  }
+
+  /** How often the device was reset: what was begun before the last time is void. */
+  get resets(): number {
+    return this.#resets;
   }
 
   /** True from DRIVER_OK to reset, but not while suspended or in need of a reset. */
@@ -156,9 +179,12 @@ export class DeviceCore implements QueueOwner {
     this.#driverFeatures = FeatureSet.empty;
     this.#suspending = false;
     this.#configChanged = false;
+    this.#resets++;
     for (const setup of this.queues) Object.assign(setup, defaultQueueSetup(setup.maxSize));
     this.#applyDeferredConfig();
     this.device.behaviour.reset?.();
+    this.#administration?.reset();
+    this.#tellIdle();
     this.trace?.({ kind: 'reset' });
   }
 
@@ -168,7 +194,7 @@ export class DeviceCore implements QueueOwner {
    * @spec 2.6.1.2.1 device: Basic Facilities of a Virtio Device / Virtqueues / Virtqueue Reset / Virtqueue Re-enable
    */
   enableQueue(index: number): void {
-    const setup = this.queues[index];
+    const setup = this.queue(index);
     if (setup === undefined || setup.maxSize === 0) {
       this.violation('QUEUE_SIZE_INVALID', `the driver enabled queue ${index}, which does not exist`);
       return;
@@ -193,7 +219,8 @@ export class DeviceCore implements QueueOwner {
     this.#active[index]?.close();
     this.#active[index] = undefined;
     Object.assign(setup, defaultQueueSetup(setup.maxSize));
-    this.trace?.({ kind: 'reset', queue: this.device.type.queueLabel(index) });
+    this.#tellIdle();
+    this.trace?.({ kind: 'reset', queue: this.#label(index) });
   }
 
   /**
@@ -202,7 +229,7 @@ export class DeviceCore implements QueueOwner {
    * @spec 2.7.10.2 device: Basic Facilities of a Virtio Device / Virtqueues / Available Buffer Notification Suppression
    */
   notify(index: number): void {
-    this.trace?.({ kind: 'notify', queue: this.device.type.queueLabel(index) });
+    this.trace?.({ kind: 'notify', queue: this.#label(index) });
     if (!this.live) {
       if ((this.#status & (status.DRIVER_OK | status.SUSPEND)) === 0) {
         this.violation('NOTIFICATION_UNEXPECTED', `queue ${index} was notified before DRIVER_OK`);
@@ -255,6 +282,7 @@ export class DeviceCore implements QueueOwner {
     if ((this.#status & status.DEVICE_NEEDS_RESET) !== 0) return;
     const wasLive = this.live;
     this.#status |= status.DEVICE_NEEDS_RESET;
+    this.#tellIdle();
     this.trace?.({ kind: 'status', value: this.#status });
     if (wasLive) this.#interruptConfig();
   }
@@ -276,6 +304,7 @@ export class DeviceCore implements QueueOwner {
       pendingConfig: this.#configChanged,
       queues: this.queues.map((setup, i) => ({ ...setup, ring: this.#active[i]?.ring.save() ?? null })),
       device: this.device.behaviour.save?.() ?? null,
+      ...(this.#administration === undefined ? {} : { administration: this.#administration.save() }),
     };
   }
 
@@ -318,6 +347,13 @@ export class DeviceCore implements QueueOwner {
     this.#flushConfigChange();
   }
 
+  /** Settles when no chain is in flight: all that was taken has been completed, or never will be. */
+  async idle(): Promise<void> {
+    while ((this.#status & status.DEVICE_NEEDS_RESET) === 0 && this.#active.some(hasInFlight)) {
+      await new Promise<void>((resolve) => this.#waitForIdle.push(resolve));
+    }
+  }
+
   mayTake(): boolean {
     return this.live && !this.#suspending && this.#host.mayAccessMemory?.() !== false;
   }
@@ -338,6 +374,7 @@ export class DeviceCore implements QueueOwner {
     const { onDeviceWrite } = this.memory;
     if (onDeviceWrite !== undefined && chain.live) chain.writable.writtenPieces(onDeviceWrite);
     if (this.#suspending) this.#later(() => this.#finishSuspend());
+    if (this.#waitForIdle.length > 0) this.#later(() => this.#tellIdle());
   }
 
   interrupt(queue: ActiveQueue): void {
@@ -364,6 +401,7 @@ export class DeviceCore implements QueueOwner {
       if (ring !== null) this.#open(index, ring);
     }
     this.device.behaviour.restore?.(state.device);
+    this.#administration?.restore(state.administration ?? null);
     if ((this.#status & (status.DRIVER_OK | status.SUSPEND)) !== 0) this.#activate();
   }
 
@@ -444,16 +482,32 @@ export class DeviceCore implements QueueOwner {
       this.needsReset(ring);
       return;
     }
-    const number = type.queueAt(index)?.number ?? 0;
-    this.#active[index] = new ActiveQueue(index, number, type.queueLabel(index), ring, this);
+    const number = this.#isAdmin(index) ? index - this.adminQueueIndex : (type.queueAt(index)?.number ?? 0);
+    this.#active[index] = new ActiveQueue(index, number, this.#label(index), ring, this);
+  }
+
+  #isAdmin(index: number): boolean {
+    return index >= this.adminQueueIndex && index < this.queues.length;
+  }
+
+  #label(index: number): string {
+    return this.#isAdmin(index)
+      ? adminQueueLabel(index - this.adminQueueIndex)
+      : this.device.type.queueLabel(index);
+  }
+
+  /** Those who wait for chains to come back look again. */
+  #tellIdle(): void {
+    for (const look of this.#waitForIdle.splice(0)) look();
   }
 
   /** Lets the device have what is available in a queue; at most as many chains as the queue holds, then yields. */
   #process(queue: ActiveQueue): void {
     if (!this.mayTake() || !queue.live) return;
     queue.wake();
-    const name = this.device.type.queueAt(queue.index)?.name ?? '';
-    const serve = this.device.behaviour.serve?.[name];
+    const admin = this.#isAdmin(queue.index) ? this.#administration : undefined;
+    const name = admin === undefined ? (this.device.type.queueAt(queue.index)?.name ?? '') : '';
+    const serve = admin === undefined ? this.device.behaviour.serve?.[name] : admin.serve;
     const available = this.device.behaviour.available?.[name];
     if (available !== undefined) queue.batch(() => available(queue));
     if (serve === undefined) return;
@@ -469,11 +523,7 @@ export class DeviceCore implements QueueOwner {
     if (budget === 0) this.#later(() => this.#process(queue));
   }
 
-  #serve(
-    queue: ActiveQueue,
-    chain: Chain,
-    serve: (chain: Chain, queue: ActiveQueue) => void | Promise<void>,
-  ): void {
+  #serve(queue: ActiveQueue, chain: Chain, serve: ServeHandler): void {
     const failed = (error: unknown): void => this.failed(queue, error);
     try {
       const settled = serve(chain, queue);
@@ -500,8 +550,7 @@ export class DeviceCore implements QueueOwner {
   }
 
   #finishSuspend(): void {
-    if (!this.#suspending || this.#active.some((queue) => queue !== undefined && queue.ring.inFlight > 0))
-      return;
+    if (!this.#suspending || this.#active.some(hasInFlight)) return;
     this.#suspending = false;
     this.#status = (this.#status | status.SUSPEND) & ~status.DRIVER_OK;
     this.trace?.({ kind: 'status', value: this.#status });
@@ -553,6 +602,8 @@ function asVirtioError(error: unknown): VirtioError {
   if (error instanceof VirtioError) return error;
   return new HostError('IO_ERROR', `a device handler failed: ${String(error)}`, { cause: error });
 }
+
+const hasInFlight = (queue: ActiveQueue | undefined): boolean => (queue?.ring.inFlight ?? 0) > 0;
 
 /** The field names of an erased device type are strings that only the type itself can tell apart. */
 const asFieldName = (name: string): never => name as never;

@@ -11,6 +11,7 @@ import type { ReservedFeatureName } from '../spec/features.ts';
 import type { StructValue } from '../spec/layout.ts';
 import type { Chain } from '../virtqueue/chain.ts';
 import type { ActiveQueue } from './active-queue.ts';
+import type { Administration } from './administration.ts';
 import { ConfigSpace } from './config-space.ts';
 
 /** Anything that JSON can hold: what a device saves of itself. */
@@ -97,6 +98,8 @@ export class Device<T extends DeviceType = DeviceType> {
   readonly behaviour: DeviceBehaviour<T>;
   /** @internal */
   readonly configSpace: ConfigSpace;
+  /** @internal Set by `administer`, before a transport has the device. */
+  administration: Administration | undefined;
   /** @internal Set by the core that runs this device; a device has at most one. */
   onConfigUpdate: ((values: Readonly<Record<string, unknown>>) => void) | undefined;
 
@@ -154,5 +157,7 @@ export function device<const T extends DeviceType>(type: T, behaviour: DeviceBeh
  */
 export function offeredNames(made: Device): string[] {
   const { offers = [], reserved = defaultReservedFeatures } = made.behaviour;
-  return ['VERSION_1', ...reserved, ...offers];
+  const administered = made.administration === undefined ? [] : ['ADMIN_VQ'];
+  // Without administration virtqueues behind it the bit would promise what is not there.
+  return ['VERSION_1', ...reserved.filter((name) => name !== 'ADMIN_VQ'), ...administered, ...offers];
 }

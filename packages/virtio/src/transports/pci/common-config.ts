@@ -42,7 +42,7 @@ export class CommonConfig implements RegisterTarget<CommonRegister> {
   }
 
   read(register: Register<CommonRegister>): number {
-    const queue = this.#core.queues[this.#queueSelect];
+    const queue = this.#core.queue(this.#queueSelect);
     switch (register.name) {
       case 'device_feature_select':
         return this.#deviceFeatureSelect;
@@ -55,7 +55,7 @@ export class CommonConfig implements RegisterTarget<CommonRegister> {
       case 'config_msix_vector':
         return this.#interrupts.configVector;
       case 'num_queues':
-        return this.#core.queues.length;
+        return this.#core.adminQueueIndex;
       case 'device_status':
         return this.#core.status;
       case 'config_generation':
@@ -90,11 +90,10 @@ export class CommonConfig implements RegisterTarget<CommonRegister> {
       // A queue is reset at once, so the reset is never seen to be under way.
       case 'queue_reset':
         return 0;
-      // No administration virtqueue is offered; the index would begin behind the others.
       case 'admin_queue_index':
-        return this.#core.queues.length;
+        return this.#core.adminQueueIndex;
       case 'admin_queue_num':
-        return 0;
+        return this.#core.queues.length - this.#core.adminQueueIndex;
     }
   }
 
@@ -168,7 +167,7 @@ export class CommonConfig implements RegisterTarget<CommonRegister> {
 
   #writeQueue(name: CommonRegister, value: number): void {
     const index = this.#queueSelect;
-    const queue = this.#core.queues[index];
+    const queue = this.#core.queue(index);
     if (queue === undefined || queue.maxSize === 0) {
       this.#core.violation('REGISTER_ACCESS', `${name} was written for queue ${index}, which does not exist`);
       return;

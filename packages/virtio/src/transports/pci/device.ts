@@ -27,6 +27,7 @@ const carries: readonly ReservedFeatureName[] = [
   'IN_ORDER',
   'ORDER_PLATFORM',
   'RING_RESET',
+  'ADMIN_VQ',
   'SUSPEND',
 ];
 
