@@ -13,7 +13,7 @@ const meanings: ReadonlyMap<string, EscapeCommand> = new Map([
 
 /** Said on Ctrl-A h. */
 export const escapeHelp: readonly string[] = [
-  'Ctrl-A x       leave: the disks are synced, the machine ends',
+  'Ctrl-A x       leave at once, as if the plug were pulled; `exit` syncs the disks first',
   'Ctrl-A Ctrl-A  send one Ctrl-A to the guest (Ctrl-A a does as well)',
   'Ctrl-A h       this help',
 ];

@@ -11,17 +11,17 @@ export interface GreetedDisk {
 /** The lines above the first prompt: what is attached, and what to try. */
 export function greeting(guest: string, disks: readonly GreetedDisk[], colour: boolean): string[] {
   const writable = disks.findIndex(({ readOnly }) => !readOnly);
-  const tries = [
+  const tries: readonly string[] = [
     'ls /sys/bus/virtio/drivers/*',
     'head -c 16 /dev/hwrng | xxd',
     ...(writable === -1 ? [] : [`mke2fs ${nodeOf(writable)} && mount ${nodeOf(writable)} /mnt`]),
   ];
   return [
     bold(`${guest} on virtio devices written in TypeScript`, colour),
-    '  console  /dev/hvc0  this terminal',
-    ...disks.map((disk, index) => `  disk     ${nodeOf(index)}   ${words(disk)}`),
+    '  console  /dev/hvc0   this terminal',
     '  entropy  /dev/hwrng',
-    `Try: ${tries.join('   ')}`,
+    ...disks.map((disk, index) => `  disk     ${nodeOf(index)}    ${words(disk)}`),
+    ...tries.map((command, index) => `  ${index === 0 ? 'try' : '   '}      ${command}`),
     `${bold('Ctrl-A x', colour)} leaves, Ctrl-A h helps.`,
   ];
 }

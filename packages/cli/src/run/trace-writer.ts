@@ -92,7 +92,8 @@ function describe({ name, device }: NamedDevice): Record<string, unknown> {
     name,
     id: type.id,
     type: type.name,
-    features: offeredNames(device),
+    // A device may offer by itself what every device offers.
+    features: [...new Set(offeredNames(device))],
     queues: Object.keys(type.queues).filter((queue) => {
       const declaration = type.queues[queue];
       if (declaration === undefined || typeof declaration === 'number') return true;
