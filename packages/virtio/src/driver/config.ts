@@ -7,25 +7,33 @@ import type { Transport } from './transport.ts';
 const generationTries = 100;
 
 /**
- * Reads configuration fields that belong to one version of the space: again, until the generation stands
- * still. Fields whose feature the device does not offer are left out.
+ * Reads the configuration fields, but for those whose feature the device does not offer.
  *
- * @throws {PeerError} GENERATION_UNSTABLE when it never does.
- * @spec 2.5.1 driver: Basic Facilities of a Virtio Device / Device Configuration Space
+ * @throws {PeerError} GENERATION_UNSTABLE.
  */
-export async function readConfigFields(
+export function readConfigFields(
   transport: Transport,
   type: DeviceType,
   offered: FeatureSet,
 ): Promise<Record<string, unknown>> {
+  return inOneGeneration(transport, () => readOnce(transport, type, offered));
+}
+
+/**
+ * Reads what belongs to one version of the configuration space: again, until the generation stands still.
+ *
+ * @throws {PeerError} GENERATION_UNSTABLE when it never does.
+ * @spec 2.5.1 driver: Basic Facilities of a Virtio Device / Device Configuration Space
+ */
+export async function inOneGeneration<V>(transport: Transport, read: () => Promise<V>): Promise<V> {
   for (let tries = 0; tries < generationTries; tries++) {
     const before = await transport.configGeneration();
-    const values = await readOnce(transport, type, offered);
+    const values = await read();
     if ((await transport.configGeneration()) === before) return values;
   }
   throw new PeerError(
     'GENERATION_UNSTABLE',
-    `the ${type.name} device changed its configuration during each of ${generationTries} reads`,
+    `device ${transport.deviceId} changed its configuration during each of ${generationTries} reads`,
   );
 }
 

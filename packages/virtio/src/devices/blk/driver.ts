@@ -1,3 +1,4 @@
+import { inOneGeneration } from '../../driver/config.ts';
 import {
   type FeatureChoice,
   type NegotiatedDevice,
@@ -339,7 +340,7 @@ function featureChoice(
     const wanted = blk.ownFeatures.filter((name) => !without.includes(name));
     if (!offers('ZONED') || !wanted.includes('ZONED')) return wanted;
     const offset = virtio_blk_config.field.zoned.offset + virtio_blk_zoned_characteristics.field.model.offset;
-    const [model] = await transport.readConfig(offset, 1);
+    const [model] = await inOneGeneration(transport, () => transport.readConfig(offset, 1));
     return model === zoneModel.HM ? wanted.filter((name) => name !== 'DISCARD') : wanted;
   };
 }
