@@ -1,124 +1,175 @@
 import type { QueueAreas } from 'virtio/virtqueue';
 
 /**
- * The least that a device can do with a ring: it reads every descriptor into plain arrays and writes the used
- * entries, over typed arrays, without one check and without a thought for an angry driver. What a validating
- * queue costs is measured against this, over the same bytes.
+ * The least that a device can do with a ring: it reads the descriptors of a chain into plain arrays and writes
+ * used entries, over typed arrays, without one check and without a thought for an angry driver. What a queue
+ * with every check costs is measured against this, over the same bytes.
  */
 export interface Floor {
-  /** Takes and uses everything that is available; returns how many chains that were. */
-  run(): number;
+  /** Elements of the chain that `pop` has read. */
+  readonly addresses: number[];
+  readonly lengths: number[];
+  readonly writable: boolean[];
+  /** The id of the next available chain; -1 when there is none. */
+  pop(): number;
+  push(id: number, written: number): void;
+  /** Publishes; true when the driver is to be notified. */
+  flush(): boolean;
 }
 
-/** Where a walk leaves the chain that it has read. */
-const addresses: number[] = new Array(16).fill(0);
-const lengths: number[] = new Array(16).fill(0);
-const writable: boolean[] = new Array(16).fill(false);
+const arrayOf = <T>(value: T): T[] => Array.from({ length: 16 }, () => value);
 
-export function floorOf(buffer: ArrayBuffer, areas: QueueAreas, packed: boolean): Floor {
-  return packed ? packedFloor(buffer, areas) : splitFloor(buffer, areas);
-}
+export class SplitFloor implements Floor {
+  readonly addresses: number[] = arrayOf(0);
+  readonly lengths: number[] = arrayOf(0);
+  readonly writable: boolean[] = arrayOf(false);
+  readonly #half: Uint16Array;
+  readonly #word: Uint32Array;
+  readonly #size: number;
+  readonly #eventIdx: boolean;
+  /** In halves, in words: where the areas start. */
+  readonly #table: number;
+  readonly #available: number;
+  readonly #used: number;
+  #next = 0;
+  #nextUsed = 0;
+  #flushed = 0;
 
-function splitFloor(buffer: ArrayBuffer, areas: QueueAreas): Floor {
-  const half = new Uint16Array(buffer);
-  const word = new Uint32Array(buffer);
-  const mask = areas.size - 1;
-  const available = areas.driver >>> 1;
-  const used = areas.device >>> 1;
-  const usedRing = (areas.device >>> 2) + 1;
-  let next = 0;
-  let nextUsed = 0;
-  return {
-    run() {
-      const index = half[available + 1]!;
-      let chains = 0;
-      while (next !== index) {
-        const head = half[available + 2 + (next & mask)]!;
-        next = (next + 1) & 0xffff;
-        let at = areas.descriptor + 16 * head;
-        let count = 0;
-        for (;;) {
-          const address = word[at >>> 2]! + word[(at >>> 2) + 1]! * 0x1_0000_0000;
-          const length = word[(at >>> 2) + 2]!;
-          const flags = half[(at >>> 1) + 6]!;
-          if ((flags & 4) !== 0) {
-            at = address;
-            continue;
-          }
-          addresses[count] = address;
-          lengths[count] = length;
-          writable[count] = (flags & 2) !== 0;
-          count++;
-          if ((flags & 1) === 0) break;
-          const base =
-            at >= areas.descriptor && at < areas.descriptor + 16 * areas.size ? areas.descriptor : at & ~63;
-          at = base + 16 * half[(at >>> 1) + 7]!;
-        }
-        const slot = usedRing + 2 * (nextUsed & mask);
-        word[slot] = head;
-        word[slot + 1] = 0;
-        nextUsed = (nextUsed + 1) & 0xffff;
-        chains++;
+  constructor(buffer: ArrayBuffer, areas: QueueAreas, eventIdx: boolean) {
+    this.#half = new Uint16Array(buffer);
+    this.#word = new Uint32Array(buffer);
+    this.#size = areas.size;
+    this.#eventIdx = eventIdx;
+    this.#table = areas.descriptor >>> 2;
+    this.#available = areas.driver >>> 1;
+    this.#used = areas.device >>> 1;
+  }
+
+  pop(): number {
+    const half = this.#half;
+    const word = this.#word;
+    if (this.#next === half[this.#available + 1]) return -1;
+    const head = half[this.#available + 2 + (this.#next & (this.#size - 1))]!;
+    this.#next = (this.#next + 1) & 0xffff;
+    let table = this.#table;
+    let index = head;
+    let count = 0;
+    for (;;) {
+      const at = table + 4 * index;
+      const address = word[at]! + word[at + 1]! * 0x1_0000_0000;
+      const length = word[at + 2]!;
+      const flags = half[2 * at + 6]!;
+      if ((flags & 4) !== 0) {
+        table = address >>> 2;
+        index = 0;
+        continue;
       }
-      half[used + 1] = nextUsed;
-      return chains;
-    },
-  };
+      this.addresses[count] = address;
+      this.lengths[count] = length;
+      this.writable[count] = (flags & 2) !== 0;
+      count++;
+      if ((flags & 1) === 0) return head;
+      index = half[2 * at + 7]!;
+    }
+  }
+
+  push(id: number, written: number): void {
+    const slot = (this.#used >>> 1) + 1 + 2 * (this.#nextUsed & (this.#size - 1));
+    this.#word[slot] = id;
+    this.#word[slot + 1] = written;
+    this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
+  }
+
+  flush(): boolean {
+    const before = this.#flushed;
+    const after = this.#nextUsed;
+    this.#half[this.#used + 1] = after;
+    this.#flushed = after;
+    if (!this.#eventIdx) return this.#half[this.#available] === 0;
+    const event = this.#half[this.#available + 2 + this.#size]!;
+    return ((after - event - 1) & 0xffff) < ((after - before) & 0xffff);
+  }
 }
 
-function packedFloor(buffer: ArrayBuffer, areas: QueueAreas): Floor {
-  const half = new Uint16Array(buffer);
-  const word = new Uint32Array(buffer);
-  let next = 0;
-  let wrap = 0x80;
-  let nextUsed = 0;
-  let usedFlags = 0x8080;
-  return {
-    run() {
-      let chains = 0;
-      for (;;) {
-        let at = areas.descriptor + 16 * next;
-        let flags = half[(at >>> 1) + 7]!;
-        if ((flags & 0x8080) !== wrap) return chains;
-        let entries = 0;
-        let id = 0;
-        for (;;) {
-          const address = word[at >>> 2]! + word[(at >>> 2) + 1]! * 0x1_0000_0000;
-          const length = word[(at >>> 2) + 2]!;
-          if ((flags & 4) !== 0) {
-            for (let i = 0; i < length >>> 4; i++) {
-              const entry = (address >>> 2) + 4 * i;
-              addresses[i] = word[entry]! + word[entry + 1]! * 0x1_0000_0000;
-              lengths[i] = word[entry + 2]!;
-              writable[i] = (half[2 * entry + 7]! & 2) !== 0;
-            }
-          } else {
-            addresses[entries] = address;
-            lengths[entries] = length;
-            writable[entries] = (flags & 2) !== 0;
-          }
-          entries++;
-          id = half[(at >>> 1) + 6]!;
-          next++;
-          if (next === areas.size) {
-            next = 0;
-            wrap ^= 0x8080;
-          }
-          if ((flags & 1) === 0) break;
-          at = areas.descriptor + 16 * next;
-          flags = half[(at >>> 1) + 7]!;
-        }
-        const usedAt = areas.descriptor + 16 * nextUsed;
-        word[(usedAt >>> 2) + 2] = 0;
-        half[(usedAt >>> 1) + 6] = id;
-        half[(usedAt >>> 1) + 7] = usedFlags;
-        nextUsed += entries;
-        if (nextUsed >= areas.size) {
-          nextUsed -= areas.size;
-          usedFlags ^= 0x8080;
-        }
-        chains++;
+export class PackedFloor implements Floor {
+  readonly addresses: number[] = arrayOf(0);
+  readonly lengths: number[] = arrayOf(0);
+  readonly writable: boolean[] = arrayOf(false);
+  readonly #half: Uint16Array;
+  readonly #word: Uint32Array;
+  readonly #size: number;
+  readonly #ring: number;
+  readonly #events: number;
+  /** Descriptors of each list, by buffer id. */
+  readonly #counts: number[];
+  #next = 0;
+  #available = 0x80;
+  #nextUsed = 0;
+  #used = 0x8080;
+
+  constructor(buffer: ArrayBuffer, areas: QueueAreas) {
+    this.#half = new Uint16Array(buffer);
+    this.#word = new Uint32Array(buffer);
+    this.#size = areas.size;
+    this.#ring = areas.descriptor >>> 2;
+    this.#events = areas.driver >>> 1;
+    this.#counts = Array.from({ length: areas.size }, () => 0);
+  }
+
+  pop(): number {
+    const half = this.#half;
+    const word = this.#word;
+    let at = this.#ring + 4 * this.#next;
+    let flags = half[2 * at + 7]!;
+    if ((flags & 0x8080) !== this.#available) return -1;
+    let entries = 0;
+    for (;;) {
+      const address = word[at]! + word[at + 1]! * 0x1_0000_0000;
+      const length = word[at + 2]!;
+      if ((flags & 4) !== 0) this.#readTable(address, length);
+      else {
+        this.addresses[entries] = address;
+        this.lengths[entries] = length;
+        this.writable[entries] = (flags & 2) !== 0;
       }
-    },
-  };
+      entries++;
+      const id = half[2 * at + 6]!;
+      if (++this.#next === this.#size) {
+        this.#next = 0;
+        this.#available ^= 0x8080;
+      }
+      if ((flags & 1) === 0) {
+        this.#counts[id] = entries;
+        return id;
+      }
+      at = this.#ring + 4 * this.#next;
+      flags = half[2 * at + 7]!;
+    }
+  }
+
+  push(id: number, written: number): void {
+    const at = this.#ring + 4 * this.#nextUsed;
+    this.#word[at + 2] = written;
+    this.#half[2 * at + 6] = id;
+    this.#half[2 * at + 7] = this.#used | (written > 0 ? 2 : 0);
+    this.#nextUsed += this.#counts[id]!;
+    if (this.#nextUsed >= this.#size) {
+      this.#nextUsed -= this.#size;
+      this.#used ^= 0x8080;
+    }
+  }
+
+  flush(): boolean {
+    return this.#half[this.#events + 1] === 0;
+  }
+
+  #readTable(address: number, length: number): void {
+    const word = this.#word;
+    for (let i = 0; i < length >>> 4; i++) {
+      const at = (address >>> 2) + 4 * i;
+      this.addresses[i] = word[at]! + word[at + 1]! * 0x1_0000_0000;
+      this.lengths[i] = word[at + 2]!;
+      this.writable[i] = (this.#half[2 * at + 7]! & 2) !== 0;
+    }
+  }
 }

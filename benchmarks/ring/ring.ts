@@ -12,7 +12,8 @@ import {
   type QueueAreas,
   ringAreas,
 } from 'virtio/virtqueue';
-import { type Floor, floorOf } from './floor.ts';
+import { printReport } from '../report.ts';
+import { type Floor, PackedFloor, SplitFloor } from './floor.ts';
 
 const size = 256;
 const batch = 64;
@@ -28,7 +29,6 @@ interface Side {
 }
 
 interface Case {
-  readonly name: string;
   readonly options: DriverRingOptions;
   readonly ours: Side;
   readonly device: DeviceQueue;
@@ -53,8 +53,6 @@ function makeSide(options: DriverRingOptions): Side {
     driver: allocator.allocate(shapes.driver.length, shapes.driver.alignment),
     device: allocator.allocate(shapes.device.length, shapes.device.alignment),
   };
-  // Tables start on multiples of their own size, for the sake of the floor.
-  allocator.allocate(64, 64);
   const driver = createDriverQueue<number>(memory, areas, { ...options, allocator });
   return { driver, areas, buffer, memory };
 }
@@ -71,14 +69,15 @@ function makeCase(packed: boolean, indirect: boolean, eventIdx: boolean): Case {
   const deep = makeSide(options);
   const theirs = makeSide(options);
   return {
-    name: `${packed ? 'packed' : 'split '} ${indirect ? 'indirect' : 'direct  '} ${eventIdx ? 'event index' : 'flags      '}`,
     options,
     ours,
     device: makeDevice(ours, options),
     deep,
     deepDevice: makeDevice(deep, options),
     theirs,
-    floor: floorOf(theirs.buffer, theirs.areas, packed),
+    floor: packed
+      ? new PackedFloor(theirs.buffer, theirs.areas)
+      : new SplitFloor(theirs.buffer, theirs.areas, eventIdx),
     times: { ours: [], deep: [], floor: [] },
   };
 }
@@ -104,10 +103,18 @@ let checksum = 0;
 
 function useEach(device: DeviceQueue): void {
   for (let chain = device.take(); chain !== undefined; chain = device.take()) {
-    checksum += chain.readable.length;
+    checksum += chain.id;
     device.complete(chain);
   }
   device.flush();
+}
+
+function useFloor(floor: Floor): void {
+  for (let id = floor.pop(); id >= 0; id = floor.pop()) {
+    checksum += id;
+    floor.push(id, 0);
+  }
+  floor.flush();
 }
 
 const held: NonNullable<ReturnType<DeviceQueue['take']>>[] = [];
@@ -134,7 +141,7 @@ function time(side: Side, work: () => void): number {
 
 function runRound(cases: readonly Case[], keep: boolean): void {
   for (const { ours, deep, theirs, device, deepDevice, floor, times } of cases) {
-    const floorTime = time(theirs, () => floor.run());
+    const floorTime = time(theirs, () => useFloor(floor));
     const oursTime = time(ours, () => useEach(device));
     const deepTime = time(deep, () => useAll(deepDevice));
     if (!keep) continue;
@@ -147,6 +154,10 @@ function runRound(cases: readonly Case[], keep: boolean): void {
 function median(values: Iterable<number>): number {
   const sorted = Float64Array.from(values).sort();
   return sorted[sorted.length >>> 1] ?? Number.NaN;
+}
+
+function rounded(value: number, digits: number): number {
+  return Number(value.toFixed(digits));
 }
 
 /** Bytes per chain that a million chains leave on the heap before any collection. */
@@ -172,39 +183,32 @@ for (let i = 0; i < 8; i++) runRound(cases, false);
 for (let i = 0; i < rounds; i++) runRound(cases, true);
 
 const results = cases.map((one) => {
+  const { packed, indirect, eventIdx } = one.options;
   const ours = median(one.times.ours);
   const floor = median(one.times.floor);
   return {
-    ring: one.options.packed ? 'packed' : 'split',
-    indirect: one.options.indirect,
-    eventIdx: one.options.eventIdx,
-    nsPerChain: ours,
-    nsPerChainDeep: median(one.times.deep),
-    floorNsPerChain: floor,
-    ratio: ours / floor,
-    heapBytesPerChain: heapGrowth(one, collectGarbage),
-    name: one.name,
+    ring: packed ? 'packed' : 'split',
+    descriptors: indirect ? 'indirect' : 'direct',
+    suppression: eventIdx ? 'event index' : 'flags',
+    'ns/chain': rounded(ours, 1),
+    [`ns/chain, ${batch} held`]: rounded(median(one.times.deep), 1),
+    'floor ns/chain': rounded(floor, 1),
+    ratio: rounded(ours / floor, 2),
+    'heap bytes/chain': rounded(heapGrowth(one, collectGarbage), 3),
   };
 });
+if (checksum === 0) throw new Error('nothing was measured');
 
-if (process.argv.includes('--json')) {
-  const rows = results.map(({ name: _, ...row }) => row);
-  console.log(JSON.stringify({ benchmark: 'ring', unit: 'ns', batch, size, rounds, results: rows }));
-} else {
-  console.log(
-    `Three-descriptor chains, available to used; median of ${rounds} rounds, all rings in one process,`,
-  );
-  console.log(`so that every call site has seen both kinds. Floor: the same bytes walked without a check.\n`);
-  console.log(`                               ns/chain  ${batch} held  floor  ratio  heap bytes/chain`);
-  for (const row of results) {
-    const cells = [
-      row.nsPerChain.toFixed(1).padStart(8),
-      row.nsPerChainDeep.toFixed(1).padStart(8),
-      row.floorNsPerChain.toFixed(1).padStart(7),
-      row.ratio.toFixed(2).padStart(6),
-      row.heapBytesPerChain.toFixed(2).padStart(12),
-    ];
-    console.log(`${row.name}  ${cells.join(' ')}`);
-  }
-  if (checksum === 0) throw new Error('nothing was measured');
-}
+const targets = results
+  .filter(({ ring, descriptors }) => ring === 'split' && descriptors === 'direct')
+  .map(({ suppression, ratio }) => ({
+    what: `split direct with ${suppression}, times the unvalidated walk`,
+    value: ratio,
+    limit: 1.6,
+    met: ratio <= 1.6,
+  }));
+printReport({
+  name: 'ring: three-descriptor chains, pop to used; all rings in one process, so call sites have seen both kinds',
+  rows: results,
+  targets,
+});

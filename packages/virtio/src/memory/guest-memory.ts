@@ -127,11 +127,11 @@ export class GuestMemory {
   find(address: number, length: number): Region | undefined {
     if (this.#translate !== undefined) return undefined;
     const last = this.#last;
-    if (address >= last.start && address + length <= last.start + last.length) return last;
+    if (address >= last.start && address + length <= last.end) return last;
     const regions = this.#regions;
     for (let i = 0; i < regions.length; i++) {
       const region = regions[i]!;
-      if (address >= region.start && address + length <= region.start + region.length) {
+      if (address >= region.start && address + length <= region.end) {
         this.#last = region;
         return region;
       }

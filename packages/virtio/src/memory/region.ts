@@ -32,6 +32,8 @@ export class Region {
   readonly start: number;
   /** Bytes. */
   readonly length: number;
+  /** The first address behind the region. */
+  readonly end: number;
   /** True when neither the host nor the engine ever moves or detaches the bytes. */
   readonly pinned: boolean;
   /** True when another thread or process reads and writes the bytes while we run. */
@@ -48,14 +50,10 @@ export class Region {
     this.bytes = viewOf(backing);
     this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength);
     this.length = this.bytes.byteLength;
+    this.end = start + this.length;
     this.pinned = options.pinned ?? false;
     this.shared = options.shared ?? isSharedBuffer(backing.buffer);
     this.#checkAlignment();
-  }
-
-  /** The first address behind the region. */
-  get end(): number {
-    return this.start + this.length;
   }
 
   /** @internal Called by GuestMemory alone. */
