@@ -92,7 +92,7 @@ export const cases: readonly ConformanceCase[] = [
     side: 'driver',
     clause: 'driver: General Initialization And Device Operation / Device Initialization',
     statement: 'starts with a device that firmware left running (D4)',
-    scope: 'matrix',
+    scope: 'bus',
     async run(driver) {
       const connected = await driver.connect();
       const { fixture, configuration } = driver;

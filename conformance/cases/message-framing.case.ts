@@ -73,9 +73,11 @@ export const cases: readonly ConformanceCase[] = [
 /** The request as one direct descriptor after another, with a table at each place that it can start at. */
 async function mixed(driver: RawDriver, ring: RawRing, written: number): Promise<void> {
   check(ring instanceof RawSplitRing, 'a split ring');
-  const { length } = driver.elements(32);
+  const { readable, writable } = driver.probe;
+  const most = Math.ceil((readable.length + writable) / 6);
+  const { length } = driver.elements(most);
   for (let direct = 0; direct < Math.min(length, ring.size - 1); direct++) {
-    const elements = driver.elements(32);
+    const elements = driver.elements(most);
     ring.offerMixed(elements.slice(0, direct), driver.allocate(16 * length), elements.slice(direct));
     same(
       (await driver.kickAndWait(ring)).written,

@@ -3,6 +3,7 @@ export * from './check.ts';
 export type * from './conformance-case.ts';
 export type * from './fixtures/fixture.ts';
 export * from './fixtures/index.ts';
+export * from './hostile-device.ts';
 export * from './hostile-driver.ts';
 export * from './matrix.ts';
 export * from './raw/driver.ts';

@@ -27,11 +27,13 @@ export type ActOf<K extends DriverAct['act']> = Extract<DriverAct, { readonly ac
 export class Recorder extends TransportProxy {
   readonly acts: DriverAct[] = [];
   readonly #onAct: (act: DriverAct) => void;
+  readonly #onKicked: () => void;
 
-  /** `onAct` sees each act as it happens: kicks before the device does. */
-  constructor(inner: Transport, onAct: (act: DriverAct) => void = () => {}) {
+  /** `onAct` sees each act as it happens: kicks before the device does. `onKicked` is called when it has. */
+  constructor(inner: Transport, onAct: (act: DriverAct) => void = () => {}, onKicked: () => void = () => {}) {
     super(inner);
     this.#onAct = onAct;
+    this.#onKicked = onKicked;
   }
 
   /** The acts of one kind, in order. */
@@ -97,6 +99,7 @@ export class Recorder extends TransportProxy {
   override kick(index: number, data: number | undefined): void {
     this.#record({ act: 'kick', index, data });
     super.kick(index, data);
+    this.#onKicked();
   }
 
   override listen(listener: NotificationListener | undefined): void {

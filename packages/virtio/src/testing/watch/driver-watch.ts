@@ -18,7 +18,13 @@ export class DriverWatch {
   #sendsData = false;
 
   constructor(inner: Transport) {
-    this.recorder = new Recorder(inner, (act) => this.#step(act));
+    // A device in the same process may use buffers within the kick, and the driver may put new ones in their place
+    // before its next step.
+    this.recorder = new Recorder(
+      inner,
+      (act) => this.#step(act),
+      () => this.#look(),
+    );
   }
 
   /** What the driver is given. */
@@ -50,7 +56,7 @@ export class DriverWatch {
       };
       this.#sendsData = bit('NOTIFICATION_DATA');
     }
-    for (const watch of this.#watches.values()) watch.look();
+    this.#look();
     if (act.act === 'enableQueue') {
       const { memory } = this.recorder;
       const watch = this.#options.packed
@@ -63,6 +69,10 @@ export class DriverWatch {
     if (act.act === 'writeStatus' && act.value === 0) {
       for (const index of [...this.#watches.keys()]) this.#retire(index);
     }
+  }
+
+  #look(): void {
+    for (const watch of this.#watches.values()) watch.look();
   }
 
   #checkKick(index: number, data: number | undefined): void {

@@ -46,21 +46,23 @@ export class PackedWatch implements RingWatch {
   look(): void {
     this.#takeUsed();
     this.#checkExposed();
-    while (this.#bitsAt(this.#offset) === this.#available(this.#wrap) && this.#room() > 0) this.#expose();
+    while (this.#bitsAt(this.#offset) === this.#available(this.#wrap) && this.#room() > 0) {
+      if (!this.#expose()) return;
+    }
   }
 
   #room(): number {
     return this.#areas.size - this.#exposed.reduce((sum, { count }) => sum + count, 0);
   }
 
-  /** Takes the list that starts at the next offset. */
-  #expose(): void {
+  /** Takes the list that starts at the next offset; false when it has no end. */
+  #expose(): boolean {
     const list: WatchedDescriptor[] = [];
     const inTable: WatchedDescriptor[] = [];
     let [offset, wrap] = [this.#offset, this.#wrap];
     for (;;) {
       this.#require(list.length < this.#room(), scatter, 'a list is longer than the room in the ring');
-      if (list.length >= this.#room()) return;
+      if (list.length >= this.#room()) return false;
       this.#require(this.#bitsAt(offset) === this.#available(wrap), scatter, 'a list is available in part');
       const descriptor = this.#read(this.#areas.descriptor, offset);
       list.push(descriptor);
@@ -92,6 +94,7 @@ export class PackedWatch implements RingWatch {
     this.#exposed.push(bufferOf(this.#bytes.memory, id, list.length, [...list, ...inTable]));
     [this.#offset, this.#wrap] = [offset, wrap];
     this.seen++;
+    return true;
   }
 
   #takeUsed(): void {

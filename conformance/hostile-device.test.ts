@@ -1,0 +1,40 @@
+import {
+  buses,
+  type Configuration,
+  configurationName,
+  deviceAttacks,
+  fixtureOptionsOf,
+  fixtures,
+  reservedOf,
+  withstand,
+} from 'virtio/testing';
+import { describe, expect, it } from 'vitest';
+
+const choices = [false, true].flatMap((packed) =>
+  [false, true].map((all) => ({ packed, eventIdx: all, indirect: all, inOrder: all })),
+);
+
+describe.each(buses)('a hostile device on the $name bus', (bus) => {
+  describe.each(fixtures)('against the driver of the $name', (fixture) => {
+    for (const choice of choices) {
+      const configuration: Configuration = { bus: bus.name, ...choice };
+      it(`is named, and the driver lives: ${configurationName(configuration)}`, async () => {
+        const failures: string[] = [];
+        for (const attack of deviceAttacks) {
+          if (attack.skip?.(configuration) !== undefined) continue;
+          const device = fixture.make(reservedOf(configuration));
+          const driver = {
+            configuration,
+            connect: async () => (await bus.connect(device, {})).transport,
+            exercise: (transport: Parameters<typeof fixture.exercise>[0]) =>
+              fixture.exercise(transport, fixtureOptionsOf(configuration)),
+          };
+          await withstand(attack, driver).catch((error: unknown) => {
+            failures.push(`${attack.name}: ${error instanceof Error ? error.message : String(error)}`);
+          });
+        }
+        expect(failures).toEqual([]);
+      });
+    }
+  });
+});

@@ -1,0 +1,51 @@
+import type { Transport } from '../driver/transport.ts';
+import { VirtioError } from '../errors.ts';
+import { check, same } from './check.ts';
+import type { DeviceAttack } from './hostile/device-attack.ts';
+import type { Configuration } from './matrix.ts';
+
+export type { DeviceAttack } from './hostile/device-attack.ts';
+export { deviceAttacks, registerAttacks, ringAttacks } from './hostile/device-attacks.ts';
+
+/** A driver under attack. */
+export interface DriverAtWork {
+  readonly configuration: Configuration;
+  /** A sound device that nobody drives yet; a new transport to the same device each time. */
+  connect(): Promise<Transport>;
+  /** Lets the driver do all that it can do; rejects with what went wrong. */
+  exercise(transport: Transport): Promise<void>;
+}
+
+/** How many turns of the bus a driver has to end its work, well or badly. */
+const patience = 20_000;
+
+/**
+ * Lets a driver loose on a device that is spoilt in one way, and holds it to what must follow: it does not hang,
+ * it names what the device did, and afterwards it works with a sound device.
+ */
+export async function withstand(attack: DeviceAttack, driver: DriverAtWork): Promise<void> {
+  const sound = await driver.connect();
+  const outcome = await outcomeOf(driver.exercise(attack.spoil(sound, driver.configuration)), sound);
+  check(outcome !== 'waits', 'the driver does not wait for ever');
+  if (!attack.expects.includes('survives')) {
+    const names: readonly string[] = attack.expects;
+    check(names.includes(outcome), `the driver says ${names.join(' or ')}; it says ${outcome}`);
+  }
+  await sound.close();
+  const again = await outcomeOf(driver.exercise(await driver.connect()), sound);
+  same(again, 'works', 'what the driver does with a sound device afterwards');
+}
+
+async function outcomeOf(work: Promise<void>, transport: Transport): Promise<string> {
+  let outcome = 'waits';
+  void work.then(
+    () => {
+      outcome = 'works';
+    },
+    (error: unknown) => {
+      outcome = error instanceof VirtioError ? error.code : String(error);
+    },
+  );
+  for (let i = 0; i < patience && outcome === 'waits'; i++) await transport.configGeneration();
+  return outcome;
+}
