@@ -227,6 +227,6 @@ export class CommonConfig implements RegisterTarget<CommonRegister> {
   /** A split ring's size is a power of two, whatever the device's maximum. */
   #shownSize(queue: QueueSetup): number {
     if (queue.size === 0 || this.#core.negotiated('RING_PACKED')) return queue.size;
-    return 2 ** Math.floor(Math.log2(queue.size));
+    return 1 << (31 - Math.clz32(queue.size));
   }
 }
