@@ -10,7 +10,7 @@ export { deviceAttacks, registerAttacks, ringAttacks } from './hostile/device-at
 /** A driver under attack. */
 export interface DriverAtWork {
   readonly configuration: Configuration;
-  /** A sound device that nobody drives yet; a new transport to the same device each time. */
+  /** A sound device that nobody drives yet. */
   connect(): Promise<Transport>;
   /** Lets the driver do all that it can do; rejects with what went wrong. */
   exercise(transport: Transport): Promise<void>;
@@ -31,9 +31,13 @@ export async function withstand(attack: DeviceAttack, driver: DriverAtWork): Pro
     const names: readonly string[] = attack.expects;
     check(names.includes(outcome), `the driver says ${names.join(' or ')}; it says ${outcome}`);
   }
-  await sound.close();
-  const again = await outcomeOf(driver.exercise(await driver.connect()), sound);
-  same(again, 'works', 'what the driver does with a sound device afterwards');
+  // A driver that did its work has let go of the device; whoever failed finds it where it stood.
+  if (outcome === 'works') return;
+  same(
+    await outcomeOf(driver.exercise(sound), sound),
+    'works',
+    'what the driver does with a sound device then',
+  );
 }
 
 async function outcomeOf(work: Promise<void>, transport: Transport): Promise<string> {

@@ -6,10 +6,10 @@ import type { Configuration } from '../matrix.ts';
 export interface DeviceAttack {
   readonly name: string;
   /**
-   * What the driver says of it: one of these codes, or `DEVICE_GONE`. `works` when the driver must live with
+   * What the driver says of it: one of these codes. `works` when the driver must live with
    * it and do its work; `survives` when it may do either.
    */
-  readonly expects: readonly (PeerErrorCode | 'DEVICE_GONE' | 'works' | 'survives')[];
+  readonly expects: readonly (PeerErrorCode | 'DEVICE_GONE' | 'BAD_STATE' | 'works' | 'survives')[];
   /** Where the attack cannot be made. */
   skip?(configuration: Configuration): string | undefined;
   /** A sound device's transport, spoilt. */

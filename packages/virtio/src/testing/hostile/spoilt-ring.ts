@@ -3,6 +3,7 @@ import type { QueueAreas } from '../../virtqueue/queue.ts';
 import type { Configuration } from '../matrix.ts';
 import { RawBytes } from '../raw/bytes.ts';
 import { AVAIL, USED } from '../raw/packed-ring.ts';
+import { WRITE } from '../raw/ring.ts';
 import { TransportProxy } from '../transport-proxy.ts';
 
 /** One answer to the first buffer of a queue, written to the ring by hand. */
@@ -82,7 +83,8 @@ export class SpoiltRing extends TransportProxy {
         const place = descriptor + 16 * (offset % size);
         bytes.set32(place + 8, written);
         bytes.set16(place + 12, id);
-        bytes.set16(place + 14, AVAIL | USED);
+        // Without WRITE the length would mean nothing.
+        bytes.set16(place + 14, AVAIL | USED | WRITE);
         this.#used.set(index, offset + 1);
       },
       jump: () => {},
