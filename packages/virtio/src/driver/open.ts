@@ -182,11 +182,12 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
         allocator: transport.allocator,
         indirectPolicy: this.#options.indirectPolicy ?? 'auto',
       }),
+      areas: [areas.descriptor, areas.driver, areas.device],
       sendsData: bit('NOTIFICATION_DATA'),
       onBroken: (error) => this.fail(error),
     });
-    await transport.enableQueue(index, areas);
     this.#queues.set(index, queue);
+    await transport.enableQueue(index, areas);
     return queue;
   }
 
@@ -203,6 +204,7 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
     const queue = this.queue(name, number);
     await this.transport.resetQueue(queue.index);
     queue.close(new HostError('DEVICE_GONE', `${queue.label} was reset`));
+    queue.release();
     this.#queues.delete(queue.index);
   }
 
@@ -238,12 +240,28 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
     for (const queue of this.#queues.values()) queue.process();
   }
 
-  /** Resets the device and lets go of it. Buffers in flight come back as failed. */
+  /**
+   * Resets the device and lets go of it. Buffers in flight come back as failed, also when the device cannot be
+   * reset; the memory that it may still use is not given back then.
+   *
+   * @throws {PeerError} RESET_INCOMPLETE.
+   * @throws {HostError} DEVICE_GONE.
+   * @spec 3.3.1 driver: General Initialization And Device Operation / Device Cleanup
+   */
   async close(): Promise<void> {
     this.transport.listen(undefined);
-    await resetDevice(this.transport);
-    this.#closeQueues(new HostError('DEVICE_GONE', 'the device was closed'));
+    try {
+      await resetDevice(this.transport);
+    } finally {
+      this.#closeQueues(new HostError('DEVICE_GONE', 'the device was closed'));
+    }
+    this.release();
     await this.transport.close();
+  }
+
+  /** @internal The device uses no queue any more, or never did: gives their memory back. */
+  release(): void {
+    for (const queue of this.#queues.values()) queue.release();
   }
 
   /** @internal */
@@ -300,7 +318,7 @@ export async function open<const T extends DeviceType>(
     return await initialise(transport, type, options);
   } catch (error) {
     transport.listen(undefined);
-    await transport.writeStatus((await transport.readStatus()) | status.FAILED);
+    await setFailed(transport);
     throw error;
   }
 }
@@ -330,11 +348,26 @@ async function initialise<const T extends DeviceType>(
     configChange: () => opened.configChange(),
     gone: (error) => opened.fail(error),
   });
-  for (const { name, number } of options.queues?.(opened) ?? firstQueues(opened)) {
-    await opened.enableQueue(name, number);
+  try {
+    for (const { name, number } of options.queues?.(opened) ?? firstQueues(opened)) {
+      await opened.enableQueue(name, number);
+    }
+    await transport.writeStatus(negotiating | status.DRIVER_OK);
+  } catch (error) {
+    // No queue was ever live, so the device does not use them.
+    opened.release();
+    throw error;
   }
-  await transport.writeStatus(negotiating | status.DRIVER_OK);
   return opened;
+}
+
+/** Tells the device that its driver has given up. One that cannot even be told is no news. */
+async function setFailed(transport: Transport): Promise<void> {
+  try {
+    await transport.writeStatus((await transport.readStatus()) | status.FAILED);
+  } catch {
+    // What went wrong before says more, and is thrown.
+  }
 }
 
 /**

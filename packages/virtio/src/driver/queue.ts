@@ -28,13 +28,19 @@ export class OpenQueue {
   readonly #onBroken: (error: PeerError) => void;
   readonly #inFlight = new Set<Completion>();
   readonly #waiting: Waiting[] = [];
+  readonly #areas: readonly number[];
+  /** Buffers of failed requests, which the device may still write to. */
+  readonly #exposed: number[] = [];
   #closed: Error | undefined;
+  #released = false;
 
   constructor(options: {
     readonly index: number;
     readonly label: string;
     readonly transport: Transport;
     readonly ring: DriverQueue<Completion>;
+    /** What was allocated for the ring, to be freed with it. */
+    readonly areas: readonly number[];
     /** VIRTIO_F_NOTIFICATION_DATA was negotiated. */
     readonly sendsData: boolean;
     readonly onBroken: (error: PeerError) => void;
@@ -45,6 +51,7 @@ export class OpenQueue {
     this.allocator = options.transport.allocator;
     this.#transport = options.transport;
     this.#ring = options.ring;
+    this.#areas = options.areas;
     this.#sendsData = options.sendsData;
     this.#onBroken = options.onBroken;
   }
@@ -100,7 +107,7 @@ export class OpenQueue {
       });
       return this.memory.read(responseAddress, Math.min(written, responseLength));
     } finally {
-      this.allocator.free(address);
+      this.#free(address);
     }
   }
 
@@ -132,6 +139,25 @@ export class OpenQueue {
     this.#inFlight.clear();
     this.#waiting.length = 0;
     for (const done of lost) done(0, reason);
+  }
+
+  /**
+   * @internal The device was reset, or the queue was, or neither ever saw DRIVER_OK: frees all that it could
+   * have touched.
+   *
+   * @spec 3.3.1 driver: General Initialization And Device Operation / Device Cleanup
+   */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#ring.close();
+    for (const address of [...this.#areas, ...this.#exposed.splice(0)]) this.allocator.free(address);
+  }
+
+  /** A buffer that comes back from a queue that broke is the device's until a reset. */
+  #free(address: number): void {
+    if (this.closed && !this.#released) this.#exposed.push(address);
+    else this.allocator.free(address);
   }
 
   #submitWaiting(): void {
