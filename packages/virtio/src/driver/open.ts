@@ -32,6 +32,11 @@ export interface OpenOptions<T extends DeviceType> {
    * whose feature is there, unless told.
    */
   readonly queues?: (device: NegotiatedDevice<T>) => readonly QueueChoice<T>[];
+  /**
+   * How many administration virtqueues to set up where VIRTIO_F_ADMIN_VQ is negotiated: 1 unless told, and no
+   * more than there are.
+   */
+  readonly adminQueues?: number;
   /** The configuration may have changed. */
   readonly onConfigChange?: () => void;
   /** The device broke the specification, needs a reset, or is gone. All requests have failed by then. */
@@ -82,6 +87,7 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
   readonly features: FeatureSet;
   readonly #options: OpenOptions<T>;
   readonly #queues = new Map<number, OpenQueue>();
+  readonly #adminQueues: OpenQueue[] = [];
   #config: Record<string, unknown>;
   #failure: Error | undefined;
 
@@ -124,6 +130,11 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
     return queue;
   }
 
+  /** The administration virtqueues that were set up. */
+  get adminQueues(): readonly OpenQueue[] {
+    return this.#adminQueues;
+  }
+
   /** Reads the configuration of one generation. */
   async refreshConfig(): Promise<Partial<StructValue<ConfigFieldsOf<T>>>> {
     this.#config = await readConfigFields(this.transport, this.type, this.offered);
@@ -147,10 +158,15 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
    * @spec 2.6.1.2.2 driver: Basic Facilities of a Virtio Device / Virtqueues / Virtqueue Reset / Virtqueue Re-enable
    */
   async enableQueue(name: QueueNameOf<T>, number = 0, size?: number): Promise<OpenQueue> {
-    const { transport, type } = this;
+    const { type } = this;
     const index = type.queueIndex(name, number) ?? -1;
+    return this.#enable(index, type.queueLabel(index), size);
+  }
+
+  async #enable(index: number, label: string, size?: number): Promise<OpenQueue> {
+    const { transport, type } = this;
     const most = index < 0 ? 0 : await transport.queueMaxSize(index);
-    if (most === 0) throw new PeerError('QUEUE_MISSING', `the ${type.name} device has no ${name} ${number}`);
+    if (most === 0) throw new PeerError('QUEUE_MISSING', `the ${type.name} device has no ${label}`);
     const bit = (feature: ReservedFeatureName): boolean => this.features.has(reservedFeatures[feature]);
     const ring = {
       packed: bit('RING_PACKED'),
@@ -175,7 +191,7 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
     };
     const queue = new OpenQueue({
       index,
-      label: type.queueLabel(index),
+      label,
       transport,
       ring: createDriverQueue<Completion>(transport.memory, areas, {
         ...ring,
@@ -189,6 +205,19 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
     this.#queues.set(index, queue);
     await transport.enableQueue(index, areas);
     return queue;
+  }
+
+  /**
+   * @internal Sets up administration virtqueues, at initialisation.
+   *
+   * @spec 4.1.4.3.2 driver: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / Common configuration structure layout
+   */
+  async enableAdminQueues(): Promise<void> {
+    const { index, count } = (await this.transport.adminQueues?.()) ?? { index: 0, count: 0 };
+    const wanted = Math.min(count, this.#options.adminQueues ?? 1);
+    for (let number = 0; number < wanted; number++) {
+      this.#adminQueues.push(await this.#enable(index + number, `adminq${number + 1}`));
+    }
   }
 
   /**
@@ -352,6 +381,7 @@ async function initialise<const T extends DeviceType>(
     for (const { name, number } of options.queues?.(opened) ?? firstQueues(opened)) {
       await opened.enableQueue(name, number);
     }
+    if (features.has(reservedFeatures.ADMIN_VQ)) await opened.enableAdminQueues();
     await transport.writeStatus(negotiating | status.DRIVER_OK);
   } catch (error) {
     // No queue was ever live, so the device does not use them.

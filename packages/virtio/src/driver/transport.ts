@@ -13,6 +13,13 @@ export interface NotificationListener {
   gone?(error: Error): void;
 }
 
+/** The administration virtqueues of a device. */
+export interface AdminQueues {
+  /** The index of the first. */
+  readonly index: number;
+  readonly count: number;
+}
+
 /**
  * What a bus must offer a driver. The control plane is asynchronous, since it may cross a socket; a kick is
  * synchronous. Methods reject with HostError DEVICE_GONE when the device is no longer there.
@@ -40,6 +47,13 @@ export interface Transport {
 
   /** The largest size of a queue, in descriptors; 0 when the device has no such queue. */
   queueMaxSize(index: number): Promise<number>;
+  /**
+   * Where the administration virtqueues are, once VIRTIO_F_ADMIN_VQ was negotiated. Absent where the transport
+   * does not carry that feature.
+   *
+   * @throws {PeerError} LAYOUT_INVALID when they are where no queue of theirs can be.
+   */
+  adminQueues?(): Promise<AdminQueues>;
   /** Tells the device where a queue is, and enables it. */
   enableQueue(index: number, areas: QueueAreas): Promise<void>;
   /** Resets one queue and waits until the device says that it has. Only with VIRTIO_F_RING_RESET. */

@@ -1,4 +1,4 @@
-import type { NotificationListener, Transport } from '../../driver/transport.ts';
+import type { AdminQueues, NotificationListener, Transport } from '../../driver/transport.ts';
 import { HostError, PeerError, UsageError } from '../../errors.ts';
 import type { Allocator } from '../../memory/allocator.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
@@ -117,7 +117,7 @@ export class PciTransport implements Transport {
     this.memory = parts.access.memory;
     this.allocator = parts.access.allocator;
     this.capabilities = parts.capabilities;
-    const has = (field: 'queue_notif_config_data' | 'queue_reset'): boolean => {
+    const has = (field: 'queue_notif_config_data' | 'queue_reset' | 'admin_queue_num'): boolean => {
       const { offset, size } = virtio_pci_common_cfg.field[field];
       return parts.capabilities.common.length >= offset + size;
     };
@@ -126,6 +126,7 @@ export class PciTransport implements Transport {
       ...carriesAlways,
       ...(has('queue_notif_config_data') ? (['NOTIF_CONFIG_DATA'] as const) : []),
       ...(has('queue_reset') ? (['RING_RESET'] as const) : []),
+      ...(has('admin_queue_num') ? (['ADMIN_VQ'] as const) : []),
     ];
   }
 
@@ -257,6 +258,16 @@ export class PciTransport implements Transport {
       await this.#common.write('queue_select', index);
       return await this.#readMaxSize(index);
     });
+  }
+
+  /** @throws {PeerError} LAYOUT_INVALID when they overlap the other queues, or leave the 16 bits of an index. */
+  async adminQueues(): Promise<AdminQueues> {
+    const index = await this.#common.read('admin_queue_index');
+    const count = await this.#common.read('admin_queue_num');
+    if (index < (await this.#common.read('num_queues')) || index + count > 0x1_0000) {
+      throw invalid(`its ${count} administration virtqueues begin at ${index}`);
+    }
+    return { index, count };
   }
 
   /**
