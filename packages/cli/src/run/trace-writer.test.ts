@@ -47,7 +47,14 @@ it('writes each event with its names, the device and a time that never goes back
   const events: TraceEvent[] = [
     { kind: 'status', value: 0b1011 },
     { kind: 'notify', queue: 'requestq' },
-    { kind: 'chain', queue: 'requestq', id: 3, readable: 0, writable: 64 },
+    {
+      kind: 'chain',
+      queue: 'requestq',
+      id: 3,
+      readable: 0,
+      writable: 64,
+      elements: [{ address: 4096, length: 64, writable: true }],
+    },
     { kind: 'violation', error: new PeerError('BAD_REQUEST', 'no such request') },
   ];
   for (const event of events) trace(event);

@@ -3,6 +3,7 @@ import type { GuestMemory } from '../memory/guest-memory.ts';
 import { FeatureSet, type ReservedFeatureName, reservedFeatures } from '../spec/features.ts';
 import { status } from '../spec/status.ts';
 import type { Chain } from '../virtqueue/chain.ts';
+import { chainElements } from '../virtqueue/chain-elements.ts';
 import { createDeviceQueue } from '../virtqueue/create.ts';
 import type { DeviceQueueState } from '../virtqueue/queue.ts';
 import { ActiveQueue, type QueueOwner } from './active-queue.ts';
@@ -366,6 +367,7 @@ export class DeviceCore implements QueueOwner {
       id: chain.id,
       readable: chain.readable.length,
       writable: chain.writable.length,
+      elements: chainElements(chain),
     });
   }
 

@@ -1,4 +1,5 @@
 import type { PeerError } from '../errors.ts';
+import type { ChainElement } from '../virtqueue/chain-elements.ts';
 
 /** What can be seen at the seam between a driver and a device. Every name comes from our tables. */
 export type TraceEvent =
@@ -20,13 +21,14 @@ export type TraceEvent =
   | { readonly kind: 'notify'; readonly queue: string }
   /** The device's notification: for a used buffer of `queue`, or for a configuration change. */
   | { readonly kind: 'interrupt'; readonly queue?: string }
-  /** The device took a chain; `readable` and `writable` are bytes. */
+  /** The device took a chain; `readable` and `writable` are bytes, `elements` its descriptors. */
   | {
       readonly kind: 'chain';
       readonly queue: string;
       readonly id: number;
       readonly readable: number;
       readonly writable: number;
+      readonly elements: readonly ChainElement[];
     }
   | { readonly kind: 'complete'; readonly queue: string; readonly id: number; readonly written: number }
   | { readonly kind: 'reset'; readonly queue?: string }

@@ -1,5 +1,6 @@
 export type { AreaShape, RingAreas } from './area.ts';
 export * from './chain.ts';
+export * from './chain-elements.ts';
 export * from './create.ts';
 export type { DriverRingOptions } from './driver-options.ts';
 export * from './legacy.ts';
