@@ -16,6 +16,7 @@ import {
   GuestMessages,
   guestCommandLine,
   guestFiles,
+  type Instruction,
   instructionLines,
 } from 'virtio-node/guests';
 import { type Attachment, attach, reloadOnReboot } from 'virtio-v86';
@@ -60,7 +61,7 @@ export class Machine {
   /** What the kernel said on the serial port. */
   kernelLog = '';
   readonly #messages = new GuestMessages();
-  readonly #exits: ((status: number) => void)[] = [];
+  #status: number | undefined;
   #readySeen = 0;
   #lastSign = Date.now();
   #output: Buffer[] = [];
@@ -74,8 +75,6 @@ export class Machine {
     });
     this.console = consoleDevice({
       ...options.console,
-      // Linux before 6.16 takes rows first.
-      resizeOrder: 'rows-cols',
       onData: (bytes) => {
         this.#output.push(Buffer.from(bytes));
         this.#sign();
@@ -163,17 +162,30 @@ export class Machine {
     }
   }
 
-  /** Runs a command in the guest's shell. One runs at a time. */
+  /** Runs a command in the guest. One runs at a time. */
   async exec(command: string): Promise<Executed> {
+    await this.instruct({ type: 'exec', command });
+    return this.ended(command);
+  }
+
+  /** Has the guest start a command or a shell; `ended` waits for its end. */
+  instruct(instruction: Instruction): Promise<void> {
     this.#output = [];
-    let status: number | undefined;
-    this.#exits.push((code) => {
-      status = code;
-    });
-    const lines = instructionLines({ type: 'exec', command }, Date.now() / 1000, randomBytes(32));
-    await this.console.port(controlPort).write(lines);
-    await this.until(() => status !== undefined, `an end of ${command.slice(0, 200)}`);
-    return { status: status ?? -1, output: Buffer.concat(this.#output) };
+    this.#status = undefined;
+    const lines = instructionLines(instruction, Date.now() / 1000, randomBytes(32));
+    return this.console.port(controlPort).write(lines);
+  }
+
+  async ended(what: string): Promise<Executed> {
+    await this.until(() => this.#status !== undefined, `an end of ${what.slice(0, 200)}`);
+    return { status: this.#status ?? -1, output: this.output };
+  }
+
+  /** Has the guest reboot, and waits until it is ready again. */
+  async reboot(): Promise<void> {
+    const again = this.ready();
+    await this.instruct({ type: 'exec', command: 'reboot -f' });
+    await again;
   }
 
   /** The output of a command that has to succeed, as text without its last line feed. */
@@ -197,7 +209,7 @@ export class Machine {
   #control(bytes: Uint8Array): void {
     for (const message of this.#messages.push(bytes)) {
       if (message.type === 'ready') this.#readySeen++;
-      if (message.type === 'exit') this.#exits.shift()?.(message.status);
+      if (message.type === 'exit') this.#status = message.status;
     }
     this.#sign();
   }

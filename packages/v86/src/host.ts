@@ -19,6 +19,7 @@ export interface AttachOptions {
 }
 
 const configData = 0xcfc;
+const interruptLine = 0x3c;
 const firstSlot = 16;
 const lastSlot = 31;
 
@@ -199,6 +200,8 @@ class Slot {
       pci_bars: [],
       name: `virtio ${device.type.name}`,
     });
+    // A firmware that has run already will not tell the guest which interrupt this is.
+    this.function.configWrite(interruptLine, 1, lines.irq(this.#pciId) ?? 0);
   }
 
   detach(): void {

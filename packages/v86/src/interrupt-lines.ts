@@ -20,6 +20,7 @@ export class InterruptLines {
     if (level) {
       const irq = this.irq(pciId);
       if (before !== undefined && before !== irq) this.set(pciId, false);
+      if (irq === undefined) return;
       this.#asserted.set(pciId, irq);
       this.#cpu.device_raise_irq(irq);
       return;
@@ -27,7 +28,8 @@ export class InterruptLines {
     // A guest may have routed the line elsewhere meanwhile: what was raised is lowered.
     const irq = before ?? this.irq(pciId);
     this.#asserted.delete(pciId);
-    if (![...this.#asserted.values()].includes(irq)) this.#cpu.device_lower_irq(irq);
+    if (irq === undefined || [...this.#asserted.values()].includes(irq)) return;
+    this.#cpu.device_lower_irq(irq);
   }
 
   /** The machine was reset or restored: nobody asserts anything. */
@@ -35,11 +37,12 @@ export class InterruptLines {
     this.#asserted.clear();
   }
 
-  /** Where the ISA bridge routes the line of a function. */
-  irq(pciId: number): number {
+  /** The interrupt to which the ISA bridge routes the line of a function; `undefined` while it routes it nowhere. */
+  irq(pciId: number): number | undefined {
     const { pci } = this.#cpu.devices;
     const pin = ((pci.device_spaces[pciId]?.[0x3c >> 2] ?? 0) >> 8) & 0xff;
     const line = (pin + (pciId >> 3) - 2) & 3;
-    return pci.isa_bridge_space8[0x60 + line] ?? 0;
+    const irq = pci.isa_bridge_space8[0x60 + line] ?? 0;
+    return irq > 0 && irq < 16 ? irq : undefined;
   }
 }
