@@ -36,15 +36,15 @@ export class GuestMemory {
   onDeviceWrite: PieceSink | undefined;
 
   readonly #regions: Region[];
-  /** Counted once for all views of the same regions. */
-  readonly #changes: { count: number };
+  /** @internal What `version` counts, once for all views of the same regions: hot code looks here. */
+  readonly changes: { count: number };
   readonly #translate: Translator | undefined;
   #last: Region;
 
   /** Empty; or, given another and a translation, what a device sees of that one's regions. */
   constructor(behind?: { readonly memory: GuestMemory; readonly translate: Translator }) {
     this.#regions = behind === undefined ? [] : behind.memory.#regions;
-    this.#changes = behind === undefined ? { count: 0 } : behind.memory.#changes;
+    this.changes = behind === undefined ? { count: 0 } : behind.memory.changes;
     this.#translate = behind?.translate;
     this.#last = nowhere;
   }
@@ -58,7 +58,7 @@ export class GuestMemory {
 
   /** Rises whenever a region is added, removed or remapped: who caches views compares it. */
   get version(): number {
-    return this.#changes.count;
+    return this.changes.count;
   }
 
   /** The regions by rising address. */
@@ -84,7 +84,7 @@ export class GuestMemory {
     }
     this.#regions.push(region);
     this.#regions.sort((a, b) => a.start - b.start);
-    this.#changes.count++;
+    this.changes.count++;
     return region;
   }
 
@@ -95,7 +95,7 @@ export class GuestMemory {
     this.#regions.splice(index, 1);
     region.replace(undefined);
     this.#last = nowhere;
-    this.#changes.count++;
+    this.changes.count++;
   }
 
   /**
@@ -110,7 +110,7 @@ export class GuestMemory {
       throw new UsageError('BAD_ARGUMENT', `a remap from ${region.length} to ${length} bytes`);
     }
     region.replace(backing);
-    this.#changes.count++;
+    this.changes.count++;
   }
 
   /** The same regions as a device sees them behind a translation. */

@@ -42,6 +42,8 @@ export class Region {
   view: DataView;
   /** The same bytes as `view`. */
   bytes: Uint8Array;
+  /** The same bytes in whole words of the host's byte order; none where the bytes are not aligned to 4. */
+  words: Uint32Array;
   /** True once the region was taken out of its memory. */
   removed = false;
 
@@ -49,6 +51,7 @@ export class Region {
     this.start = start;
     this.bytes = viewOf(backing);
     this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength);
+    this.words = wordsOf(this.bytes);
     this.length = this.bytes.byteLength;
     this.end = start + this.length;
     this.pinned = options.pinned ?? false;
@@ -61,6 +64,7 @@ export class Region {
     this.removed = backing === undefined;
     this.bytes = backing === undefined ? new Uint8Array(0) : viewOf(backing);
     this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength);
+    this.words = wordsOf(this.bytes);
     if (!this.removed) this.#checkAlignment();
   }
 
@@ -90,4 +94,9 @@ function viewOf(backing: Backing): Uint8Array {
     throw new UsageError('BAD_ARGUMENT', `a region of ${byteLength} bytes exceeds one view; cut it at 4 GiB`);
   }
   return new Uint8Array(backing.buffer, byteOffset, byteLength);
+}
+
+function wordsOf(bytes: Uint8Array): Uint32Array {
+  if (bytes.byteOffset % 4 !== 0) return new Uint32Array(0);
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >>> 2);
 }

@@ -19,7 +19,8 @@ export interface RingAreas {
 
 /**
  * A direct view of one part of a virtqueue; `undefined` when it is not all memory, or (behind a translation,
- * or at the seam of two regions) not contiguous there.
+ * or at the seam of two regions) not contiguous there, or where the host's bytes are not aligned as the
+ * guest's addresses are.
  */
 export function openArea(
   memory: GuestMemory,
@@ -41,5 +42,6 @@ export function openArea(
     }
   });
   if (!whole || first === undefined || end - start !== length) return undefined;
+  if ((first.bytes.byteOffset + start - address) % 4 !== 0) return undefined;
   return new OrderedView(first, start, length, endian);
 }

@@ -21,6 +21,6 @@ export class ChainState extends Segments {
   id = 0;
   /** Ring entries that the buffer occupies: descriptors of a packed list, 1 otherwise. */
   entries = 1;
-  /** The used length, once completed. */
-  usedLength = 0;
+  /** The used length: how far the device has written. */
+  written = 0;
 }

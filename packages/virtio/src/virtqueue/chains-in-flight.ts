@@ -32,7 +32,7 @@ export class ChainsInFlight {
   /** True when the ring has not got the buffer of this id back. */
   has(id: number): boolean {
     const chain = this.#byId[id];
-    return chain !== undefined && chain.state.turn !== FREE;
+    return chain !== undefined && chain.turn !== FREE;
   }
 
   /** The chain of an id that is not in flight, to be filled and then added. */
@@ -50,12 +50,13 @@ export class ChainsInFlight {
     const chain = this.#spare;
     this.#spare = this.at(id);
     this.#byId[id] = chain;
-    chain.state.id = id;
+    chain.id = id;
   }
 
   /** Puts a filled chain into the device's hands. */
   add(chain: Chain): void {
-    chain.state.turn = ++this.#turns;
+    chain.turn = ++this.#turns;
+    chain.written = 0;
   }
 
   /** The oldest restored chain that was not taken since. */
@@ -69,28 +70,26 @@ export class ChainsInFlight {
    * @throws {UsageError} CHAIN_COMPLETED for one that was given back before, BAD_ARGUMENT for another queue's.
    */
   settle(chain: Chain): boolean {
-    const { state } = chain;
-    if (state.turn > 0 && this.#byId[state.id] === chain) {
-      state.usedLength = chain.writable.written;
-      state.turn = COMPLETED;
+    if (chain.turn > 0 && this.#byId[chain.id] === chain) {
+      chain.turn = COMPLETED;
       this.#settled++;
       return true;
     }
-    if (state.turn === DEAD) return false;
+    if (chain.turn === DEAD) return false;
     if (chain.live) throw new UsageError('BAD_ARGUMENT', `chain ${chain.id} belongs to another queue`);
     throw new UsageError('CHAIN_COMPLETED', `chain ${chain.id} was completed before`);
   }
 
   /** The ring has a settled chain back. */
   free(chain: Chain): void {
-    chain.state.turn = FREE;
-    chain.state.trim();
+    chain.turn = FREE;
+    chain.trim();
   }
 
   /** Every chain in flight dies where it is; none is used again. */
   close(): void {
     for (const chain of this.#byId) {
-      if (chain !== undefined && chain.state.turn !== FREE) chain.state.turn = DEAD;
+      if (chain !== undefined && chain.turn !== FREE) chain.turn = DEAD;
     }
     this.#byId.fill(undefined);
     this.#restored.length = 0;
@@ -102,7 +101,7 @@ export class ChainsInFlight {
     return this.#byId
       .filter((chain) => chain !== undefined)
       .filter((chain) => chain.live)
-      .sort((a, b) => a.state.turn - b.state.turn);
+      .sort((a, b) => a.turn - b.turn);
   }
 
   /**
@@ -123,7 +122,8 @@ export class ChainsInFlight {
       if (one.completed === undefined) {
         this.#restored.push(chain);
       } else {
-        chain.state.turn = COMPLETED;
+        chain.turn = COMPLETED;
+        chain.written = one.completed;
         this.#settled++;
       }
       chains.push(chain);
@@ -133,7 +133,7 @@ export class ChainsInFlight {
 
   #make(id: number): Chain {
     const chain = new Chain();
-    chain.state.id = id;
+    chain.id = id;
     this.#byId[id] = chain;
     return chain;
   }

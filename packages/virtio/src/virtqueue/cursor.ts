@@ -178,12 +178,12 @@ export abstract class Cursor {
 
   /** Goes to the next span that has bytes, if there is one. */
   #enter(): void {
-    const { spans, regions } = this.chain;
+    const { spans, region, regions } = this.chain;
     const stop = this.stopSpan;
     while (this.left === 0 && this.#nextSpan < stop) {
       const span = this.#nextSpan++;
       const length = spans[3 * span + 1]!;
-      this.region = regions[span]!;
+      this.region = region ?? regions[span]!;
       this.at = spans[3 * span]! - this.region.start;
       this.left = length;
       this.#entered += length;

@@ -1,10 +1,12 @@
 import type { GuestMemory } from '../memory/guest-memory.ts';
 
-/** The indirect table that a queue reads just now: where it lies, or a copy of one that lies in pieces. */
+/** The indirect table that a queue reads just now: where it lies, or a copy of it. */
 export class IndirectTable {
-  /** The table's descriptors start at `base` in it. */
+  /** The table's descriptors start at byte `base` of it. */
   view: DataView = new DataView(new ArrayBuffer(0));
   base = 0;
+  /** The same bytes in the host's byte order: the table starts at word `base / 4`. */
+  words: Uint32Array = new Uint32Array(0);
   readonly #memory: GuestMemory;
 
   constructor(memory: GuestMemory) {
@@ -15,12 +17,15 @@ export class IndirectTable {
   open(address: number, length: number): boolean {
     const region = this.#memory.find(address, length);
     if (region === undefined) return this.#copy(address, length);
+    const offset = address - region.start;
+    if (offset % 4 !== 0 || region.words.length === 0) return this.#copy(address, length);
     this.view = region.view;
-    this.base = address - region.start;
+    this.words = region.words;
+    this.base = offset;
     return true;
   }
 
-  /** At the seam of two regions, or behind a translation. */
+  /** At the seam of two regions, behind a translation, or not aligned. */
   #copy(address: number, length: number): boolean {
     const copy = new Uint8Array(length);
     let done = 0;
@@ -29,6 +34,7 @@ export class IndirectTable {
       done += taken;
     });
     this.view = new DataView(copy.buffer);
+    this.words = new Uint32Array(copy.buffer);
     this.base = 0;
     return whole;
   }

@@ -19,7 +19,7 @@ export class TakenOrder {
   /** Takes out the oldest chain if it was completed. */
   shiftCompleted(): Chain | undefined {
     const chain = this.#count === 0 ? undefined : this.#chains[this.#head];
-    if (chain?.state.turn !== notLive.COMPLETED) return undefined;
+    if (chain?.turn !== notLive.COMPLETED) return undefined;
     this.#head = (this.#head + 1) % this.#chains.length;
     this.#count--;
     return chain;

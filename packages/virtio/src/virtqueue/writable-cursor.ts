@@ -7,15 +7,13 @@ import { Cursor } from './cursor.ts';
  * must fit and does not throws a PeerError BAD_REQUEST: the driver gave too few bytes.
  */
 export class WritableCursor extends Cursor {
-  #written = 0;
-
   get length(): number {
-    return this.chain.writableLength;
+    return this.chain.totalLength - this.chain.readableLength;
   }
 
   /** The used length: the highest position that was written. Whoever seeks over a gap fills it. */
   get written(): number {
-    return this.started ? this.#written : 0;
+    return this.chain.written;
   }
 
   protected get firstSpan(): number {
@@ -114,13 +112,8 @@ export class WritableCursor extends Cursor {
     }
   }
 
-  protected override begin(): void {
-    if (!this.started) this.#written = 0;
-    super.begin();
-  }
-
   #mark(): void {
     const position = this.position;
-    if (position > this.#written) this.#written = position;
+    if (position > this.chain.written) this.chain.written = position;
   }
 }

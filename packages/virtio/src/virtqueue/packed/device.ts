@@ -1,6 +1,7 @@
 import { PeerError, type PeerErrorCode } from '../../errors.ts';
 import type { OrderedView } from '../../memory/atomics.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
+import { nowhere, type Region } from '../../memory/region.ts';
 import { openArea } from '../area.ts';
 import type { Chain } from '../chain.ts';
 import type { ChainState } from '../chain-state.ts';
@@ -9,6 +10,7 @@ import { elementMessage } from '../element-message.ts';
 import { IndirectTable } from '../indirect-table.ts';
 import type { DeviceQueue, DeviceQueueState, QueueAreas, RingOptions } from '../queue.ts';
 import { saveChain } from '../saved-chain.ts';
+import { maxChainLength } from '../segments.ts';
 import { TakenOrder } from '../taken-order.ts';
 import { needPackedEvent } from './event.ts';
 import { packedRingAreas, pvirtqDescFlags, ringEventFlags } from './layout.ts';
@@ -20,6 +22,7 @@ const { NEXT, WRITE, INDIRECT, AVAIL, USED } = pvirtqDescFlags;
 export class PackedDeviceQueue implements DeviceQueue {
   readonly size: number;
   readonly #memory: GuestMemory;
+  readonly #changes: { readonly count: number };
   readonly #areas: QueueAreas;
   readonly #options: RingOptions;
   readonly #chains: ChainsInFlight;
@@ -29,10 +32,13 @@ export class PackedDeviceQueue implements DeviceQueue {
   /** False when broken or closed. */
   #sound = true;
 
-  // Views of the three areas, good for `#version` of the memory. The first attach sets them.
+  // Views of the three areas, good for `#version` of the memory. That is -1 when
+  // `take` must look closer: the queue is not sound, or restored chains wait. The first attach sets them.
   #ring!: OrderedView;
   #driverEvents!: OrderedView;
   #deviceEvents!: OrderedView;
+  /** Where the buffer before was. */
+  #likelyRegion: Region = nowhere;
   #version = -1;
 
   /** The next descriptor to be made available, and where the next used one is written. */
@@ -56,6 +62,7 @@ export class PackedDeviceQueue implements DeviceQueue {
     const { size } = areas;
     this.size = size;
     this.#memory = memory;
+    this.#changes = memory.changes;
     this.#areas = areas;
     this.#options = options;
     this.#chains = new ChainsInFlight(size);
@@ -79,8 +86,10 @@ export class PackedDeviceQueue implements DeviceQueue {
 
   /** @spec 2.8.15 device: Basic Facilities of a Virtio Device / Packed Virtqueues / The Virtqueue Descriptor Table */
   take(): Chain | undefined {
-    if (!this.#isReady()) return undefined;
-    if (this.#chains.hasRestored) return this.#chains.takeRestored();
+    if (this.#changes.count !== this.#version) {
+      if (!this.#refresh()) return undefined;
+      if (this.#chains.hasRestored) return this.#chains.takeRestored();
+    }
     const flags = this.#ring.loadAcquire16(16 * this.#available.offset + 14);
     if ((flags & (AVAIL | USED)) !== this.#available.availableBits) return undefined;
     if (this.#entries === this.size) {
@@ -88,14 +97,13 @@ export class PackedDeviceQueue implements DeviceQueue {
       return undefined;
     }
     const chain = this.#chains.spare;
-    const { state } = chain;
-    if (!((flags & INDIRECT) === 0 ? this.#walkList(flags, state) : this.#walkTable(flags, state)))
+    if (!((flags & INDIRECT) === 0 ? this.#walkList(flags, chain) : this.#walkTable(flags, chain)))
       return undefined;
-    this.#chains.nameSpare(state.id);
+    this.#chains.nameSpare(chain.id);
     this.#chains.add(chain);
     this.#order?.push(chain);
-    this.#entries += state.entries;
-    this.#available.advance(state.entries);
+    this.#entries += chain.entries;
+    this.#available.advance(chain.entries);
     return chain;
   }
 
@@ -104,9 +112,10 @@ export class PackedDeviceQueue implements DeviceQueue {
   }
 
   complete(chain: Chain): void {
-    if (!this.#chains.settle(chain) || !this.#isReady()) return;
+    if (!this.#chains.settle(chain)) return;
+    if (this.#changes.count !== this.#version && !this.#refresh()) return;
     if (this.#order === undefined) {
-      this.#writeUsed(this.#used, chain.id, chain.state.usedLength);
+      this.#writeUsed(this.#used, chain.id, chain.written);
       this.#advanceUsed(chain);
     } else {
       for (let next = this.#order.shiftCompleted(); next !== undefined; next = this.#order.shiftCompleted()) {
@@ -150,12 +159,17 @@ export class PackedDeviceQueue implements DeviceQueue {
 
   close(): void {
     this.#sound = false;
+    this.#version = -1;
     this.#chains.close();
   }
 
   /** True when the queue is sound; its views are fresh then. */
   #isReady(): boolean {
-    if (this.#memory.version !== this.#version && this.#sound) this.#attach();
+    return this.#changes.count === this.#version || this.#refresh();
+  }
+
+  #refresh(): boolean {
+    if (this.#sound) this.#attach();
     return this.#sound;
   }
 
@@ -172,7 +186,8 @@ export class PackedDeviceQueue implements DeviceQueue {
     this.#ring = ring;
     this.#driverEvents = driverEvents;
     this.#deviceEvents = deviceEvents;
-    this.#version = this.#memory.version;
+    this.#likelyRegion = nowhere;
+    this.#version = this.#chains.hasRestored ? -1 : this.#changes.count;
   }
 
   #look(): boolean {
@@ -182,28 +197,43 @@ export class PackedDeviceQueue implements DeviceQueue {
 
   /**
    * Reads a list of descriptors linked by NEXT, each once; `headFlags` are those of the first, read already.
+   * It sees by itself whether the list is as most are, in the region of the one before and in order; of any
+   * other `resolve` says what it is.
    *
    * @spec 2.8.12 device: Basic Facilities of a Virtio Device / Packed Virtqueues
    */
   #walkList(headFlags: number, chain: ChainState): boolean {
-    const view = this.#ring.view;
-    let elements = chain.elements;
-    let offset = this.#available.offset;
-    let availableBits = this.#available.availableBits;
+    const { size } = this;
+    const { view } = this.#ring;
+    const region = this.#likelyRegion;
+    const { start, end } = region;
+    let { elements } = chain;
+    let { offset, availableBits } = this.#available;
     let flags = headFlags;
     let count = 0;
+    let total = 0;
+    let readable = 0;
+    let writableFrom = -1;
+    let isLikely = true;
     for (;;) {
       const at = 16 * offset;
       const address = view.getUint32(at + 4, true) * 0x1_0000_0000 + view.getUint32(at, true);
       const length = view.getUint32(at + 8, true);
+      if ((flags & WRITE) === 0) isLikely &&= writableFrom < 0;
+      else if (writableFrom < 0) {
+        writableFrom = count;
+        readable = total;
+      }
+      total += length;
+      if (address < start || address + length > end) isLikely = false;
       if (3 * count === elements.length) elements = chain.grow();
       elements[3 * count] = address;
       elements[3 * count + 1] = length;
       elements[3 * count + 2] = flags & WRITE;
       count++;
       if ((flags & NEXT) === 0) break;
-      if (count + this.#entries === this.size) return this.#refuseFull(count);
-      if (++offset === this.size) {
+      if (count + this.#entries === size) return this.#refuseFull(count);
+      if (++offset === size) {
         offset = 0;
         availableBits ^= AVAIL | USED;
       }
@@ -216,7 +246,10 @@ export class PackedDeviceQueue implements DeviceQueue {
       }
     }
     chain.entries = count;
-    return this.#mayUse(chain, view.getUint16(16 * offset + 12, true), count);
+    if (!this.#mayUse(chain, view.getUint16(16 * offset + 12, true))) return false;
+    if (!isLikely || total > maxChainLength) return this.#resolve(chain, count);
+    chain.accept(region, count, writableFrom, readable, total);
+    return true;
   }
 
   /** Reads an indirect table: its entries follow one another, and only their WRITE flag means anything. */
@@ -241,7 +274,7 @@ export class PackedDeviceQueue implements DeviceQueue {
       count++;
     }
     chain.entries = 1;
-    return this.#mayUse(chain, id, count);
+    return this.#mayUse(chain, id) && this.#resolve(chain, count);
   }
 
   #mayEnterTable(flags: number, address: number, length: number): boolean {
@@ -259,14 +292,20 @@ export class PackedDeviceQueue implements DeviceQueue {
     return this.#refuse('ADDRESS_OUT_OF_BOUNDS', `an indirect table at address 0x${address.toString(16)}`);
   }
 
-  #mayUse(chain: ChainState, id: number, count: number): boolean {
+  #mayUse(chain: ChainState, id: number): boolean {
     if (id >= this.size) {
       return this.#refuse('BUFFER_ID_INVALID', `buffer id ${id} in a queue of ${this.size}`);
     }
     if (this.#chains.has(id)) return this.#refuse('BUFFER_ID_INVALID', `buffer id ${id} is in flight`);
     chain.id = id;
+    return true;
+  }
+
+  #resolve(chain: ChainState, count: number): boolean {
     const problem = chain.resolve(this.#memory, count);
-    return problem === undefined || this.#refuse(problem, elementMessage(problem, id));
+    if (problem !== undefined) return this.#refuse(problem, elementMessage(problem));
+    this.#likelyRegion = chain.likelyRegion;
+    return true;
   }
 
   /** The first used descriptor behind what the driver has seen becomes visible last, by `#publish`. */
@@ -284,9 +323,9 @@ export class PackedDeviceQueue implements DeviceQueue {
   }
 
   #advanceUsed(chain: Chain): void {
-    this.#used.advance(chain.state.entries);
-    this.#unpublished += chain.state.entries;
-    this.#unnotified += chain.state.entries;
+    this.#used.advance(chain.entries);
+    this.#unpublished += chain.entries;
+    this.#unnotified += chain.entries;
     this.#chains.free(chain);
   }
 
@@ -296,8 +335,8 @@ export class PackedDeviceQueue implements DeviceQueue {
    */
   #useInOrder(chain: Chain): void {
     this.#batchId = chain.id;
-    this.#batchWritten = chain.state.usedLength;
-    const isWhole = chain.state.usedLength === chain.state.writableLength;
+    this.#batchWritten = chain.written;
+    const isWhole = chain.written === chain.writable.length;
     this.#advanceUsed(chain);
     if (!isWhole) this.#closeBatch();
   }
@@ -322,8 +361,9 @@ export class PackedDeviceQueue implements DeviceQueue {
       this.#fail('ADDRESS_OUT_OF_BOUNDS', 'a saved chain is not in memory');
       return;
     }
+    this.#version = -1;
     for (const chain of chains) {
-      this.#entries += chain.state.entries;
+      this.#entries += chain.entries;
       this.#order?.push(chain);
     }
   }
@@ -342,6 +382,7 @@ export class PackedDeviceQueue implements DeviceQueue {
 
   #fail(code: PeerErrorCode, message: string): undefined {
     this.#sound = false;
+    this.#version = -1;
     this.#error = new PeerError(code, message);
   }
 }

@@ -1,6 +1,7 @@
 import { PeerError, type PeerErrorCode } from '../../errors.ts';
-import type { OrderedView } from '../../memory/atomics.ts';
+import { type OrderedView, swap16, swap32 } from '../../memory/atomics.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
+import { nowhere, type Region } from '../../memory/region.ts';
 import { openArea } from '../area.ts';
 import type { Chain } from '../chain.ts';
 import type { ChainState } from '../chain-state.ts';
@@ -10,6 +11,7 @@ import { IndirectTable } from '../indirect-table.ts';
 import { needEvent } from '../need-event.ts';
 import type { DeviceQueue, DeviceQueueState, QueueAreas, RingOptions } from '../queue.ts';
 import { saveChain } from '../saved-chain.ts';
+import { maxChainLength } from '../segments.ts';
 import { TakenOrder } from '../taken-order.ts';
 import { splitRingAreas, virtqAvailFlags, virtqDescFlags, virtqUsedFlags } from './layout.ts';
 
@@ -19,9 +21,9 @@ const { NEXT, WRITE, INDIRECT } = virtqDescFlags;
 export class SplitDeviceQueue implements DeviceQueue {
   readonly size: number;
   readonly #memory: GuestMemory;
+  readonly #changes: { readonly count: number };
   readonly #areas: QueueAreas;
   readonly #options: RingOptions;
-  readonly #little: boolean;
   readonly #chains: ChainsInFlight;
   readonly #order: TakenOrder | undefined;
   readonly #table: IndirectTable;
@@ -29,10 +31,17 @@ export class SplitDeviceQueue implements DeviceQueue {
   /** False when broken or closed. */
   #sound = true;
 
-  // Views of the three areas, good for `#version` of the memory. The first attach sets them.
-  #descriptors!: DataView;
+  // Views of the three areas (and the parts of them that hot code uses), good for `#version` of the memory. That is -1 when
+  // `take` must look closer: the queue is not sound, or restored chains wait. The first attach sets them.
+  #descriptors!: Uint32Array;
   #available!: OrderedView;
+  #heads!: Uint16Array;
   #used!: OrderedView;
+  #usedWords!: Uint32Array;
+  /** The ring's byte order is not the host's. */
+  #swapped = false;
+  /** Where the buffer before was. */
+  #likelyRegion: Region = nowhere;
   #version = -1;
 
   /** The next entry of the available ring to read, and how far the driver is known to have come. */
@@ -51,9 +60,9 @@ export class SplitDeviceQueue implements DeviceQueue {
   constructor(memory: GuestMemory, areas: QueueAreas, options: RingOptions, restored?: DeviceQueueState) {
     this.size = areas.size;
     this.#memory = memory;
+    this.#changes = memory.changes;
     this.#areas = areas;
     this.#options = options;
-    this.#little = options.endian === 'little';
     this.#chains = new ChainsInFlight(areas.size);
     this.#order = options.inOrder ? new TakenOrder(areas.size) : undefined;
     this.#table = new IndirectTable(memory);
@@ -76,17 +85,20 @@ export class SplitDeviceQueue implements DeviceQueue {
   }
 
   take(): Chain | undefined {
-    if (!this.#isReady()) return undefined;
-    if (this.#chains.hasRestored) return this.#chains.takeRestored();
+    if (this.#changes.count !== this.#version) {
+      if (!this.#refresh()) return undefined;
+      if (this.#chains.hasRestored) return this.#chains.takeRestored();
+    }
     const position = this.#nextAvailable;
     if (position === this.#availableIndex && !this.#look()) return undefined;
     const slot = position & (this.size - 1);
-    const head = this.#available.view.getUint16(4 + 2 * slot, this.#little);
+    let head = this.#heads[2 + slot]!;
+    if (this.#swapped) head = swap16(head);
     if (head >= this.size)
       return this.#fail('DESCRIPTOR_OUT_OF_RANGE', `head ${head} of a queue of ${this.size}`);
-    if (this.#chains.has(head)) return this.#fail('HEAD_IN_FLIGHT', `head ${head} is in flight`);
     const chain = this.#chains.at(head);
-    if (!this.#walk(head, chain.state)) return undefined;
+    if (chain.turn !== 0) return this.#fail('HEAD_IN_FLIGHT', `head ${head} is in flight`);
+    if (!this.#walk(head, chain)) return undefined;
     this.#chains.add(chain);
     this.#order?.push(chain);
     this.#nextAvailable = (position + 1) & 0xffff;
@@ -100,9 +112,10 @@ export class SplitDeviceQueue implements DeviceQueue {
 
   /** @spec 2.7.8.2 device: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Used Ring */
   complete(chain: Chain): void {
-    if (!this.#chains.settle(chain) || !this.#isReady()) return;
+    if (!this.#chains.settle(chain)) return;
+    if (this.#changes.count !== this.#version && !this.#refresh()) return;
     if (this.#order === undefined) {
-      this.#writeUsed(this.#nextUsed, chain.id, chain.state.usedLength);
+      this.#writeUsed(this.#nextUsed, chain.id, chain.written);
       this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
       this.#chains.free(chain);
     } else {
@@ -154,12 +167,17 @@ export class SplitDeviceQueue implements DeviceQueue {
 
   close(): void {
     this.#sound = false;
+    this.#version = -1;
     this.#chains.close();
   }
 
   /** True when the queue is sound; its views are fresh then. */
   #isReady(): boolean {
-    if (this.#memory.version !== this.#version && this.#sound) this.#attach();
+    return this.#changes.count === this.#version || this.#refresh();
+  }
+
+  #refresh(): boolean {
+    if (this.#sound) this.#attach();
     return this.#sound;
   }
 
@@ -174,10 +192,14 @@ export class SplitDeviceQueue implements DeviceQueue {
       this.#fail('ADDRESS_OUT_OF_BOUNDS', 'an area of the queue is not contiguous in memory');
       return;
     }
-    this.#descriptors = descriptors.view;
+    this.#descriptors = descriptors.words;
+    this.#swapped = descriptors.swapped;
+    this.#likelyRegion = nowhere;
     this.#available = available;
+    this.#heads = available.halves;
     this.#used = used;
-    this.#version = this.#memory.version;
+    this.#usedWords = used.words;
+    this.#version = this.#chains.hasRestored ? -1 : this.#changes.count;
   }
 
   /** Reads the available index; true when there is something to take. */
@@ -196,59 +218,103 @@ export class SplitDeviceQueue implements DeviceQueue {
   }
 
   /**
-   * Reads each descriptor of a chain once, and checks it before it is used.
-   *
-   * @spec 2.7.5.3.2 device: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors
+   * Reads each descriptor of a chain once. It sees by itself whether the chain is as most are, in the region
+   * of the one before and in order; of any other `resolve` says what it is.
    */
   #walk(head: number, chain: ChainState): boolean {
-    const little = this.#little;
-    const high = little ? 4 : 0;
-    let elements = chain.elements;
-    let table = this.#descriptors;
-    let base = 0;
-    let entries = this.size;
-    let inTable = false;
+    // Literals are free in a hot loop, constants of a module a load each time; the types hold them equal.
+    const NEXT: typeof virtqDescFlags.NEXT = 1;
+    const WRITE: typeof virtqDescFlags.WRITE = 2;
+    const INDIRECT: typeof virtqDescFlags.INDIRECT = 4;
+    const { size } = this;
+    const words = this.#descriptors;
+    const swapped = this.#swapped;
+    const inOrder = this.#order !== undefined;
+    const region = this.#likelyRegion;
+    const { start, end } = region;
+    let { elements } = chain;
     let index = head;
     let count = 0;
+    let total = 0;
+    let readable = 0;
+    let writableFrom = -1;
+    let isLikely = true;
     for (;;) {
-      const at = base + 16 * index;
-      const address =
-        table.getUint32(at + high, little) * 0x1_0000_0000 + table.getUint32(at + 4 - high, little);
-      const length = table.getUint32(at + 8, little);
-      const flags = table.getUint16(at + 12, little);
-      if ((flags & INDIRECT) !== 0) {
-        if (!this.#mayEnterTable(flags, inTable, address, length)) return false;
-        table = this.#table.view;
-        base = this.#table.base;
-        entries = length / 16;
-        inTable = true;
-        index = 0;
-        continue;
+      let low = words[4 * index]!;
+      let high = words[4 * index + 1]!;
+      let length = words[4 * index + 2]!;
+      let last = words[4 * index + 3]!;
+      if (swapped) [low, high, length, last] = swapDescriptor(low, high, length, last);
+      const address = high * 0x1_0000_0000 + low;
+      if ((last & INDIRECT) !== 0) return this.#walkTable(chain, count, last, address, length);
+      if (count === size) return this.#refuseLong();
+      if ((last & WRITE) === 0) isLikely &&= writableFrom < 0;
+      else if (writableFrom < 0) {
+        writableFrom = count;
+        readable = total;
       }
-      if (count === this.size) {
-        return this.#refuse('CHAIN_TOO_LONG', `a chain of more than ${this.size} descriptors`);
-      }
+      total += length;
+      if (address < start || address + length > end) isLikely = false;
       if (3 * count === elements.length) elements = chain.grow();
       elements[3 * count] = address;
       elements[3 * count + 1] = length;
-      elements[3 * count + 2] = flags & WRITE;
+      elements[3 * count + 2] = last & WRITE;
       count++;
-      if ((flags & NEXT) === 0) break;
-      const next = table.getUint16(at + 14, little);
-      if (next >= entries)
-        return this.#refuse('DESCRIPTOR_OUT_OF_RANGE', `next ${next} of ${entries} descriptors`);
-      if (this.#order !== undefined && next !== (inTable ? index + 1 : (index + 1) % this.size)) {
-        return this.#refuse('DESCRIPTORS_OUT_OF_ORDER', `descriptor ${index} is followed by ${next}`);
-      }
+      if ((last & NEXT) === 0) break;
+      const next = last >>> 16;
+      if (next >= size) return this.#refuseNext(next, size);
+      if (inOrder && next !== (index + 1) % size) return this.#refuseOrder(index, next);
       index = next;
     }
-    const problem = chain.resolve(this.#memory, count);
-    return problem === undefined || this.#refuse(problem, elementMessage(problem, head));
+    if (!isLikely || total > maxChainLength) return this.#resolve(chain, count);
+    chain.accept(region, count, writableFrom, readable, total);
+    return true;
   }
 
-  #mayEnterTable(flags: number, inTable: boolean, address: number, length: number): boolean {
+  /**
+   * Reads the table that an indirect descriptor refers to, behind `count` descriptors that were read before.
+   *
+   * @spec 2.7.5.3.2 device: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors
+   */
+  #walkTable(chain: ChainState, before: number, flags: number, address: number, length: number): boolean {
+    if (!this.#mayEnterTable(flags, address, length)) return false;
+    const { words } = this.#table;
+    const base = this.#table.base / 4;
+    const entries = length / 16;
+    let { elements } = chain;
+    let count = before;
+    let index = 0;
+    for (;;) {
+      const at = base + 4 * index;
+      let low = words[at]!;
+      let high = words[at + 1]!;
+      let bytes = words[at + 2]!;
+      let last = words[at + 3]!;
+      if (this.#swapped) [low, high, bytes, last] = swapDescriptor(low, high, bytes, last);
+      if ((last & INDIRECT) !== 0) return this.#refuse('INDIRECT_NESTED', 'an indirect table inside another');
+      if (count === this.size) return this.#refuseLong();
+      if (3 * count === elements.length) elements = chain.grow();
+      elements[3 * count] = high * 0x1_0000_0000 + low;
+      elements[3 * count + 1] = bytes;
+      elements[3 * count + 2] = last & WRITE;
+      count++;
+      if ((last & NEXT) === 0) return this.#resolve(chain, count);
+      const next = last >>> 16;
+      if (next >= entries) return this.#refuseNext(next, entries);
+      if (this.#order !== undefined && next !== index + 1) return this.#refuseOrder(index, next);
+      index = next;
+    }
+  }
+
+  #resolve(chain: ChainState, count: number): boolean {
+    const problem = chain.resolve(this.#memory, count);
+    if (problem !== undefined) return this.#refuse(problem, elementMessage(problem));
+    this.#likelyRegion = chain.likelyRegion;
+    return true;
+  }
+
+  #mayEnterTable(flags: number, address: number, length: number): boolean {
     if (!this.#options.indirect) return this.#refuse('INDIRECT_NOT_NEGOTIATED', 'an indirect descriptor');
-    if (inTable) return this.#refuse('INDIRECT_NESTED', 'an indirect table inside another');
     if ((flags & NEXT) !== 0)
       return this.#refuse('INDIRECT_WITH_NEXT', 'a descriptor behind an indirect one');
     // `next` has 16 bits, so that nothing behind 65536 descriptors can be reached.
@@ -260,9 +326,10 @@ export class SplitDeviceQueue implements DeviceQueue {
   }
 
   #writeUsed(index: number, id: number, written: number): void {
-    const at = 4 + 8 * (index & (this.size - 1));
-    this.#used.view.setUint32(at, id, this.#little);
-    this.#used.view.setUint32(at + 4, written, this.#little);
+    const words = this.#usedWords;
+    const at = 1 + 2 * (index & (this.size - 1));
+    words[at] = this.#swapped ? swap32(id) : id;
+    words[at + 1] = this.#swapped ? swap32(written) : written;
   }
 
   /**
@@ -272,8 +339,8 @@ export class SplitDeviceQueue implements DeviceQueue {
   #useInOrder(chain: Chain): void {
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
     this.#batchId = chain.id;
-    this.#batchWritten = chain.state.usedLength;
-    if (chain.state.usedLength !== chain.state.writableLength) this.#closeBatch();
+    this.#batchWritten = chain.written;
+    if (chain.written !== chain.writable.length) this.#closeBatch();
     this.#chains.free(chain);
   }
 
@@ -295,7 +362,20 @@ export class SplitDeviceQueue implements DeviceQueue {
       this.#fail('ADDRESS_OUT_OF_BOUNDS', 'a saved chain is not in memory');
       return;
     }
+    this.#version = -1;
     for (const chain of chains) this.#order?.push(chain);
+  }
+
+  #refuseLong(): false {
+    return this.#refuse('CHAIN_TOO_LONG', `a chain of more than ${this.size} descriptors`);
+  }
+
+  #refuseNext(next: number, entries: number): false {
+    return this.#refuse('DESCRIPTOR_OUT_OF_RANGE', `next ${next} of ${entries} descriptors`);
+  }
+
+  #refuseOrder(index: number, next: number): false {
+    return this.#refuse('DESCRIPTORS_OUT_OF_ORDER', `descriptor ${index} is followed by ${next}`);
   }
 
   #refuse(code: PeerErrorCode, message: string): false {
@@ -305,6 +385,14 @@ export class SplitDeviceQueue implements DeviceQueue {
 
   #fail(code: PeerErrorCode, message: string): undefined {
     this.#sound = false;
+    this.#version = -1;
     this.#error = new PeerError(code, message);
   }
 }
+
+/** The words of a descriptor whose byte order is not the host's: a 64-bit address has its high half first there. */
+function swapDescriptor(...[first, second, length, last]: Words): Words {
+  return [swap32(second), swap32(first), swap32(length), (swap16(last >>> 16) << 16) | swap16(last & 0xffff)];
+}
+
+type Words = [low: number, high: number, length: number, last: number];
