@@ -90,6 +90,7 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
   readonly #adminQueues: OpenQueue[] = [];
   #config: Record<string, unknown>;
   #failure: Error | undefined;
+  #suspended = false;
 
   /** @internal Use {@link open}. */
   constructor(
@@ -141,11 +142,16 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
     return this.config;
   }
 
-  /** Writes a configuration field that is the driver's to write. */
+  /**
+   * Writes a configuration field that is the driver's to write.
+   *
+   * @throws {UsageError} BAD_STATE while the device is suspended.
+   */
   async writeConfig<K extends Extract<keyof ConfigFieldsOf<T>, string>>(
     field: K,
     value: StructValue<ConfigFieldsOf<T>>[K],
   ): Promise<void> {
+    if (this.#suspended) throw new UsageError('BAD_STATE', `the ${this.type.name} device is suspended`);
     await writeConfigField(this.transport, this.type, field, value);
   }
 
@@ -238,26 +244,39 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
   }
 
   /**
-   * Suspends the device: it uses every buffer it has begun, then rests. Nothing may be submitted until
+   * Suspends the device: it uses every buffer it has begun, then rests. What is submitted meanwhile waits for
    * `resume`.
    *
    * @throws {UsageError} NOT_NEGOTIATED without VIRTIO_F_SUSPEND.
+   * @throws {PeerError} RESET_INCOMPLETE when the device does not suspend; it is used on as before then.
    * @spec 3.4.1 driver: General Initialization And Device Operation / Device Suspend
    */
   async suspend(): Promise<void> {
     if (!this.features.has(reservedFeatures.SUSPEND)) {
       throw new UsageError('NOT_NEGOTIATED', 'VIRTIO_F_SUSPEND was not negotiated');
     }
-    const before = await this.transport.readStatus();
-    await this.transport.writeStatus(before | status.SUSPEND);
-    await waitForStatus(
-      this.transport,
-      (value) => (value & status.SUSPEND) !== 0 && (value & status.DRIVER_OK) === 0,
-      'suspend',
-    );
+    this.#suspended = true;
+    for (const queue of this.#queues.values()) queue.pause();
+    try {
+      const before = await this.transport.readStatus();
+      await this.transport.writeStatus(before | status.SUSPEND);
+      await waitForStatus(
+        this.transport,
+        (value) => (value & status.SUSPEND) !== 0 && (value & status.DRIVER_OK) === 0,
+        'suspend',
+      );
+    } catch (error) {
+      this.#goOn();
+      throw error;
+    }
   }
 
-  /** Resumes a suspended device. */
+  /**
+   * Resumes a suspended device, and goes on with what was submitted meanwhile.
+   *
+   * @throws {PeerError} RESET_INCOMPLETE when the device does not resume.
+   * @spec 3.4.1 driver: General Initialization And Device Operation / Device Suspend
+   */
   async resume(): Promise<void> {
     const before = await this.transport.readStatus();
     await this.transport.writeStatus(before | status.DRIVER_OK);
@@ -266,7 +285,7 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
       (value) => (value & status.SUSPEND) === 0 && (value & status.DRIVER_OK) !== 0,
       'resume',
     );
-    for (const queue of this.#queues.values()) queue.process();
+    this.#goOn();
   }
 
   /**
@@ -316,6 +335,11 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
     this.#failure = error;
     this.#closeQueues(error);
     this.#options.onFailure?.(error);
+  }
+
+  #goOn(): void {
+    this.#suspended = false;
+    for (const queue of this.#queues.values()) queue.unpause();
   }
 
   #closeQueues(reason: Error): void {

@@ -33,6 +33,7 @@ export class OpenQueue {
   readonly #exposed: number[] = [];
   #closed: Error | undefined;
   #released = false;
+  #paused = false;
 
   constructor(options: {
     readonly index: number;
@@ -72,15 +73,15 @@ export class OpenQueue {
   }
 
   /**
-   * Offers a buffer that lies in shared memory and kicks if the device wants that. When the ring is full the
-   * buffer waits its turn. `done` is called once, never before `submit` returns.
+   * Offers a buffer that lies in shared memory and kicks if the device wants that. When the ring is full, or
+   * the device suspended, the buffer waits its turn. `done` is called once, never before `submit` returns.
    *
    * @throws {UsageError} BAD_STATE when the queue is closed; BAD_ARGUMENT for a buffer no ring can hold.
    */
   submit(readable: readonly BufferElement[], writable: readonly BufferElement[], done: Completion): void {
     if (this.#closed !== undefined)
       throw new UsageError('BAD_STATE', `${this.label}: ${this.#closed.message}`);
-    if (this.#waiting.length > 0 || !this.#ring.submit(readable, writable, done)) {
+    if (this.#paused || this.#waiting.length > 0 || !this.#ring.submit(readable, writable, done)) {
       this.#waiting.push({ readable, writable, done });
       return;
     }
@@ -131,6 +132,17 @@ export class OpenQueue {
     } while (this.#ring.enableNotifications());
   }
 
+  /** @internal What is submitted from now on waits: the device is being suspended. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  /** @internal Goes on with what waits, and with what the device has used. */
+  unpause(): void {
+    this.#paused = false;
+    this.process();
+  }
+
   /** @internal Fails every buffer that has not come back. */
   close(reason: Error = new HostError('DEVICE_GONE', 'the device was closed')): void {
     if (this.#closed !== undefined) return;
@@ -161,6 +173,7 @@ export class OpenQueue {
   }
 
   #submitWaiting(): void {
+    if (this.#paused) return;
     let submitted = false;
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       if (!this.#ring.submit(next.readable, next.writable, next.done)) break;
