@@ -11,6 +11,7 @@ import type { ReservedFeatureName } from '../spec/features.ts';
 import type { StructValue } from '../spec/layout.ts';
 import type { Chain } from '../virtqueue/chain.ts';
 import type { ActiveQueue } from './active-queue.ts';
+import type { DeviceResources } from './admin/resource-object.ts';
 import type { Administration } from './administration.ts';
 import { ConfigSpace } from './config-space.ts';
 
@@ -58,6 +59,8 @@ export interface DeviceBehaviour<T extends DeviceType = DeviceType> {
   readonly serve?: { readonly [Q in QueueNameOf<T>]?: ServeHandler };
   /** Queues whose buffers wait for the device: called when some may have become available. */
   readonly available?: { readonly [Q in QueueNameOf<T>]?: AvailableHandler };
+  /** What `administer` lets a driver see and create: capabilities and resource objects (2.12.1.2, 2.12.1.3). */
+  readonly resources?: DeviceResources;
   /**
    * The driver's features are a sound subset of the offer, and FEATURES_OK is about to be set. Returns what
    * is wrong with them all the same, as in "the driver …"; `undefined` when they will do.

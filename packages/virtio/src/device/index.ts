@@ -1,4 +1,5 @@
 export { ActiveQueue } from './active-queue.ts';
+export * from './admin/index.ts';
 export { ConfigSpace, type ConfigState } from './config-space.ts';
 export { DeviceCore, type DeviceHost, type DeviceState } from './core.ts';
 export * from './device.ts';
