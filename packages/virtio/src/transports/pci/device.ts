@@ -1,4 +1,4 @@
-import { DeviceCore } from '../../device/core.ts';
+import { DeviceCore, type DeviceState } from '../../device/core.ts';
 import type { Device } from '../../device/device.ts';
 import { RegisterBank } from '../../device/register-bank.ts';
 import { UsageError } from '../../errors.ts';
@@ -55,7 +55,10 @@ export class PciFunction {
   readonly #interrupts: Interrupts;
   readonly #common: CommonConfig;
   readonly #msix: MsixTable | undefined;
+  readonly #numbers: QueueNumbers;
   #busMaster = false;
+  #stopped = false;
+  #configHeld = false;
 
   constructor(device: Device, options: PciFunctionOptions) {
     checkOptions(options);
@@ -64,9 +67,15 @@ export class PciFunction {
     const { notifConfigData } = options;
     this.core = new DeviceCore(device, {
       memory: options.memory,
-      interruptQueue: (index) => this.#interrupts.notifyQueue(index),
-      interruptConfig: () => this.#interrupts.notifyConfig(),
-      mayAccessMemory: () => this.#busMaster,
+      interruptQueue: (index) => {
+        // Every queue's driver is notified when the function goes on.
+        if (!this.#stopped) this.#interrupts.notifyQueue(index);
+      },
+      interruptConfig: () => {
+        if (this.#stopped) this.#configHeld = true;
+        else this.#interrupts.notifyConfig();
+      },
+      mayAccessMemory: () => this.#busMaster && !this.#stopped,
       carries: [
         ...carries,
         // A 32-bit notification needs an address that is a multiple of 4.
@@ -87,13 +96,14 @@ export class PciFunction {
         if (options.interruptPin !== 0) options.setInterruptLine?.(level);
       },
     );
-    const numbers: QueueNumbers = {
+    this.#numbers = {
       notifyOff: options.queueNotifyOff ?? ((queue) => queue),
       notifConfigData: notifConfigData ?? ((queue) => queue),
     };
-    this.#common = new CommonConfig(this.core, this.#interrupts, numbers);
+    this.#common = new CommonConfig(this.core, this.#interrupts, this.#numbers);
     try {
-      this.#layout = this.#makeLayout(new NotifyArea(this.core, multiplier, numbers, () => this.#busMaster));
+      const notify = new NotifyArea(this.core, multiplier, this.#numbers, () => this.#busMaster);
+      this.#layout = this.#makeLayout(notify);
     } catch (error) {
       this.core.detach();
       throw error;
@@ -152,16 +162,56 @@ export class PciFunction {
     this.#headerChanged();
   }
 
+  /** True from `stop` to `go`, over resets as well: it is the owner's to say. */
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  /**
+   * Stops the function: it takes no buffer and sends no interrupt, and its registers answer as before.
+   * Settles when all that it had begun is done.
+   *
+   * @spec 2.12.1.4.4.1 device: Basic Facilities of a Virtio Device / Device groups / Group administration commands / Device parts
+   */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#followMode();
+    await this.core.idle();
+  }
+
+  /** Goes on after `stop`: looks at every queue, and notifies the driver of each. */
+  go(): void {
+    if (!this.#stopped) return;
+    this.#stopped = false;
+    this.#followMode();
+    if (this.#configHeld) this.#interrupts.notifyConfig();
+    this.#configHeld = false;
+    this.resume();
+  }
+
+  /** @internal How the driver tells the function which queue it means. */
+  get queueNumbers(): QueueNumbers {
+    return this.#numbers;
+  }
+
+  /** @internal Takes back of a saved state what is virtio's: what PCI itself has stays as it is. */
+  restoreVirtio(state: PciFunctionState): void {
+    this.core.restore(state.core);
+    this.#interrupts.restore(state.isr, state.configVector, state.queueVectors);
+    this.#common.restore(state);
+  }
+
   /** All that is needed to go on from here in another process. */
   save(): PciFunctionState {
     const { table, pending } = this.#msix?.save() ?? { table: [], pending: [] };
     return {
+      ...(this.#stopped ? { stopped: true } : {}),
       config: this.#config.save(),
       msixTable: table,
       msixPending: pending,
       ...this.#interrupts.save(),
       ...this.#common.save(),
-      core: this.core.save(),
+      core: this.#saveCore(),
     };
   }
 
@@ -179,16 +229,14 @@ export class PciFunction {
         'the saved state is of a PCI function with another configuration space',
       );
     }
-    this.core.restore(state.core);
+    this.restoreVirtio(state);
     this.#config.restore(state.config);
     this.#msix?.restore(state.msixTable, state.msixPending);
-    this.#interrupts.restore(state.isr, state.configVector, state.queueVectors);
-    this.#common.restore(state);
     // Nothing goes out before `resume`: the host is not ready.
     this.#readMsixControl();
-    this.#interrupts.lineDisabled = (this.#command & commandBit.INTERRUPT_DISABLE) !== 0;
+    this.#stopped = state.stopped === true;
     this.#busMaster = (this.#command & commandBit.BUS_MASTER) !== 0;
-    if (this.#msix !== undefined) this.#msix.busMaster = this.#busMaster;
+    this.#followMode();
     this.#followBars();
   }
 
@@ -202,6 +250,12 @@ export class PciFunction {
   detach(): void {
     this.reset();
     this.core.detach();
+  }
+
+  /** A notification that waits for the owner is one that the driver has not had. */
+  #saveCore(): DeviceState {
+    const state = this.core.save();
+    return this.#configHeld ? { ...state, pendingConfig: true } : state;
   }
 
   #makeMsix(): MsixTable | undefined {
@@ -268,9 +322,15 @@ export class PciFunction {
   /** The command register or a BAR may have changed. */
   #headerChanged(): void {
     this.#followBars();
-    this.#interrupts.lineDisabled = (this.#command & commandBit.INTERRUPT_DISABLE) !== 0;
+    this.#followMode();
     this.#interrupts.updateLine();
     this.#setBusMaster((this.#command & commandBit.BUS_MASTER) !== 0);
+  }
+
+  /** What may go out: by the command register, and by the owner's leave. */
+  #followMode(): void {
+    this.#interrupts.lineDisabled = this.#stopped || (this.#command & commandBit.INTERRUPT_DISABLE) !== 0;
+    if (this.#msix !== undefined) this.#msix.busMaster = this.#busMaster && !this.#stopped;
   }
 
   #followBars(): void {
@@ -287,8 +347,8 @@ export class PciFunction {
   #setBusMaster(on: boolean): void {
     if (on === this.#busMaster) return;
     this.#busMaster = on;
-    if (this.#msix !== undefined) this.#msix.busMaster = on;
-    if (!on) return;
+    this.#followMode();
+    if (!on || this.#stopped) return;
     this.#msix?.deliverPending();
     this.core.resume();
   }

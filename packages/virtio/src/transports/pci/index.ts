@@ -6,5 +6,8 @@ export { PciFunction } from './device.ts';
 export { PciTransport, type PciTransportOptions, virtioDeviceId } from './driver.ts';
 export type { InterruptChoice } from './driver-interrupts.ts';
 export type * from './options.ts';
+export { PciMember } from './parts/member.ts';
+export { ownPart } from './parts/own-kinds.ts';
+export { SriovGroup } from './parts/sriov-group.ts';
 export * from './pci-registers.ts';
 export * from './registers.ts';

@@ -116,6 +116,8 @@ export interface PciFunctionOptions extends PciHost {
 
 /** A function's state as JSON, the device's included. */
 export interface PciFunctionState {
+  /** Its owner had stopped it. */
+  readonly stopped?: boolean;
   /** The 256 bytes of configuration space. */
   readonly config: readonly number[];
   readonly isr: number;
