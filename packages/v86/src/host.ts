@@ -143,10 +143,9 @@ export class V86Host {
     for (const { slot, state } of saved) {
       const type = this.#slots.get(slot)?.device.type;
       if (type?.id === state.core.type) continue;
-      const here = type === undefined ? 'no device' : `a ${type.name} device`;
       throw new UsageError(
         'BAD_STATE',
-        `the saved state has a device of type ${state.core.type} in PCI slot ${slot}, where ${here} is attached`,
+        `the saved state has a device of type ${state.core.type} in PCI slot ${slot}, where ${type?.name ?? 'nothing'} is attached`,
       );
     }
   }
