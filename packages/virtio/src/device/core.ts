@@ -1,5 +1,6 @@
 import { HostError, PeerError, type PeerErrorCode, UsageError, VirtioError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { ClauseId } from '../spec/clauses.ts';
 import { FeatureSet, type ReservedFeatureName, reservedFeatures } from '../spec/features.ts';
 import { status } from '../spec/status.ts';
 import type { Chain } from '../virtqueue/chain.ts';
@@ -289,8 +290,8 @@ export class DeviceCore implements QueueOwner {
   }
 
   /** The driver broke a rule in a way that the device can live with: it is named, and no more. */
-  violation(code: PeerErrorCode, message: string): void {
-    const error = new PeerError(code, `${this.device.type.name}: ${message}`);
+  violation(code: PeerErrorCode, message: string, clause?: ClauseId): void {
+    const error = new PeerError(code, `${this.device.type.name}: ${message}`, clause);
     this.trace?.({ kind: 'violation', error });
     this.#host.onError?.(error);
   }
@@ -430,13 +431,16 @@ export class DeviceCore implements QueueOwner {
     const unoffered = this.#driverFeatures.without(this.offered);
     const missing = type.missingRequirements(this.#driverFeatures)[0];
     let refusal: string | undefined;
+    let clause: ClauseId | undefined;
     if (!unoffered.isEmpty()) refusal = `accepted ${type.featureNames(unoffered).join(', ')}, not offered`;
     else if (missing !== undefined) refusal = `accepted ${missing.feature} without ${missing.requires}`;
-    else if (!this.#driverFeatures.has(reservedFeatures.VERSION_1)) refusal = 'did not accept VERSION_1';
-    else refusal = this.device.behaviour.negotiate?.((name) => this.#accepted(name));
+    else if (!this.#driverFeatures.has(reservedFeatures.VERSION_1)) {
+      refusal = 'did not accept VERSION_1, bit 32';
+      clause = 'driver: Reserved Feature Bits';
+    } else refusal = this.device.behaviour.negotiate?.((name) => this.#accepted(name));
     const accepted = type.featureNames(this.#driverFeatures);
     this.trace?.({ kind: 'features', accepted, ok: refusal === undefined });
-    if (refusal !== undefined) this.violation('FEATURES_REFUSED', `the driver ${refusal}`);
+    if (refusal !== undefined) this.violation('FEATURES_REFUSED', `the driver ${refusal}`, clause);
     return refusal === undefined;
   }
 

@@ -1,3 +1,4 @@
+export * from './admin/index.ts';
 export * from './open.ts';
 export { type Completion, OpenQueue } from './queue.ts';
 export type * from './transport.ts';

@@ -11,7 +11,7 @@ const type = deviceType({
   id: 4,
   name: 'sample',
   features: {},
-  queues: { requestq: { from: 0 }, eventq: { from: 1 } },
+  queues: { requestq: 0, eventq: 1 },
 });
 
 const echo = () =>
