@@ -103,7 +103,7 @@ let checksum = 0;
 
 function useEach(device: DeviceQueue): void {
   for (let chain = device.take(); chain !== undefined; chain = device.take()) {
-    checksum += chain.id;
+    checksum = (checksum + chain.id) | 0;
     device.complete(chain);
   }
   device.flush();
@@ -111,7 +111,7 @@ function useEach(device: DeviceQueue): void {
 
 function useFloor(floor: Floor): void {
   for (let id = floor.pop(); id >= 0; id = floor.pop()) {
-    checksum += id;
+    checksum = (checksum + id) | 0;
     floor.push(id, 0);
   }
   floor.flush();

@@ -259,7 +259,13 @@ export class PackedDeviceQueue implements DeviceQueue {
     const address = ring.getUint32(at + 4, true) * 0x1_0000_0000 + ring.getUint32(at, true);
     const length = ring.getUint32(at + 8, true);
     const id = ring.getUint16(at + 12, true);
-    if (!this.#mayEnterTable(headFlags, address, length)) return false;
+    if (!this.#mayEnterTable(headFlags, length)) return false;
+    if (!this.#table.open(address, length)) {
+      return this.#refuse(
+        'ADDRESS_OUT_OF_BOUNDS',
+        `an indirect table of ${length} bytes is not all in memory`,
+      );
+    }
     const { view, base } = this.#table;
     let elements = chain.elements;
     let count = 0;
@@ -277,7 +283,7 @@ export class PackedDeviceQueue implements DeviceQueue {
     return this.#mayUse(chain, id) && this.#resolve(chain, count);
   }
 
-  #mayEnterTable(flags: number, address: number, length: number): boolean {
+  #mayEnterTable(flags: number, length: number): boolean {
     if (!this.#options.indirect)
       return this.#refuse('PACKED_INDIRECT_NOT_NEGOTIATED', 'an indirect descriptor');
     if ((flags & NEXT) !== 0)
@@ -285,11 +291,8 @@ export class PackedDeviceQueue implements DeviceQueue {
     if (length === 0 || length % 16 !== 0) {
       return this.#refuse('PACKED_INDIRECT_TABLE_SIZE', `an indirect table of ${length} bytes`);
     }
-    if (length > 16 * this.size) {
-      return this.#refuse('PACKED_CHAIN_TOO_LONG', `an indirect table of ${length / 16} descriptors`);
-    }
-    if (this.#table.open(address, length)) return true;
-    return this.#refuse('ADDRESS_OUT_OF_BOUNDS', `an indirect table at address 0x${address.toString(16)}`);
+    if (length <= 16 * this.size) return true;
+    return this.#refuse('PACKED_CHAIN_TOO_LONG', `an indirect table of ${length / 16} descriptors`);
   }
 
   #mayUse(chain: ChainState, id: number): boolean {

@@ -246,7 +246,11 @@ export class SplitDeviceQueue implements DeviceQueue {
       let last = words[4 * index + 3]!;
       if (swapped) [low, high, length, last] = swapDescriptor(low, high, length, last);
       const address = high * 0x1_0000_0000 + low;
-      if ((last & INDIRECT) !== 0) return this.#walkTable(chain, count, last, address, length);
+      if (3 * count === elements.length) elements = chain.grow();
+      elements[3 * count] = address;
+      elements[3 * count + 1] = length;
+      elements[3 * count + 2] = last & WRITE;
+      if ((last & INDIRECT) !== 0) return this.#walkTable(chain, count, last);
       if (count === size) return this.#refuseLong();
       if ((last & WRITE) === 0) isLikely &&= writableFrom < 0;
       else if (writableFrom < 0) {
@@ -255,10 +259,6 @@ export class SplitDeviceQueue implements DeviceQueue {
       }
       total += length;
       if (address < start || address + length > end) isLikely = false;
-      if (3 * count === elements.length) elements = chain.grow();
-      elements[3 * count] = address;
-      elements[3 * count + 1] = length;
-      elements[3 * count + 2] = last & WRITE;
       count++;
       if ((last & NEXT) === 0) break;
       const next = last >>> 16;
@@ -272,16 +272,24 @@ export class SplitDeviceQueue implements DeviceQueue {
   }
 
   /**
-   * Reads the table that an indirect descriptor refers to, behind `count` descriptors that were read before.
+   * Reads the table that an indirect descriptor refers to, behind `before` elements that were read already.
+   * The descriptor's own address and length stand where the table's first element will.
    *
    * @spec 2.7.5.3.2 device: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors
    */
-  #walkTable(chain: ChainState, before: number, flags: number, address: number, length: number): boolean {
-    if (!this.#mayEnterTable(flags, address, length)) return false;
+  #walkTable(chain: ChainState, before: number, flags: number): boolean {
+    let { elements } = chain;
+    const length = elements[3 * before + 1]!;
+    if (!this.#mayEnterTable(flags, length)) return false;
+    if (!this.#table.open(elements[3 * before]!, length)) {
+      return this.#refuse(
+        'ADDRESS_OUT_OF_BOUNDS',
+        `an indirect table of ${length} bytes is not all in memory`,
+      );
+    }
     const { words } = this.#table;
     const base = this.#table.base / 4;
     const entries = length / 16;
-    let { elements } = chain;
     let count = before;
     let index = 0;
     for (;;) {
@@ -313,16 +321,13 @@ export class SplitDeviceQueue implements DeviceQueue {
     return true;
   }
 
-  #mayEnterTable(flags: number, address: number, length: number): boolean {
+  #mayEnterTable(flags: number, length: number): boolean {
     if (!this.#options.indirect) return this.#refuse('INDIRECT_NOT_NEGOTIATED', 'an indirect descriptor');
     if ((flags & NEXT) !== 0)
       return this.#refuse('INDIRECT_WITH_NEXT', 'a descriptor behind an indirect one');
     // `next` has 16 bits, so that nothing behind 65536 descriptors can be reached.
-    if (length === 0 || length % 16 !== 0 || length > 16 * 0x1_0000) {
-      return this.#refuse('INDIRECT_TABLE_SIZE', `an indirect table of ${length} bytes`);
-    }
-    if (this.#table.open(address, length)) return true;
-    return this.#refuse('ADDRESS_OUT_OF_BOUNDS', `an indirect table at address 0x${address.toString(16)}`);
+    const fits = length > 0 && length % 16 === 0 && length <= 16 * 0x1_0000;
+    return fits || this.#refuse('INDIRECT_TABLE_SIZE', `an indirect table of ${length} bytes`);
   }
 
   #writeUsed(index: number, id: number, written: number): void {
