@@ -1,4 +1,7 @@
+import { spawnSync } from 'node:child_process';
 import { TerminalModes } from './terminal-modes.ts';
+
+const lineFeed = 0x0a;
 
 /** Columns and rows of characters. */
 export interface WindowSize {
@@ -15,6 +18,8 @@ export class RawTerminal {
   readonly #output: NodeJS.WriteStream;
   readonly #modes = new TerminalModes();
   #entered = false;
+  /** Whether the guest left the cursor behind something that it wrote. */
+  #lineBegun = false;
 
   constructor(input: NodeJS.ReadStream = process.stdin, output: NodeJS.WriteStream = process.stdout) {
     this.#input = input;
@@ -30,7 +35,7 @@ export class RawTerminal {
   /** Takes the terminal: from now on every key is for `onInput`, and the guest hears of each new size. */
   enter(onInput: (bytes: Uint8Array) => void, onResize: (size: WindowSize) => void): void {
     this.#entered = true;
-    this.#input.setRawMode(true);
+    this.#makeRaw();
     this.#input.on('data', onInput);
     this.#input.resume();
     this.#output.on('resize', () => onResize(this.size));
@@ -42,6 +47,7 @@ export class RawTerminal {
   /** Output of the guest on its way to the terminal. */
   watch(bytes: Uint8Array): void {
     this.#modes.watch(bytes);
+    this.#lineBegun = bytes.at(-1) !== lineFeed;
   }
 
   /** Gives the terminal back; does nothing the second time. */
@@ -54,9 +60,18 @@ export class RawTerminal {
     this.#output.removeAllListeners('resize');
     this.#input.setRawMode(false);
     this.#input.pause();
-    if (this.#output.isTTY) this.#output.write(this.#modes.restore());
+    if (this.#output.isTTY) this.#output.write(`${this.#modes.restore()}${this.#lineBegun ? '\r\n' : ''}`);
   }
 
   readonly #leave = (): void => this.leave();
-  readonly #reenter = (): void => void this.#input.setRawMode(true);
+  readonly #reenter = (): void => {
+    this.#input.setRawMode(false);
+    this.#makeRaw();
+  };
+
+  /** Node leaves a terminal to turn line feeds into new lines, which would break what a guest draws. */
+  #makeRaw(): void {
+    this.#input.setRawMode(true);
+    spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'] });
+  }
 }
