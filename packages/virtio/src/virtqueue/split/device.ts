@@ -244,7 +244,14 @@ export class SplitDeviceQueue implements DeviceQueue {
       let high = words[4 * index + 1]!;
       let length = words[4 * index + 2]!;
       let last = words[4 * index + 3]!;
-      if (swapped) [low, high, length, last] = swapDescriptor(low, high, length, last);
+      if (swapped) {
+        // The high half comes first in that order.
+        const first = low;
+        low = swap32(high);
+        high = swap32(first);
+        length = swap32(length);
+        last = swapLast(last);
+      }
       const address = high * 0x1_0000_0000 + low;
       if (3 * count === elements.length) elements = chain.grow();
       elements[3 * count] = address;
@@ -298,7 +305,13 @@ export class SplitDeviceQueue implements DeviceQueue {
       let high = words[at + 1]!;
       let bytes = words[at + 2]!;
       let last = words[at + 3]!;
-      if (this.#swapped) [low, high, bytes, last] = swapDescriptor(low, high, bytes, last);
+      if (this.#swapped) {
+        const first = low;
+        low = swap32(high);
+        high = swap32(first);
+        bytes = swap32(bytes);
+        last = swapLast(last);
+      }
       if ((last & INDIRECT) !== 0) return this.#refuse('INDIRECT_NESTED', 'an indirect table inside another');
       if (count === this.size) return this.#refuseLong();
       if (3 * count === elements.length) elements = chain.grow();
@@ -395,9 +408,7 @@ export class SplitDeviceQueue implements DeviceQueue {
   }
 }
 
-/** The words of a descriptor whose byte order is not the host's: a 64-bit address has its high half first there. */
-function swapDescriptor(...[first, second, length, last]: Words): Words {
-  return [swap32(second), swap32(first), swap32(length), (swap16(last >>> 16) << 16) | swap16(last & 0xffff)];
+/** The last word of a descriptor, `flags` below and `next` above, in a byte order that is not the host's. */
+function swapLast(last: number): number {
+  return ((swap16(last >>> 16) << 16) | swap16(last & 0xffff)) >>> 0;
 }
-
-type Words = [low: number, high: number, length: number, last: number];
