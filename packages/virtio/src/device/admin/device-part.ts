@@ -31,14 +31,3 @@ export function encodeHeader(part: DevicePart): Uint8Array<ArrayBuffer> {
 
 /** The bytes that a part takes, header and value. */
 export const partSize = (part: DevicePart): number => virtio_dev_part_hdr.size + part.value.length;
-
-/** Pieces one behind the other. */
-export function joined(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
-  }
-  return all;
-}

@@ -13,8 +13,9 @@ import {
   virtio_admin_cmd_dev_parts_metadata_result,
   virtio_dev_part_hdr,
 } from '../../spec/device-parts.ts';
+import { joined } from '../../spec/joined.ts';
 import type { AdminCall, AdminCommands } from './call.ts';
-import { type DevicePart, encodeHeader, joined, partKey, partSize } from './device-part.ts';
+import { type DevicePart, encodeHeader, partKey, partSize } from './device-part.ts';
 import { readGivenParts } from './given-parts.ts';
 import type { GroupMember } from './group.ts';
 import { AdminRefusal, invalidField } from './refusal.ts';
@@ -84,14 +85,14 @@ function memberOf({ member }: AdminCall): GroupMember {
 }
 
 const encodeParts = (parts: readonly DevicePart[]): Uint8Array =>
-  joined(parts.flatMap((part) => [encodeHeader(part), part.value]));
+  joined(...parts.flatMap((part) => [encodeHeader(part), part.value]));
 
 function metadata(type: number, parts: readonly DevicePart[], room: number): Uint8Array {
   const result = (count: number): Uint8Array => virtio_admin_cmd_dev_parts_metadata_result.encode({ count });
   if (type === partsMetadata.COUNT) return result(parts.length);
   if (type === partsMetadata.SIZE) return result(parts.reduce((sum, part) => sum + partSize(part), 0));
   if (type !== partsMetadata.LIST) throw invalidField(`there is no metadata ${type}`);
-  const list = joined([result(parts.length), ...parts.map(encodeHeader)]);
+  const list = joined(result(parts.length), ...parts.map(encodeHeader));
   if (list.length > room) {
     const message = `a list of ${list.length} bytes does not fit in ${room}`;
     throw new AdminRefusal('ENOMEM', 'INVALID_COMMAND', message);

@@ -2,6 +2,7 @@ import { UsageError } from '../../errors.ts';
 import { capabilityIdsEnd, virtio_admin_cmd_cap_get_data } from '../../spec/admin.ts';
 import { decodeBitmap } from '../../spec/bitmap.ts';
 import { type CapabilityType, capabilityMistake } from '../../spec/capability.ts';
+import { joined } from '../../spec/joined.ts';
 import type { Fields, StructValue } from '../../spec/layout.ts';
 import type { AdminGroup } from './group.ts';
 import { zeroExtended } from './zero-extended.ts';
@@ -15,9 +16,9 @@ export class DeviceCapabilities {
   readonly #group: AdminGroup;
   readonly #set = new Map<number, DataView>();
   /** Refuses a value that objects stand in the way of. */
-  readonly #checkObjects: (id: number, wanted: DataView) => void;
+  readonly #checkObjects: (id: number) => void;
 
-  constructor(self: AdminGroup, checkObjects: (id: number, wanted: DataView) => void) {
+  constructor(self: AdminGroup, checkObjects: (id: number) => void) {
     this.#group = self;
     this.#checkObjects = checkObjects;
   }
@@ -51,10 +52,8 @@ export class DeviceCapabilities {
     if (field !== undefined) {
       throw new UsageError('BAD_ARGUMENT', `${type.layout.name}.${field} goes beyond the device's`);
     }
-    this.#checkObjects(type.id, view);
-    const data = new Uint8Array(virtio_admin_cmd_cap_get_data.size + wanted.length);
-    data.set(virtio_admin_cmd_cap_get_data.encode({ id: type.id }));
-    data.set(wanted, virtio_admin_cmd_cap_get_data.size);
+    this.#checkObjects(type.id);
+    const data = joined(virtio_admin_cmd_cap_get_data.encode({ id: type.id }), wanted);
     await this.#group.send({ name: 'DRIVER_CAP_SET', memberId: 0, data });
     this.#set.set(type.id, view);
   }

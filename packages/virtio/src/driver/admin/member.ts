@@ -13,6 +13,7 @@ import {
   virtio_admin_cmd_dev_parts_metadata_result,
   virtio_dev_part_hdr,
 } from '../../spec/device-parts.ts';
+import { joined } from '../../spec/joined.ts';
 import type { AdminGroup } from './group.ts';
 import {
   decodeHeaders,
@@ -145,14 +146,4 @@ const headerOf = ({ reference }: ResourceHandle): Uint8Array =>
 function bounded(length: number): number {
   if (length <= mostPartsBytes) return length;
   throw new PeerError('BAD_RESPONSE', `the device has parts of ${length} bytes`);
-}
-
-function joined(...pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
-  }
-  return all;
 }

@@ -3,6 +3,7 @@ import {
   virtio_admin_cmd_resource_obj_cmd_hdr,
   virtio_admin_cmd_resource_obj_create_data,
 } from '../../spec/admin.ts';
+import { joined } from '../../spec/joined.ts';
 import type { Fields, StructValue } from '../../spec/layout.ts';
 import type { ObjectReference, ResourceObjectKind } from '../../spec/resource-object.ts';
 import type { AdminGroup } from './group.ts';
@@ -70,7 +71,7 @@ export class DriverObjects {
     const bytes = encode(kind, content);
     const known = knownOf(kind, id, bytes);
     const together = [...this.#ofKind(kind.type), known];
-    if (kind.fits?.(capability, together as { readonly value: StructValue<F> }[]) === false) {
+    if (known.kind.fits?.(capability, together) === false) {
       throw new UsageError('BAD_STATE', `the driver has all the ${kind.name} objects that it may have`);
     }
     this.#known.set(key, known);
@@ -193,11 +194,7 @@ function encode<F extends Fields>(
   { layout }: ResourceObjectKind<F>,
   content: ObjectContent<F>,
 ): Uint8Array<ArrayBuffer> {
-  const { tail = new Uint8Array() } = content;
-  const bytes = new Uint8Array(layout.size + tail.length);
-  bytes.set(layout.encode(content.value));
-  bytes.set(tail, layout.size);
-  return bytes;
+  return joined(layout.encode(content.value), content.tail ?? new Uint8Array());
 }
 
 function knownOf<F extends Fields>(
@@ -217,8 +214,6 @@ async function sendObject(
   bytes: Uint8Array,
 ): Promise<void> {
   const header = virtio_admin_cmd_resource_obj_create_data.encode({ ...reference, flags: flags ?? 0n });
-  const data = new Uint8Array(header.length + bytes.length);
-  data.set(header);
-  data.set(bytes, header.length);
+  const data = joined(header, bytes);
   await group.send({ name, memberId, data });
 }
