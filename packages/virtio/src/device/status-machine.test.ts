@@ -20,6 +20,14 @@ describe('checkStatusWrite', () => {
     expect(checkStatusWrite(ready, ready | DRIVER_OK, false)).toMatchObject({ driverOk: true, mistakes: [] });
   });
 
+  it('names steps that are taken in one write (D2)', () => {
+    const { mistakes, set } = checkStatusWrite(0, ACKNOWLEDGE | DRIVER, false);
+    expect(set).toBe(ACKNOWLEDGE | DRIVER);
+    expect(mistakes).toMatchObject([
+      { code: 'STATUS_SEQUENCE', message: 'ACKNOWLEDGE, DRIVER were set in one write' },
+    ]);
+  });
+
   it('names a cleared bit', () => {
     const [mistake] = checkStatusWrite(ACKNOWLEDGE | DRIVER, DRIVER, false).mistakes;
     expect(mistake?.code).toBe('STATUS_BIT_CLEARED');

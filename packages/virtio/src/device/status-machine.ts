@@ -1,5 +1,5 @@
 import type { PeerErrorCode } from '../errors.ts';
-import { status } from '../spec/status.ts';
+import { status, statusNames } from '../spec/status.ts';
 
 /** What a write to the device status field asks for. */
 export interface StatusStep {
@@ -45,6 +45,12 @@ export function checkStatusWrite(current: number, written: number, canSuspend: b
   };
   early(status.DRIVER, status.ACKNOWLEDGE, 'DRIVER was set before ACKNOWLEDGE');
   early(status.FEATURES_OK, status.ACKNOWLEDGE | status.DRIVER, 'FEATURES_OK was set before DRIVER');
+  const steps = [status.ACKNOWLEDGE, status.DRIVER, status.FEATURES_OK, status.DRIVER_OK];
+  const together = steps.filter((bit) => (added & bit) !== 0);
+  if (together.length > 1) {
+    const names = together.flatMap(statusNames).join(', ');
+    mistakes.push({ code: 'STATUS_SEQUENCE', message: `${names} were set in one write` });
+  }
   const notReady = !suspended && (current & status.FEATURES_OK) === 0 && (added & status.DRIVER_OK) !== 0;
   if (notReady) {
     mistakes.push({

@@ -158,6 +158,7 @@ export class Guest {
   /** Goes through initialisation with the features whose bits are given, VERSION_1 among them. */
   negotiate(...bits: number[]): this {
     this.set('device_status', 0);
+    this.set('device_status', status.ACKNOWLEDGE);
     this.set('device_status', status.ACKNOWLEDGE | status.DRIVER);
     for (let word = 0; word < 4; word++) {
       let value = 0;
