@@ -1,3 +1,4 @@
+import { GuestMemory } from 'virtio/memory';
 import {
   buses,
   type Configuration,
@@ -24,7 +25,8 @@ describe.each(buses)('a hostile device on the $name bus', (bus) => {
           const device = fixture.make(reservedOf(configuration));
           const driver = {
             configuration,
-            connect: async () => (await bus.connect(device, {})).transport,
+            connect: async () =>
+              (await bus.connect(device, { memory: GuestMemory.ofSize(2 ** 21) })).transport,
             exercise: (transport: Parameters<typeof fixture.exercise>[0]) =>
               fixture.exercise(transport, fixtureOptionsOf(configuration)),
           };
