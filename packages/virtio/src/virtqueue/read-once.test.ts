@@ -2,7 +2,9 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Region } from '../memory/region.ts';
 import { everyRing, makePair } from './ring.fixture.ts';
 
-const spy = vi.hoisted(() => ({ read: undefined as ((at: number, width: number) => void) | undefined }));
+const spy = vi.hoisted((): { read: ((at: number, width: number) => void) | undefined } => ({
+  read: undefined,
+}));
 
 /** Typed arrays are read without a call, so the areas' ones are wrapped to tell of it. */
 function watched<T extends Uint16Array | Uint32Array>(array: T): T {
