@@ -7,6 +7,7 @@ import { entropyDevice } from 'virtio/devices/entropy';
 import { deleteBrowserDisk, openBrowserDisk } from '../src/browser-disk/index.ts';
 import { attach, reloadOnReboot } from '../src/index.ts';
 import { controlPort, Guest } from './guest.ts';
+import { Screen } from './screen.ts';
 import { addDevice, element, setStatus, terminalTheme } from './view.ts';
 
 const diskName = 'page';
@@ -38,11 +39,11 @@ async function start(): Promise<void> {
   offerReset(storage);
   const { commandLine }: GuestDescription = await (await fetch('guest/guest.json')).json();
 
+  const screen = new Screen(terminal);
   const guest = new Guest(() => hvc.port(controlPort));
   const hvc = consoleDevice({
     size: { cols: terminal.cols, rows: terminal.rows },
-    // Waiting for the screen keeps a guest that writes without end from filling the page's memory.
-    onData: (bytes) => new Promise((done) => terminal.write(bytes, done)),
+    onData: (bytes) => screen.write(bytes),
     ports: [{ name: controlPort, onData: (bytes) => guest.receive(bytes) }],
   });
   const disk = blkDevice({ storage, id: 'browser' });
