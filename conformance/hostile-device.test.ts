@@ -14,11 +14,14 @@ import { describe, expect, it } from 'vitest';
 /** One ring with nothing else negotiated, the other with everything. */
 const choices = [false, true].map((all) => ({ packed: all, eventIdx: all, indirect: all, inOrder: all }));
 
+/** For machines that have much else to do. */
+const patience = { timeout: 60_000 };
+
 describe.each(buses)('a hostile device on the $name bus', (bus) => {
   describe.each(fixtures)('against the driver of the $name', (fixture) => {
     for (const choice of choices) {
       const configuration: Configuration = { bus: bus.name, ...choice };
-      it(`is named, and the driver lives: ${configurationName(configuration)}`, async () => {
+      it(`is named, and the driver lives: ${configurationName(configuration)}`, patience, async () => {
         const failures: string[] = [];
         for (const attack of deviceAttacks) {
           if (attack.skip?.(configuration) !== undefined) continue;

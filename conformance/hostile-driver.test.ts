@@ -29,35 +29,42 @@ function piecewise(): { memory: GuestMemory; allocator: Allocator } {
   return { memory, allocator: new Allocator(8192, own - 4096) };
 }
 
+/** For machines that have much else to do. */
+const patience = { timeout: 60_000 };
+
 describe.each(buses)('a hostile driver on the $name bus', (bus) => {
   describe.each(fixtures)('against the $name', (fixture) => {
     for (const choice of choices) {
       const configuration: Configuration = { bus: bus.name, ...choice };
-      it(`breaks a queue at most, and the clause is named: ${configurationName(configuration)}`, async () => {
-        const errors: VirtioError[] = [];
-        const { memory, allocator } = piecewise();
-        const onError = (error: VirtioError): void => void errors.push(error);
-        const { transport } = await bus.connect(fixture.make(reservedOf(configuration)), {
-          memory,
-          allocator,
-          onError,
-        });
-        const { type, probe } = fixture;
-        const target = { transport, type, probe, configuration, errors };
-        const failures: string[] = [];
-        let launched = 0;
-        for (const attack of driverAttacks(memory)) {
-          if (attackSkip(attack, configuration) !== undefined) continue;
-          launched++;
-          await launch(attack, target).catch((error: unknown) => {
-            failures.push(`${attack.name}: ${error instanceof Error ? error.message : String(error)}`);
+      it(
+        `breaks a queue at most, and the clause is named: ${configurationName(configuration)}`,
+        patience,
+        async () => {
+          const errors: VirtioError[] = [];
+          const { memory, allocator } = piecewise();
+          const onError = (error: VirtioError): void => void errors.push(error);
+          const { transport } = await bus.connect(fixture.make(reservedOf(configuration)), {
+            memory,
+            allocator,
+            onError,
           });
-        }
-        expect(failures).toEqual([]);
-        expect(launched).toBeGreaterThan(60);
-        expect(errors.filter((error) => error instanceof HostError)).toEqual([]);
-        await expect(fixture.exercise(transport, fixtureOptionsOf(configuration))).resolves.toBeUndefined();
-      });
+          const { type, probe } = fixture;
+          const target = { transport, type, probe, configuration, errors };
+          const failures: string[] = [];
+          let launched = 0;
+          for (const attack of driverAttacks(memory)) {
+            if (attackSkip(attack, configuration) !== undefined) continue;
+            launched++;
+            await launch(attack, target).catch((error: unknown) => {
+              failures.push(`${attack.name}: ${error instanceof Error ? error.message : String(error)}`);
+            });
+          }
+          expect(failures).toEqual([]);
+          expect(launched).toBeGreaterThan(60);
+          expect(errors.filter((error) => error instanceof HostError)).toEqual([]);
+          await expect(fixture.exercise(transport, fixtureOptionsOf(configuration))).resolves.toBeUndefined();
+        },
+      );
     }
   });
 });

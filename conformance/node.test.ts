@@ -10,10 +10,13 @@ import {
 import { describe, it } from 'vitest';
 import { allCases } from './cases/index.ts';
 
+/** For machines that have much else to do. */
+const patience = { timeout: 60_000 };
+
 describe.each(buses)('on the $name bus', (bus) => {
   describe.each(fixtures)('the $name', (fixture) => {
     for (const one of allCases) {
-      it(`${one.side}: ${one.statement}`, async (context) => {
+      it(`${one.side}: ${one.statement}`, patience, async (context) => {
         const results: CaseResult[] = [];
         for (const configuration of configurationsFor(one, [bus])) {
           results.push(

@@ -88,7 +88,9 @@ export class SplitWatch implements RingWatch {
         this.#require(indirect, indirectTable, 'INDIRECT was not negotiated');
         this.#require(!inTable, indirectTable, 'a table within a table');
         this.#require((flags & NEXT) === 0, indirectTable, 'INDIRECT and NEXT are both set');
-        if (inTable) break;
+        const whole = length > 0 && length % 16 === 0;
+        this.#require(whole, indirectTable, `an indirect table of ${length} bytes`);
+        if (inTable || !whole) break;
         base = descriptor.address;
         entries = length / 16;
         index = 0;
