@@ -48,7 +48,7 @@ it('takes limits and flags up to its own, in any field, and nothing beyond', asy
 it('knows no other id, and no group but its own', async () => {
   const group = new SriovGroup([]);
   const owner = await Owner.start({ groups: [group] });
-  group.enable();
+  group.enableVfs();
   await owner.useAll();
   await owner.useAll(1);
   for (const opcode of ['DEVICE_CAP_GET', 'DRIVER_CAP_SET'] as const) {

@@ -70,7 +70,7 @@ describe.each([{ packed: false }, { packed: true }])(
       const owner = await Owner.start({ packed, groups: [group] });
       const query = { opcode: 'LIST_QUERY', group: 1 } as const;
       expect(await owner.send(query)).toMatchObject(failure('EINVAL', 'INVALID_GROUP'));
-      group.enable();
+      group.enableVfs();
       expect(decodeBitmap((await owner.send(query)).result)).toEqual([0, 1, 10, 11, 12, 13, 14, 15, 16, 17]);
       await owner.useAll(1);
       expect(await owner.send({ opcode: 'DEVICE_CAP_GET' })).toMatchObject(
@@ -80,7 +80,7 @@ describe.each([{ packed: false }, { packed: true }])(
         const mode = { opcode: 'DEV_MODE_SET', group: 1, member } as const;
         expect(await owner.send(mode)).toMatchObject(failure('EINVAL', 'INVALID_MEMBER'));
       }
-      group.disable();
+      group.disableVfs();
       expect(await owner.send(query)).toMatchObject(failure('EINVAL', 'INVALID_GROUP'));
     });
 
@@ -143,7 +143,7 @@ describe.each([{ packed: false }, { packed: true }])(
     it('answers anything at all, and goes on', async () => {
       const group = new SriovGroup([]);
       const owner = await Owner.start({ packed, groups: [group] });
-      group.enable();
+      group.enableVfs();
       const opcode = fc.oneof(fc.integer({ min: 0, max: 0x12 }), fc.integer({ min: 0, max: 0xffff }));
       const garbage = fc.record({
         opcode,

@@ -11,7 +11,7 @@ import { PciMember } from './member.ts';
  * @example
  * const group = new SriovGroup([first, second]);
  * const owner = administer(blkDevice({ storage }), { groups: [group] });
- * group.enable();
+ * group.enableVfs();
  *
  * @spec 2.12.1.5 device: Basic Facilities of a Virtio Device / Device groups / Group administration commands
  */
@@ -31,17 +31,17 @@ export class SriovGroup implements DeviceGroup {
    *
    * @throws {UsageError} BAD_ARGUMENT for a NumVFs above what there is.
    */
-  enable(numVfs: number = this.#functions.length): void {
+  enableVfs(numVfs: number = this.#functions.length): void {
     if (!(numVfs >= 0 && numVfs <= this.#functions.length)) {
       throw new UsageError('BAD_ARGUMENT', `NumVFs is ${numVfs}, of ${this.#functions.length}`);
     }
-    this.disable();
+    this.disableVfs();
     this.#enabled = true;
     this.#members = this.#functions.slice(0, numVfs).map((one) => new PciMember(one));
   }
 
   /** VF Enable was cleared: the functions are gone, and as new when they come back. */
-  disable(): void {
+  disableVfs(): void {
     for (const one of this.#functions.slice(0, this.#members.length)) {
       one.reset();
       one.go();
