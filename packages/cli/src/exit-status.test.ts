@@ -11,6 +11,11 @@ it.each([
     exitStatus.environment,
     'cannot write: ENOSPC',
   ],
+  [
+    Object.assign(new Error('EACCES: permission denied, mkdir'), { code: 'EACCES', syscall: 'mkdir' }),
+    exitStatus.environment,
+    'this machine refuses: EACCES',
+  ],
   [new UsageError('BAD_STATE', 'attached'), exitStatus.internal, /fault of our own \(BAD_STATE\): attached/],
   [new TypeError('x is not a function'), exitStatus.internal, /fault of our own: x is not a function/],
   ['a string', exitStatus.internal, /fault of our own: a string/],

@@ -47,12 +47,20 @@ export function explain(error: unknown): { readonly status: ExitStatus; readonly
     const status = statusOfHostError[error.code] ?? exitStatus.environment;
     return { status, message: oneLine(withCause(error)) };
   }
+  if (isSystemError(error)) {
+    return { status: exitStatus.environment, message: `this machine refuses: ${oneLine(error.message)}` };
+  }
   const said = error instanceof Error ? error.message : String(error);
   const code = error instanceof UsageError ? ` (${error.code})` : '';
   return {
     status: exitStatus.internal,
     message: oneLine(`a fault of our own${code}: ${said}; VIRTIO_DEBUG=1 shows where, please report it`),
   };
+}
+
+/** Whether the operating system said no: a folder that cannot be written, a disk that is full. */
+export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'syscall' in error && 'code' in error;
 }
 
 function withCause(error: Error): string {

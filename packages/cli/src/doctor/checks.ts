@@ -139,13 +139,13 @@ async function checkKoffi(): Promise<Check> {
   try {
     const file = resolve('koffi');
     await import(pathToFileURL(file).href);
-    return { name, state: 'ok', found: versionOf(pathToFileURL(resolve('koffi/package.json'))) ?? 'loads' };
+    return { name, state: 'ok', found: versionOf(new URL('package.json', pathToFileURL(file))) ?? 'loads' };
   } catch {
     return {
       name,
       state: 'optional',
       found: 'does not load',
-      advice: 'npm install; without it disk images are locked less strictly',
+      advice: 'npm install; without it --disk cannot lock its file, and refuses',
     };
   }
 }

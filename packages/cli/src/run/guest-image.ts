@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { HostError } from 'virtio/errors';
 import { guestCommandLine, guestFiles, type Progress } from 'virtio-node/guests';
-import { lacking, usage } from '../exit-status.ts';
+import { isSystemError, lacking, usage } from '../exit-status.ts';
 import type { RunPlan } from './plan.ts';
 
 /** What the machine boots. */
@@ -86,6 +86,12 @@ async function debianGuest(progress: Progress): ReturnType<typeof guestFiles> {
   } catch (error) {
     // Whatever the guest's files lack, the command line is not to blame.
     if (error instanceof HostError) throw lacking(error.message, error);
+    if (isSystemError(error)) {
+      throw lacking(
+        `the cache cannot be used (${error.message}); set VIRTIO_CACHE to a folder of yours`,
+        error,
+      );
+    }
     throw error;
   }
 }

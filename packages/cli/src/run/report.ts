@@ -43,7 +43,7 @@ export class Report {
 
   /** A line for a person at the terminal. */
   say(line: string): void {
-    if (!this.#json) this.#output.err(`${line}\n`);
+    if (!this.#json) this.#output.err(`${line}${this.#rawTerminal ? '\r\n' : '\n'}`);
   }
 
   /** Something that the user should know, on a line that stays. */

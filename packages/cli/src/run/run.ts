@@ -64,6 +64,7 @@ class Run {
   #guest: Guest | undefined;
   #saved: Promise<void> = Promise.resolve();
   #closed: Promise<void> | undefined;
+  #consoleUsed = false;
   /** The guest's console is the command's standard output from the moment that it runs. */
   #outputIsData: boolean;
 
@@ -157,13 +158,15 @@ class Run {
       },
       storages: this.#disks.map(({ storage }) => storage),
       onTerminal: (bytes) => {
+        this.#consoleUsed = true;
         this.#terminal.watch(bytes);
         return writeTo(this.#outputIsData ? process.stdout : process.stderr, bytes);
       },
       onErrors: (bytes) => writeTo(process.stderr, bytes),
       onDeviceError: (device, error) => this.#showError(device, error),
       onKernelLine: (line) => {
-        if (process.env.VIRTIO_DEBUG) this.#report.notice(`kernel: ${line}`);
+        // A kernel that never finds our console would otherwise say nothing to anybody.
+        if (process.env.VIRTIO_DEBUG || !(image.ours || this.#consoleUsed)) this.#report.say(line);
       },
       trace: (devices) => this.#tracers(devices),
     };
@@ -191,6 +194,8 @@ class Run {
   }
 
   #showError(device: string, error: VirtioError): void {
+    // A device lives with these, and SeaBIOS makes one at each boot; a trace has them all.
+    if (error.code === 'STATUS_SEQUENCE') return;
     const text = `${device}: ${error.message}`;
     if (this.#shownErrors.size >= mostErrors || this.#shownErrors.has(text)) return;
     this.#shownErrors.add(text);
