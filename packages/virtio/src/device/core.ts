@@ -611,7 +611,7 @@ function asVirtioError(error: unknown): VirtioError {
 
 const hasInFlight = (queue: ActiveQueue | undefined): boolean => (queue?.ring.inFlight ?? 0) > 0;
 
-/** The field names of an erased device type are strings that only the type itself can tell apart. */
+// The field names of an erased device type are strings that only the type itself can tell apart.
 const asFieldName = (name: string): never => name as never;
 
 function offeredFeatures(device: Device, host: DeviceHost): FeatureSet {
