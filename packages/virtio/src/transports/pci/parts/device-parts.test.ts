@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Answer, failure, Owner, ok, type RawCommand } from '../../../device/admin/owner.fixture.ts';
 import { sendObject } from '../../../device/admin/resource.fixture.ts';
@@ -242,6 +243,27 @@ describe('device parts', () => {
     expect(await setup.set(optional, good)).toMatchObject(ok);
     await setup.mode(0);
     expect(setup.member.save().queueSelect).toBe(5);
+  });
+
+  it('in any bytes are taken or refused, and the member goes on', async () => {
+    const setup = await start();
+    const own = encodeParts(await all(setup));
+    await setup.mode(1);
+    const garbage = fc.record({
+      from: fc.nat({ max: own.length }),
+      bytes: fc.uint8Array({ maxLength: 48 }),
+      rest: fc.nat({ max: own.length }),
+    });
+    await fc.assert(
+      fc.asyncProperty(garbage, async ({ from, bytes, rest }) => {
+        const data = joined(own.subarray(0, from), bytes, own.subarray(rest));
+        const { status: answer } = await setup.parts('DEV_PARTS_SET', toSet, data);
+        expect([0, 22]).toContain(answer);
+      }),
+    );
+    setup.member.reset();
+    expect(await setup.mode(0)).toMatchObject(ok);
+    expect(setup.owner.errors).toEqual([]);
   });
 
   it('that make no device leave it stopped as it was', async () => {
