@@ -15,7 +15,7 @@ export interface AttachOptions {
   /** Sees every register access, notification, interrupt and chain of this device. */
   readonly trace?: Tracer;
   /** Hears of what the guest's driver did wrong, and of handlers that failed. */
-  readonly onError?: (error: VirtioError) => void;
+  readonly onError?: (error: VirtioError, needsReset: boolean) => void;
 }
 
 const configData = 0xcfc;

@@ -30,7 +30,10 @@ export async function createV86Machine(parts: MachineParts, events: MachineEvent
   const attached = parts.devices.map(({ name, device }) => {
     const trace = events.tracer?.(name);
     return attach(emulator, device, {
-      onError: (error) => events.deviceError(name, error),
+      // What a device lives with is for the trace: firmware is not strict.
+      onError: (error, needsReset) => {
+        if (needsReset) events.deviceError(name, error);
+      },
       ...(trace === undefined ? {} : { trace }),
     });
   });

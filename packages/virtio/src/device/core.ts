@@ -36,8 +36,11 @@ export interface DeviceHost {
   mayAccessMemory?(): boolean;
   /** Sees everything that happens at this device. */
   readonly trace?: Tracer | undefined;
-  /** Hears of what the driver did wrong, and of handlers that failed. */
-  onError?(error: VirtioError): void;
+  /**
+   * Hears of what the driver did wrong, and of handlers that failed. `needsReset` tells what stops the device
+   * from what it lives with.
+   */
+  onError?(error: VirtioError, needsReset: boolean): void;
 }
 
 /** A device's state as JSON, for a snapshot of the machine it is in. */
@@ -279,7 +282,7 @@ export class DeviceCore implements QueueOwner {
    * @spec 2.1.2 device: Basic Facilities of a Virtio Device / Device Status Field
    */
   needsReset(error: VirtioError): void {
-    this.#host.onError?.(error);
+    this.#host.onError?.(error, true);
     if (error instanceof PeerError) this.trace?.({ kind: 'violation', error });
     if ((this.#status & status.DEVICE_NEEDS_RESET) !== 0) return;
     const wasLive = this.live;
@@ -293,7 +296,7 @@ export class DeviceCore implements QueueOwner {
   violation(code: PeerErrorCode, message: string, clause?: ClauseId): void {
     const error = new PeerError(code, `${this.device.type.name}: ${message}`, clause);
     this.trace?.({ kind: 'violation', error });
-    this.#host.onError?.(error);
+    this.#host.onError?.(error, false);
   }
 
   /** All that is needed to go on from here in another process. */

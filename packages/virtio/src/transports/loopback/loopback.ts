@@ -16,7 +16,7 @@ export interface LoopbackOptions {
   readonly allocator?: Allocator;
   readonly trace?: Tracer | undefined;
   /** Hears what either side did wrong. */
-  readonly onError?: (error: VirtioError) => void;
+  readonly onError?: (error: VirtioError, needsReset: boolean) => void;
 }
 
 /** Features that need no bus: what a loopback carries. */

@@ -35,7 +35,7 @@ export interface PciHost {
   /** Sees everything that happens at this function. */
   readonly trace?: Tracer;
   /** Hears of what the driver did wrong, and of handlers that failed. */
-  readonly onError?: (error: VirtioError) => void;
+  readonly onError?: (error: VirtioError, needsReset: boolean) => void;
 }
 
 /** The BAR that a structure lives in. Structures that name the same BAR share it; its kind must agree. */
