@@ -59,7 +59,7 @@ it.each<[string, () => Partial<RunArguments>, RegExp]>([
   ['memory in letters', () => ({ memory: '1G' }), /from 128 to 2047/],
   ['too little memory', () => ({ memory: '16' }), /from 128 to 2047/],
   ['too much memory', () => ({ memory: '4096' }), /from 128 to 2047/],
-  ['fifteen disks', () => ({ disk: Array.from({ length: 15 }, () => 'x') }), /14 disks fit/],
+  ['thirteen disks', () => ({ disk: Array.from({ length: 13 }, () => 'x') }), /12 disks fit/],
   ['an empty command', () => ({ exec: ' ' }), /needs a command/],
 ])('refuses %s, and writes nothing', async (_, mistake, message) => {
   const before = await readdir(folder);
