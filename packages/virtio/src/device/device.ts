@@ -14,9 +14,9 @@ import type { ActiveQueue } from './active-queue.ts';
 import type { DeviceResources } from './admin/resource-object.ts';
 import type { Administration } from './administration.ts';
 import { ConfigSpace } from './config-space.ts';
+import type { Json } from './json.ts';
 
-/** Anything that JSON can hold: what a device saves of itself. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+export type { Json } from './json.ts';
 
 /** The configuration fields of a device type by name. */
 export type ConfigValue<T> = StructValue<ConfigFieldsOf<T>>;

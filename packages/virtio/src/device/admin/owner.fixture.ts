@@ -1,4 +1,5 @@
-import { type OpenDevice, open } from '../../driver/open.ts';
+import { open } from '../../driver/open.ts';
+import type { OpenDevice } from '../../driver/open-device.ts';
 import type { VirtioError } from '../../errors.ts';
 import {
   type AdminCommandName,

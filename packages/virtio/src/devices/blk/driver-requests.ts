@@ -1,4 +1,4 @@
-import type { OpenDevice } from '../../driver/open.ts';
+import type { OpenDevice } from '../../driver/open-device.ts';
 import type { OpenQueue } from '../../driver/queue.ts';
 import { HostError, PeerError } from '../../errors.ts';
 import type { BufferElement } from '../../virtqueue/queue.ts';

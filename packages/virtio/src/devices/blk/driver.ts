@@ -1,11 +1,7 @@
 import { inOneGeneration } from '../../driver/config.ts';
-import {
-  type FeatureChoice,
-  type NegotiatedDevice,
-  type OpenDevice,
-  type OpenOptions,
-  open,
-} from '../../driver/open.ts';
+import { open } from '../../driver/open.ts';
+import type { OpenDevice } from '../../driver/open-device.ts';
+import type { FeatureChoice, NegotiatedDevice, OpenOptions } from '../../driver/options.ts';
 import type { Transport } from '../../driver/transport.ts';
 import { PeerError, UsageError } from '../../errors.ts';
 import type { OwnFeatureNameOf } from '../../spec/device-type.ts';

@@ -1,11 +1,7 @@
 import { writeConfigField } from '../../driver/config.ts';
-import {
-  type NegotiatedDevice,
-  type OpenDevice,
-  type OpenOptions,
-  open,
-  type QueueChoice,
-} from '../../driver/open.ts';
+import { open } from '../../driver/open.ts';
+import type { OpenDevice } from '../../driver/open-device.ts';
+import type { NegotiatedDevice, OpenOptions, QueueChoice } from '../../driver/options.ts';
 import type { OpenQueue } from '../../driver/queue.ts';
 import type { Transport } from '../../driver/transport.ts';
 import { HostError, PeerError, UsageError } from '../../errors.ts';
@@ -143,7 +139,7 @@ export class OpenConsole {
           if (!queue.closed) this.#offerControl(queue, address);
         },
         (error: Error) => {
-          if (!this.#closed) this.#device.fail(error);
+          this.#device.fail(error);
         },
       );
     });

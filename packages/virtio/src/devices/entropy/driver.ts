@@ -1,4 +1,5 @@
-import { type OpenOptions, open } from '../../driver/open.ts';
+import { open } from '../../driver/open.ts';
+import type { OpenOptions } from '../../driver/options.ts';
 import type { Transport } from '../../driver/transport.ts';
 import { PeerError } from '../../errors.ts';
 import { entropy } from './spec.ts';

@@ -2,7 +2,7 @@ import { PeerError, UsageError } from '../../errors.ts';
 import { groupType } from '../../spec/admin.ts';
 import type { Fields } from '../../spec/layout.ts';
 import type { ResourceObjectKind } from '../../spec/resource-object.ts';
-import type { OpenDevice } from '../open.ts';
+import type { OpenDevice } from '../open-device.ts';
 import { DeviceCapabilities } from './capabilities.ts';
 import { AdminChannel } from './channel.ts';
 import { AdminGroup } from './group.ts';

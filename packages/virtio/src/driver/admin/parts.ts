@@ -1,5 +1,5 @@
 import { PeerError, UsageError } from '../../errors.ts';
-import { devicePart, virtio_dev_part_hdr } from '../../spec/device-parts.ts';
+import { commonPartsEnd, virtio_dev_part_hdr } from '../../spec/device-parts.ts';
 
 /** A piece of a device's state, as a driver carries it from one device to another. */
 export interface PartCopy {
@@ -66,12 +66,8 @@ export function encodeNames(names: readonly PartName[]): Uint8Array<ArrayBuffer>
   return bytes;
 }
 
-/** What stands in the order of 2.12.1.4.4; a device type's own parts follow. */
-const order: readonly number[] = Object.values(devicePart);
-const rank = ({ type }: PartCopy): number => {
-  const found = order.indexOf(type);
-  return found === -1 ? order.length : found;
-};
+/** The parts that every device has stand by rising type; those of a device type follow as they are given. */
+const rank = ({ type }: PartCopy): number => Math.min(type, commonPartsEnd);
 
 /**
  * The bytes that set parts, in the order that the specification wants.

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { ActiveQueue } from '../../device/active-queue.ts';
 import { type DeviceBehaviour, device } from '../../device/device.ts';
-import { type OpenDevice, open } from '../../driver/open.ts';
+import { open } from '../../driver/open.ts';
+import type { OpenDevice } from '../../driver/open-device.ts';
 import { HostError, type VirtioError } from '../../errors.ts';
 import { deviceType } from '../../spec/device-type.ts';
 import { le32, struct } from '../../spec/layout.ts';

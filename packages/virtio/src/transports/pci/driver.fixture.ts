@@ -1,5 +1,6 @@
 import type { Device, DeviceBehaviour } from '../../device/device.ts';
-import { type OpenDevice, open } from '../../driver/open.ts';
+import { open } from '../../driver/open.ts';
+import type { OpenDevice } from '../../driver/open-device.ts';
 import type { AccessWidth, PciAccess } from './access.ts';
 import { type ConnectPciOptions, joinPci, room } from './connect.ts';
 import type { PciFunction } from './device.ts';

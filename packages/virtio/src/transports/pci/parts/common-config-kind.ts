@@ -1,10 +1,16 @@
 import { invalidField } from '../../../device/admin/refusal.ts';
-import { devicePart, pci_common_cfg_selector } from '../../../spec/device-parts.ts';
+import { le32, struct } from '../../../spec/layout.ts';
 import type { PciFunction } from '../device.ts';
 import type { PciFunctionState } from '../options.ts';
 import { virtio_pci_common_cfg } from '../registers.ts';
 import type { PartKind } from './part-kind.ts';
 import { vectorOf } from './vector.ts';
+
+/** The `part_type` VIRTIO_DEV_PART_PCI_COMMON_CFG. */
+export const commonConfigPart = 0x102;
+
+/** Tells which field a part is. */
+const pci_common_cfg = struct('pci_common_cfg', { offset: le32, reserved: le32 });
 
 const { field } = virtio_pci_common_cfg;
 
@@ -54,15 +60,15 @@ const fields: readonly FieldPart[] = [
 ];
 
 export const commonConfig: PartKind = {
-  type: devicePart.PCI_COMMON_CFG,
+  type: commonConfigPart,
   read: (pciFunction, state) =>
     fields.map((one) => {
       const value = new Uint8Array(one.size);
       for (let i = 0; i < one.size; i++) value[i] = one.read(state, pciFunction) / 2 ** (8 * i);
-      return { selector: pci_common_cfg_selector.encode({ offset: one.offset }), value };
+      return { selector: pci_common_cfg.encode({ offset: one.offset }), value };
     }),
   take(pciFunction, state, value, selector) {
-    const offset = pci_common_cfg_selector.field.offset.get(selector);
+    const offset = pci_common_cfg.field.offset.get(selector);
     let given = 0;
     for (let i = 0; i < value.byteLength; i++) given += value.getUint8(i) * 2 ** (8 * i);
     return fields.find((one) => one.offset === offset)?.take(state, given, pciFunction) ?? state;

@@ -22,6 +22,7 @@ import {
 import { joined } from '../../../spec/joined.ts';
 import { status } from '../../../spec/status.ts';
 import type { PciFunction } from '../device.ts';
+import { commonConfigPart } from './common-config-kind.ts';
 import { MovableGuest } from './movable.fixture.ts';
 import { ownPart } from './own-kinds.ts';
 import { SriovGroup } from './sriov-group.ts';
@@ -118,7 +119,7 @@ describe('device parts', () => {
     expect(types).toEqual([
       devicePart.DEV_FEATURES,
       devicePart.DRV_FEATURES,
-      ...Array.from({ length: 6 }, () => devicePart.PCI_COMMON_CFG),
+      ...Array.from({ length: 6 }, () => commonConfigPart),
       devicePart.DEVICE_STATUS,
       devicePart.VQ_CFG,
       devicePart.VQ_NOTIFY_CFG,
@@ -202,7 +203,7 @@ describe('device parts', () => {
     const setup = await start();
     const parts = await all(setup);
     await setup.mode(1);
-    const select = parts.filter(({ type }) => type === devicePart.PCI_COMMON_CFG).at(-1)!;
+    const select = parts.filter(({ type }) => type === commonConfigPart).at(-1)!;
     const good = { ...select, value: Uint8Array.of(5, 0) };
     const change = (part: PartCopy, at: number, to: number): PartCopy => {
       const value = part.value.slice();
@@ -309,7 +310,7 @@ describe('device parts', () => {
   // @holds 2.12.1.4.4.1 device: Basic Facilities of a Virtio Device / Device groups / Group administration commands / Device parts
   it('that were set are void once the member is reset', async () => {
     const setup = await start();
-    const select = (await all(setup)).filter(({ type }) => type === devicePart.PCI_COMMON_CFG).at(-1)!;
+    const select = (await all(setup)).filter(({ type }) => type === commonConfigPart).at(-1)!;
     await setup.mode(1);
     await setup.set({ ...select, value: Uint8Array.of(5, 0) });
     setup.member.reset();

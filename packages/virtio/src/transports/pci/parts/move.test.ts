@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { blkDevice, memoryStorage, openBlk } from '../../../devices/blk/index.ts';
 import { entropyDevice, openEntropy } from '../../../devices/entropy/index.ts';
-import { defaultAcceptedFeatures } from '../../../driver/open.ts';
+import { defaultAcceptedFeatures } from '../../../driver/options.ts';
 import { MovableGuest, ownerOf } from './movable.fixture.ts';
 
 /** Bytes that count on, so that each tells whose it is and when it was made. */
