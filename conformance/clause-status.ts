@@ -19,12 +19,13 @@ export const notObservable: Reasons = {
 export const notYet: Reasons = {};
 
 const basics = 'Basic Facilities of a Virtio Device';
-const administration = 'administration virtqueues are not offered';
 
 /** Not built yet, by the beginning of the label: what is left below it, when tests cite some of it. */
 export const notYetBelow: readonly { readonly below: string; readonly why: string }[] = [
-  { below: `${basics} / Device groups`, why: administration },
-  { below: `${basics} / Administration virtqueues`, why: administration },
+  {
+    below: `${basics} / Device groups / Group administration commands / Legacy Interface`,
+    why: 'legacy PCI interface, which these commands reach into: not built yet',
+  },
   { below: 'Virtio Transport Options / Virtio Over MMIO', why: 'MMIO transport: not built yet' },
   {
     below: 'Virtio Transport Options / Virtio over channel I/O',

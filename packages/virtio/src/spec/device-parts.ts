@@ -1,14 +1,19 @@
 import { bytes, le16, le32, le64, type Struct, struct, tail, u8 } from './layout.ts';
 
-/** The `part_type` of the parts that every device has (2.14.1), without their prefix `VIRTIO_DEV_PART_`. */
+/**
+ * The `part_type` of the parts that every device has (2.14.1), without their prefix `VIRTIO_DEV_PART_`; 0x102 is
+ * a transport's. Wherever several stand together they stand by rising type.
+ */
 export const devicePart = Object.freeze({
   DEV_FEATURES: 0x100,
   DRV_FEATURES: 0x101,
-  PCI_COMMON_CFG: 0x102,
   DEVICE_STATUS: 0x103,
   VQ_CFG: 0x104,
   VQ_NOTIFY_CFG: 0x105,
 } as const);
+
+/** The first `part_type` that is a device type's. */
+export const commonPartsEnd = 0x200;
 
 /** Flags of a device part. */
 export const devicePartFlag = Object.freeze({ OPTIONAL: 1 } as const);
@@ -24,14 +29,6 @@ const header = {
 } as const;
 
 export const virtio_dev_part_hdr: Struct<typeof header> = struct('virtio_dev_part_hdr', header);
-
-const offsetSelector = { offset: le32, reserved: le32 } as const;
-
-/** The selector of PCI_COMMON_CFG. */
-export const pci_common_cfg_selector: Struct<typeof offsetSelector> = struct(
-  'pci_common_cfg',
-  offsetSelector,
-);
 
 const queueSelector = { index: le16, reserved: bytes(6) } as const;
 
