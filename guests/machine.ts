@@ -147,8 +147,12 @@ export class Machine {
     this.#lastSign = Date.now();
     while (!condition()) {
       if (Date.now() - this.#lastSign > patience) {
-        const said = Buffer.concat(this.#output).toString().slice(-2000);
-        throw new Error(`waited for ${what}; the guest said:\n${this.kernelLog.slice(-2000)}\n${said}`);
+        const said = [
+          this.kernelLog.slice(-2000),
+          this.output.toString().slice(-2000),
+          ...this.errors.map(String),
+        ];
+        throw new Error(`waited for ${what}; kernel, terminal and devices said:\n${said.join('\n')}`);
       }
       await new Promise<void>((resolve) => {
         const wake = (): void => {
