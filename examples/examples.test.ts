@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
@@ -8,10 +8,18 @@ const examples = readdirSync(here).filter((name) => name.endsWith('.ts') && !nam
 
 /** What each example prints, in outline. */
 const prints: Readonly<Record<string, RegExp>> = {
+  'adder.ts': /^42 5$/,
   'own-device.ts': /^a die of 20 sides: (?:(?:1?[1-9]|10|20) ?){5}$/,
 };
 
 describe('examples', () => {
+  it('include the one of the README, to the letter', () => {
+    const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
+    const shown = /```ts\n([^]*?)```/.exec(readme)?.[1] ?? '';
+    const program = readFileSync(new URL('adder.ts', import.meta.url), 'utf8');
+    expect(program.endsWith(shown) && shown.length > 0).toBe(true);
+  });
+
   it.each(examples)('%s runs, and prints what it should', (name) => {
     const output = execFileSync(process.execPath, ['--import', 'tsx', name], { cwd: here, encoding: 'utf8' });
     expect(output.trim()).toMatch(prints[name] ?? /no expectation for this example/);
