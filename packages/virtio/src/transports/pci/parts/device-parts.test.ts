@@ -371,6 +371,32 @@ describe('a device that is stopped', () => {
     expect(await begun).toEqual(Uint8Array.of(7, 7, 7));
   });
 
+  it('answers nobody when its owner was reset meanwhile', async () => {
+    let finish = (): void => {};
+    const slow = device(entropy, {
+      serve: {
+        requestq: () =>
+          new Promise<void>((resolve) => {
+            finish = resolve;
+          }),
+      },
+    });
+    const setup = await start(slow);
+    const rng = await openEntropy(await setup.guest.openTransport());
+    const lost = expect(rng.read(1)).rejects.toMatchObject({ code: 'BAD_RESPONSE' });
+    const commands = [setup.mode(1), setup.mode(0)].map((sent) =>
+      expect(sent).rejects.toMatchObject({ code: 'DEVICE_GONE' }),
+    );
+    await Promise.resolve();
+    await setup.owner.opened.close();
+    finish();
+    await Promise.all(commands);
+    expect(setup.member.stopped).toBe(true);
+    setup.member.go();
+    await lost;
+    expect(setup.owner.errors).toEqual([]);
+  });
+
   // @holds 2.12.1.4.4.1 device: Basic Facilities of a Virtio Device / Device groups / Group administration commands / Device parts
   it('touches no memory and sends no interrupt, while its registers answer and take', async () => {
     const made = device(entropy, serving.behaviour);
