@@ -36,6 +36,7 @@ export interface Codec<V> {
 /** The value that a codec reads and writes. */
 export type ValueOf<C> = C extends Codec<infer V> ? V : never;
 
+/* @__NO_SIDE_EFFECTS__ */
 function scalar<V>(
   notation: string,
   size: number,
@@ -51,6 +52,7 @@ function scalar<V>(
   };
 }
 
+/* @__NO_SIDE_EFFECTS__ */
 const number16 = (notation: string, little: boolean): Codec<number> =>
   scalar(
     notation,
@@ -61,6 +63,7 @@ const number16 = (notation: string, little: boolean): Codec<number> =>
     (offset) => (view, base, value) => view.setUint16(base + offset, value, little),
   );
 
+/* @__NO_SIDE_EFFECTS__ */
 const number32 = (notation: string, little: boolean): Codec<number> =>
   scalar(
     notation,
@@ -71,6 +74,7 @@ const number32 = (notation: string, little: boolean): Codec<number> =>
     (offset) => (view, base, value) => view.setUint32(base + offset, value, little),
   );
 
+/* @__NO_SIDE_EFFECTS__ */
 const number64 = (notation: string, little: boolean): Codec<bigint> =>
   scalar(
     notation,
@@ -111,6 +115,7 @@ export function guestEndian(order: 'little' | 'big'): {
 }
 
 /** `length` bytes, copied out of and into the structure. */
+/* @__NO_SIDE_EFFECTS__ */
 export function bytes(length: number): Codec<Uint8Array> {
   return scalar(
     `u8[${length}]`,
@@ -141,6 +146,7 @@ function repeated(element: Codec<unknown>, length: number): Part[] {
 }
 
 /** `length` values of one type, one after the other. */
+/* @__NO_SIDE_EFFECTS__ */
 export function array<V>(element: Codec<V>, length: number): Codec<readonly V[]> {
   return {
     notation: `${element.notation}[${length}]`,
@@ -164,6 +170,7 @@ export function array<V>(element: Codec<V>, length: number): Codec<readonly V[]>
 }
 
 /** A variable number of elements at the end of a structure: as many whole ones as the view still holds. */
+/* @__NO_SIDE_EFFECTS__ */
 export function tail<V>(element: Codec<V>): Codec<readonly V[]> {
   return {
     notation: `${element.notation}[]`,
@@ -187,6 +194,7 @@ export function tail<V>(element: Codec<V>): Codec<readonly V[]> {
 }
 
 /** Bit fields inside an integer, lowest bits first; the widths in bits. Bits that are not named stay 0. */
+/* @__NO_SIDE_EFFECTS__ */
 export function bits<const W extends Readonly<Record<string, number>>>(
   whole: Codec<number>,
   widths: W,
@@ -258,6 +266,7 @@ export interface Struct<F extends Fields> extends Codec<StructValue<F>> {
  *
  * @throws {UsageError} BAD_LAYOUT when a variable tail is not the last field.
  */
+/* @__NO_SIDE_EFFECTS__ */
 export function struct<const F extends Fields>(name: string, codecs: F): Struct<F> {
   const accessors: Record<string, Accessor<unknown>> = {};
   let size = 0;

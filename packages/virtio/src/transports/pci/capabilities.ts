@@ -13,13 +13,16 @@ import {
 } from './pci-registers.ts';
 import {
   cfgType,
-  commonRequiredLength,
   virtio_pci_cap,
   virtio_pci_cap64,
   virtio_pci_cfg_cap,
+  virtio_pci_common_cfg,
   virtio_pci_notify_cap,
   virtio_pci_vndr_data,
 } from './registers.ts';
+
+/** Bytes of the common configuration that every device has: the rest came with features. */
+const commonRequiredLength = virtio_pci_common_cfg.field.queue_notif_config_data.offset;
 
 /** A structure behind a BAR; all of it lies there. */
 export interface PciStructure {

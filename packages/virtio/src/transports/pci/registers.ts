@@ -119,9 +119,6 @@ export const commonRegisters: RegisterBlock<CommonRegister> = new RegisterBlock(
   }),
 );
 
-/** The part of the common configuration that every device has: the rest came with features. */
-export const commonRequiredLength: number = virtio_pci_common_cfg.field.queue_notif_config_data.offset;
-
 export const isrRegisters: RegisterBlock<'isr_status'> = new RegisterBlock('isr', [
   { name: 'isr_status', offset: 0, width: 1, access: 'read-only' },
 ]);

@@ -4,12 +4,17 @@ import type { RingAreas } from '../area.ts';
 // The hot code of this folder writes these offsets as numbers; layout.test.ts holds the two together.
 
 /** A descriptor of a packed ring, also of its indirect tables (2.8.13). */
-export const PvirtqDesc = struct('pvirtq_desc', { addr: le64, len: le32, id: le16, flags: le16 });
+export const PvirtqDesc = /* @__PURE__ */ struct('pvirtq_desc', {
+  addr: le64,
+  len: le32,
+  id: le16,
+  flags: le16,
+});
 
 /** Driver and Device Event Suppression (2.8.14). */
-export const PvirtqEventSuppress = struct('pvirtq_event_suppress', {
-  desc: bits(le16, { desc_event_off: 15, desc_event_wrap: 1 }),
-  flags: bits(le16, { desc_event_flags: 2, reserved: 14 }),
+export const PvirtqEventSuppress = /* @__PURE__ */ struct('pvirtq_event_suppress', {
+  desc: /* @__PURE__ */ bits(le16, { desc_event_off: 15, desc_event_wrap: 1 }),
+  flags: /* @__PURE__ */ bits(le16, { desc_event_flags: 2, reserved: 14 }),
 });
 
 /** `flags` of a descriptor. */

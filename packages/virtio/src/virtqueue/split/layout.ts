@@ -4,16 +4,29 @@ import type { RingAreas } from '../area.ts';
 // The hot code of this folder writes these offsets as numbers; layout.test.ts holds the two together.
 
 /** A descriptor of a split ring, also of its indirect tables (2.7.5). */
-export const VirtqDesc = struct('virtq_desc', { addr: le64, len: le32, flags: le16, next: le16 });
+export const VirtqDesc = /* @__PURE__ */ struct('virtq_desc', {
+  addr: le64,
+  len: le32,
+  flags: le16,
+  next: le16,
+});
 
 /** The available ring up to `used_event`, which stands behind the last entry of `ring` (2.7.6). */
-export const VirtqAvail = struct('virtq_avail', { flags: le16, idx: le16, ring: tail(le16) });
+export const VirtqAvail = /* @__PURE__ */ struct('virtq_avail', {
+  flags: le16,
+  idx: le16,
+  ring: /* @__PURE__ */ tail(le16),
+});
 
 /** An entry of the used ring (2.7.8). */
-export const VirtqUsedElem = struct('virtq_used_elem', { id: le32, len: le32 });
+export const VirtqUsedElem = /* @__PURE__ */ struct('virtq_used_elem', { id: le32, len: le32 });
 
 /** The used ring up to `avail_event`, which stands behind the last entry of `ring` (2.7.8). */
-export const VirtqUsed = struct('virtq_used', { flags: le16, idx: le16, ring: tail(VirtqUsedElem) });
+export const VirtqUsed = /* @__PURE__ */ struct('virtq_used', {
+  flags: le16,
+  idx: le16,
+  ring: /* @__PURE__ */ tail(VirtqUsedElem),
+});
 
 /** `flags` of a descriptor. */
 export const virtqDescFlags = Object.freeze({ NEXT: 1, WRITE: 2, INDIRECT: 4 } as const);
