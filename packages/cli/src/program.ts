@@ -59,7 +59,7 @@ function buildProgram(
     .option('--exec <COMMAND>', 'run one command: its output on stdout, its exit status as ours')
     .option('--kernel <FILE>', 'a bzImage of your own (i386)')
     .option('--initrd <FILE>', 'an initramfs of your own')
-    .option('--append <TEXT>', "the kernel's command line, in place of ours")
+    .option('--append <TEXT>', 'added behind the command line of the kernel; its options win')
     .option('--fresh', 'boot anew instead of going on from the saved state', false)
     .option('--trace <FILE>', 'write all that crosses between driver and device, as JSON lines')
     .option('--json', 'progress and errors as JSON lines on stderr', false)
