@@ -1,4 +1,5 @@
 import type { DeviceType } from '../spec/device-type.ts';
+import { readLittle, writeLittle } from './little-endian.ts';
 
 /** A write of the driver that fell on a writable field. */
 export interface ConfigWrite {
@@ -42,9 +43,7 @@ export class ConfigSpace {
 
   /** The unsigned value of 1, 2 or 4 bytes at an offset, little-endian; bytes behind the end read as 0. */
   read(offset: number, width: number): number {
-    let value = 0;
-    for (let i = 0; i < width; i++) value += (this.#bytes[offset + i] ?? 0) * 2 ** (8 * i);
-    return value;
+    return readLittle(this.#bytes, offset, width);
   }
 
   /**
@@ -56,7 +55,7 @@ export class ConfigSpace {
       const accessor = this.#type.config.field[field];
       if (accessor === undefined || offset < accessor.offset) continue;
       if (offset + width > accessor.offset + accessor.size) continue;
-      for (let i = 0; i < width; i++) this.#bytes[offset + i] = Math.floor(value / 2 ** (8 * i));
+      writeLittle(this.#bytes, offset, width, value);
       return { field, value: accessor.get(this.#view) };
     }
     return undefined;

@@ -1,4 +1,5 @@
 import type { Register, RegisterBlock } from '../spec/registers.ts';
+import { AccessLog } from './access-log.ts';
 import type { DeviceCore } from './core.ts';
 
 /** What stands behind a block of registers. */
@@ -18,11 +19,13 @@ export class RegisterBank<N extends string> {
   readonly #block: RegisterBlock<N>;
   readonly #target: RegisterTarget<N>;
   readonly #core: DeviceCore;
+  readonly #log: AccessLog;
 
   constructor(block: RegisterBlock<N>, target: RegisterTarget<N>, core: DeviceCore) {
     this.#block = block;
     this.#target = target;
     this.#core = core;
+    this.#log = new AccessLog(core, block.name, (offset) => block.holding(offset)?.name);
   }
 
   /** `width` in bytes. Bytes of holes read as 0. */
@@ -30,14 +33,14 @@ export class RegisterBank<N extends string> {
     const register = this.#block.find(offset, width);
     const fits = register !== undefined && register.access !== 'write-only';
     const value = fits ? this.#target.read(register) : this.#compose(offset, width);
-    if (this.#core.trace !== undefined) this.#record('read', register, offset, width, value);
+    this.#log.record('read', offset, width, value);
     if (!fits) this.#misfit('read', offset, width);
     return value;
   }
 
   write(offset: number, width: number, value: number): void {
     const register = this.#block.find(offset, width);
-    if (this.#core.trace !== undefined) this.#record('write', register, offset, width, value);
+    this.#log.record('write', offset, width, value);
     if (register !== undefined && register.access !== 'read-only') this.#target.write(register, value);
     else this.#misfit('write', offset, width);
   }
@@ -63,24 +66,5 @@ export class RegisterBank<N extends string> {
       'REGISTER_ACCESS',
       `a ${access} of ${width} bytes at ${offset} of ${this.#block.name}: ${where}`,
     );
-  }
-
-  #record(
-    access: 'read' | 'write',
-    register: Register<N> | undefined,
-    offset: number,
-    width: number,
-    value: number,
-  ): void {
-    const { name: block } = this.#block;
-    this.#core.trace?.({
-      kind: 'register',
-      access,
-      block,
-      register: register?.name ?? this.#block.holding(offset)?.name ?? '?',
-      offset,
-      width,
-      value,
-    });
   }
 }

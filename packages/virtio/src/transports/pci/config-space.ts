@@ -1,3 +1,4 @@
+import { readLittle, writeLittle } from '../../device/little-endian.ts';
 import { UsageError } from '../../errors.ts';
 import type { Fields, Struct, StructValue } from '../../spec/layout.ts';
 import { fieldRegisters, RegisterBlock } from '../../spec/registers.ts';
@@ -45,8 +46,7 @@ export class ConfigSpace {
   }
 
   read(offset: number, width: number): number {
-    if (width === 1) return this.#view.getUint8(offset);
-    return width === 2 ? this.#view.getUint16(offset, true) : this.#view.getUint32(offset, true);
+    return readLittle(this.#bytes, offset, width);
   }
 
   /** Takes the bits that a guest may write. */
@@ -60,10 +60,8 @@ export class ConfigSpace {
 
   /** Sets bits that are the function's own; with `writable` also which of them a guest may write. */
   set(offset: number, width: 1 | 2 | 4, value: number, writable?: number): void {
-    for (let i = 0; i < width; i++) {
-      this.#bytes[offset + i] = value >>> (8 * i);
-      if (writable !== undefined) this.#writable[offset + i] = writable >>> (8 * i);
-    }
+    writeLittle(this.#bytes, offset, width, value);
+    if (writable !== undefined) writeLittle(this.#writable, offset, width, writable);
   }
 
   /** Lets a guest write more bits of a byte. */
@@ -131,15 +129,15 @@ export class ConfigSpace {
     for (const [at, byte] of saved.entries()) this.write(at, 1, byte);
   }
 
-  /** The name of what stands at an offset, for the trace. */
-  nameAt(offset: number): string {
-    if (offset < firstCapabilityOffset) return headerRegisters.holding(offset)?.name ?? '?';
+  /** The name of what stands at an offset, for the trace; `undefined` for a hole. */
+  nameAt(offset: number): string | undefined {
+    if (offset < firstCapabilityOffset) return headerRegisters.holding(offset)?.name;
     for (const capability of this.#capabilities) {
       const within = offset - capability.offset;
       if (within < 0 || within >= capability.size) continue;
       return `${capability.names.name}.${capability.names.holding(within)?.name ?? `byte${within}`}`;
     }
-    return '?';
+    return undefined;
   }
 }
 

@@ -1,3 +1,4 @@
+import { AccessLog } from '../../device/access-log.ts';
 import { DeviceCore, type DeviceState } from '../../device/core.ts';
 import type { Device } from '../../device/device.ts';
 import { RegisterBank } from '../../device/register-bank.ts';
@@ -56,6 +57,7 @@ export class PciFunction {
   readonly #common: CommonConfig;
   readonly #msix: MsixTable | undefined;
   readonly #numbers: QueueNumbers;
+  readonly #configLog: AccessLog;
   #busMaster = false;
   #stopped = false;
   #configHeld = false;
@@ -109,6 +111,7 @@ export class PciFunction {
       throw error;
     }
     this.#config = this.#layout.config;
+    this.#configLog = new AccessLog(this.core, 'pci', (offset) => this.#config.nameAt(offset));
   }
 
   /** The BARs that exist, by index. */
@@ -119,13 +122,13 @@ export class PciFunction {
   /** Reads configuration space: 1, 2 or 4 bytes. What is not there reads as all ones. */
   configRead(offset: number, width: number): number {
     const value = this.#readConfig(offset, width);
-    if (this.core.trace !== undefined) this.#record('read', offset, width, value);
+    this.#configLog.record('read', offset, width, value);
     return value;
   }
 
   /** Writes configuration space: 1, 2 or 4 bytes. */
   configWrite(offset: number, width: number, value: number): void {
-    if (this.core.trace !== undefined) this.#record('write', offset, width, value);
+    this.#configLog.record('write', offset, width, value);
     if (!isWidth(width) || !ConfigSpace.holds(offset, width)) {
       this.core.violation('REGISTER_ACCESS', `a write of ${width} bytes at ${offset} of configuration space`);
       return;
@@ -435,13 +438,8 @@ export class PciFunction {
   }
 
   #hole(access: 'read' | 'write', bar: number, offset: number, width: number, value: number): void {
-    this.core.trace?.({ kind: 'register', access, block: `bar${bar}`, register: '?', offset, width, value });
+    new AccessLog(this.core, `bar${bar}`, () => undefined).record(access, offset, width, value);
     this.core.violation('REGISTER_ACCESS', `a ${access} of ${width} bytes at ${offset} of BAR ${bar}`);
-  }
-
-  #record(access: 'read' | 'write', offset: number, width: number, value: number): void {
-    const register = this.#config.nameAt(offset);
-    this.core.trace?.({ kind: 'register', access, block: 'pci', register, offset, width, value });
   }
 }
 

@@ -1,4 +1,6 @@
+import { AccessLog } from '../../device/access-log.ts';
 import type { DeviceCore } from '../../device/core.ts';
+import { readLittle } from '../../device/little-endian.ts';
 import type { BarContent } from './bar.ts';
 import { msix_table_entry, msixEntryRegisters } from './pci-registers.ts';
 
@@ -15,30 +17,36 @@ export class MsixTable implements BarContent {
   /** A message is a write to memory, so it waits while the function may not master the bus. */
   busMaster = false;
 
+  readonly #table: Uint8Array<ArrayBuffer>;
   readonly #view: DataView;
-  readonly #pending: Uint32Array;
+  readonly #pending: Uint8Array;
   readonly #send: (address: number, data: number) => void;
   readonly #core: DeviceCore;
+  readonly #log: AccessLog;
+  readonly #pendingLog: AccessLog;
   #anyPending = false;
 
   constructor(size: number, core: DeviceCore, send: (address: number, data: number) => void) {
     this.size = size;
     this.#core = core;
     this.#send = send;
-    this.#view = new DataView(new ArrayBuffer(size * entrySize));
+    this.#table = new Uint8Array(size * entrySize);
+    this.#view = new DataView(this.#table.buffer);
     // Pending bits stand in 64-bit words.
-    this.#pending = new Uint32Array(Math.ceil(size / 64) * 2);
+    this.#pending = new Uint8Array(Math.ceil(size / 64) * 8);
+    this.#log = new AccessLog(core, 'msix', registerAt);
+    this.#pendingLog = new AccessLog(core, 'msix', () => 'pba');
     this.reset();
   }
 
   /** Bytes of the table. */
   get length(): number {
-    return this.#view.byteLength;
+    return this.#table.length;
   }
 
   /** As after power-up: every vector masked. */
   reset(): void {
-    new Uint8Array(this.#view.buffer).fill(0);
+    this.#table.fill(0);
     for (let vector = 0; vector < this.size; vector++) {
       vector_control.set(this.#view, vector * entrySize, 1);
     }
@@ -60,8 +68,8 @@ export class MsixTable implements BarContent {
       this.#sendMessage(vector);
       return;
     }
-    const word = vector >>> 5;
-    this.#pending[word] = (this.#pending[word] ?? 0) | (1 << (vector & 31));
+    const byte = vector >>> 3;
+    this.#pending[byte] = (this.#pending[byte] ?? 0) | (1 << (vector & 7));
     this.#anyPending = true;
   }
 
@@ -69,28 +77,25 @@ export class MsixTable implements BarContent {
   deliverPending(): void {
     if (!this.#anyPending) return;
     for (let vector = 0; vector < this.size; vector++) {
-      const word = this.#pending[vector >>> 5] ?? 0;
-      const bit = 1 << (vector & 31);
-      if ((word & bit) === 0 || !this.#mayfire(vector)) continue;
-      this.#pending[vector >>> 5] = word & ~bit;
+      const byte = this.#pending[vector >>> 3] ?? 0;
+      const bit = 1 << (vector & 7);
+      if ((byte & bit) === 0 || !this.#mayfire(vector)) continue;
+      this.#pending[vector >>> 3] = byte & ~bit;
       this.#sendMessage(vector);
     }
-    this.#anyPending = this.#pending.some((word) => word !== 0);
+    this.#anyPending = this.#pending.some((byte) => byte !== 0);
   }
 
   /** The table as the driver reads it. */
   read(offset: number, width: number): number {
-    let value = 0;
-    for (let i = 0; i < width && offset + i < this.length; i++) {
-      value += this.#view.getUint8(offset + i) * 2 ** (8 * i);
-    }
-    if (this.#core.trace !== undefined) this.#record('read', offset, width, value);
+    const value = readLittle(this.#table, offset, width);
+    this.#log.record('read', offset, width, value);
     return value;
   }
 
   /** PCI lets a driver write the table in aligned words of 32 bits. */
   write(offset: number, width: number, value: number): void {
-    if (this.#core.trace !== undefined) this.#record('write', offset, width, value);
+    this.#log.record('write', offset, width, value);
     if (width !== 4 || offset % 4 !== 0) {
       this.#core.violation('REGISTER_ACCESS', `a write of ${width} bytes at ${offset} of the MSI-X table`);
       return;
@@ -103,19 +108,8 @@ export class MsixTable implements BarContent {
   /** The Pending Bit Array as the driver reads it. */
   readonly pendingBits: BarContent = {
     read: (offset, width) => {
-      let value = 0;
-      for (let i = offset; i < offset + width; i++) {
-        value += (((this.#pending[i >>> 2] ?? 0) >>> (8 * (i & 3))) & 0xff) * 2 ** (8 * (i - offset));
-      }
-      this.#core.trace?.({
-        kind: 'register',
-        access: 'read',
-        block: 'msix',
-        register: 'pba',
-        offset,
-        width,
-        value,
-      });
+      const value = readLittle(this.#pending, offset, width);
+      this.#pendingLog.record('read', offset, width, value);
       return value;
     },
     write: (offset, width) => {
@@ -127,13 +121,13 @@ export class MsixTable implements BarContent {
   };
 
   save(): { table: number[]; pending: number[] } {
-    return { table: Array.from(new Uint8Array(this.#view.buffer)), pending: Array.from(this.#pending) };
+    return { table: Array.from(this.#table), pending: Array.from(this.#pending) };
   }
 
   restore(table: readonly number[], pending: readonly number[]): void {
-    new Uint8Array(this.#view.buffer).set(table.slice(0, this.length));
+    this.#table.set(table.slice(0, this.length));
     this.#pending.set(pending.slice(0, this.#pending.length));
-    this.#anyPending = this.#pending.some((word) => word !== 0);
+    this.#anyPending = this.#pending.some((byte) => byte !== 0);
   }
 
   #mayfire(vector: number): boolean {
@@ -146,10 +140,9 @@ export class MsixTable implements BarContent {
     const address = this.#view.getUint32(base, true) + this.#view.getUint32(base + 4, true) * 2 ** 32;
     this.#send(address, message_data.get(this.#view, vector * entrySize));
   }
+}
 
-  #record(access: 'read' | 'write', offset: number, width: number, value: number): void {
-    const name = msixEntryRegisters.holding(offset % entrySize)?.name ?? '?';
-    const register = `vector${Math.floor(offset / entrySize)}.${name}`;
-    this.#core.trace?.({ kind: 'register', access, block: 'msix', register, offset, width, value });
-  }
+function registerAt(offset: number): string {
+  const name = msixEntryRegisters.holding(offset % entrySize)?.name;
+  return `vector${Math.floor(offset / entrySize)}.${name}`;
 }

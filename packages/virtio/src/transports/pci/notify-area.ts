@@ -1,3 +1,4 @@
+import { AccessLog } from '../../device/access-log.ts';
 import type { DeviceCore } from '../../device/core.ts';
 import { UsageError } from '../../errors.ts';
 import type { BarContent } from './bar.ts';
@@ -12,6 +13,7 @@ export class NotifyArea implements BarContent {
   readonly length: number;
 
   readonly #core: DeviceCore;
+  readonly #log: AccessLog;
   readonly #multiplier: number;
   readonly #numbers: QueueNumbers;
   readonly #busMaster: () => boolean;
@@ -22,6 +24,7 @@ export class NotifyArea implements BarContent {
   constructor(core: DeviceCore, multiplier: number, numbers: QueueNumbers, busMaster: () => boolean) {
     this.#busMaster = busMaster;
     this.#core = core;
+    this.#log = new AccessLog(core, 'notify', () => 'queue_notify');
     this.#multiplier = multiplier;
     this.#numbers = numbers;
     let last = 0;
@@ -38,7 +41,7 @@ export class NotifyArea implements BarContent {
 
   /** There is nothing to read. */
   read(offset: number, width: number): number {
-    if (this.#core.trace !== undefined) this.#record('read', offset, width, 0);
+    this.#log.record('read', offset, width, 0);
     this.#core.violation('REGISTER_ACCESS', 'the notification structure was read');
     return 0;
   }
@@ -46,7 +49,7 @@ export class NotifyArea implements BarContent {
   /** Takes 16 bits, or 32 with VIRTIO_F_NOTIFICATION_DATA; the lower 16 tell which queue it is. */
   write(offset: number, width: number, value: number): void {
     const core = this.#core;
-    if (core.trace !== undefined) this.#record('write', offset, width, value);
+    this.#log.record('write', offset, width, value);
     const expected = core.negotiated('NOTIFICATION_DATA') ? 4 : 2;
     if (width !== expected) {
       core.violation('REGISTER_ACCESS', `a notification of ${width} bytes, where ${expected} are negotiated`);
@@ -70,17 +73,5 @@ export class NotifyArea implements BarContent {
       core.violation('NOTIFICATION_UNEXPECTED', `queue ${queue} was notified while Bus Master is off`);
     }
     core.notify(queue);
-  }
-
-  #record(access: 'read' | 'write', offset: number, width: number, value: number): void {
-    this.#core.trace?.({
-      kind: 'register',
-      access,
-      block: 'notify',
-      register: 'queue_notify',
-      offset,
-      width,
-      value,
-    });
   }
 }

@@ -1,3 +1,4 @@
+import { readLittle, writeLittle } from '../../device/little-endian.ts';
 import type { BarContent } from './bar.ts';
 
 /** A shared memory region, for hosts that do not map its bytes. */
@@ -9,14 +10,10 @@ export class SharedMemoryArea implements BarContent {
   }
 
   read(offset: number, width: number): number {
-    let value = 0;
-    for (let i = 0; i < width; i++) value += (this.#bytes[offset + i] ?? 0) * 2 ** (8 * i);
-    return value;
+    return readLittle(this.#bytes, offset, width);
   }
 
   write(offset: number, width: number, value: number): void {
-    for (let i = 0; i < width && offset + i < this.#bytes.length; i++) {
-      this.#bytes[offset + i] = value >>> (8 * i);
-    }
+    writeLittle(this.#bytes, offset, width, value);
   }
 }
