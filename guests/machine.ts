@@ -56,7 +56,10 @@ export class Machine {
   readonly emulator: V86;
   readonly console: ConsoleDevice;
   readonly attachments: readonly Attachment[];
-  /** What the devices complained of. */
+  /**
+   * What the devices complained of since the guest was ready. Before, it is SeaBIOS that drives the disk: it sets
+   * ACKNOWLEDGE and DRIVER in one write.
+   */
   readonly errors: VirtioError[] = [];
   /** What the kernel said on the serial port. */
   kernelLog = '';
@@ -212,7 +215,10 @@ export class Machine {
 
   #control(bytes: Uint8Array): void {
     for (const message of this.#messages.push(bytes)) {
-      if (message.type === 'ready') this.#readySeen++;
+      if (message.type === 'ready') {
+        this.#readySeen++;
+        this.errors.length = 0;
+      }
       if (message.type === 'exit') this.#status = message.status;
     }
     this.#sign();
