@@ -5,6 +5,7 @@ import type { PciAccess, PciMessage } from './access.ts';
 import type { BarRoom } from './bar-probe.ts';
 import { PciFunction } from './device.ts';
 import { PciTransport, type PciTransportOptions } from './driver.ts';
+import { msix } from './msix-table.ts';
 import type { PciFunctionOptions } from './options.ts';
 
 /** How a device and its driver are joined by a PCI bus of their own. */
@@ -58,7 +59,7 @@ export function joinPci(device: Device, options: ConnectPciOptions = {}): Omit<C
   const interrupts = new InterruptWires();
   const pciFunction = new PciFunction(device, {
     setInterruptLine: (level) => interrupts.setLine(level),
-    sendMessage: (address, data) => interrupts.deliver(address, data),
+    msix: msix((address, data) => interrupts.deliver(address, data)),
     ...options.pciFunction,
     memory,
     ...(options.trace === undefined ? {} : { trace: options.trace }),

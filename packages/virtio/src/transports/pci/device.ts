@@ -10,11 +10,11 @@ import { CommonConfig, type QueueNumbers } from './common-config.ts';
 import { ConfigSpace } from './config-space.ts';
 import { FunctionLayout } from './function-layout.ts';
 import { Interrupts } from './interrupts.ts';
-import { MsixTable } from './msix-table.ts';
+import type { MsixTable } from './msix-table.ts';
 import { NotifyArea } from './notify-area.ts';
 import type { PciBar, PciFunctionOptions, PciFunctionState } from './options.ts';
 import { checkOptions } from './options-check.ts';
-import { commandBit, maxMsixVectors, msix_cap, msixControl, pci_header, statusBit } from './pci-registers.ts';
+import { commandBit, maxMsixVectors, pci_header, statusBit } from './pci-registers.ts';
 import { commonRegisters, isrRegisters, virtio_pci_cfg_cap } from './registers.ts';
 import { SharedMemoryArea } from './shared-memory.ts';
 
@@ -135,9 +135,8 @@ export class PciFunction {
     }
     this.#config.write(offset, width, value);
     const end = offset + width;
-    const { msixOffset } = this.#layout;
     if (offset < barsEnd && end > commandField.offset) this.#headerChanged();
-    if (msixOffset > 0 && offset < msixOffset + msix_cap.size && end > msixOffset) this.#msixChanged();
+    if (this.#msix?.reachedBy(offset, width) === true) this.#msixChanged();
     if (this.#touchesWindow(offset, end)) this.#writeWindow();
   }
 
@@ -236,7 +235,7 @@ export class PciFunction {
     this.#config.restore(state.config);
     this.#msix?.restore(state.msixTable, state.msixPending);
     // Nothing goes out before `resume`: the host is not ready.
-    this.#readMsixControl();
+    this.#msix?.readControl(this.#config);
     this.#stopped = state.stopped === true;
     this.#busMaster = (this.#command & commandBit.BUS_MASTER) !== 0;
     this.#followMode();
@@ -262,10 +261,9 @@ export class PciFunction {
   }
 
   #makeMsix(): MsixTable | undefined {
-    const { sendMessage, msixVectors } = this.#options;
+    const { msix, msixVectors } = this.#options;
     const vectors = msixVectors ?? Math.min(maxMsixVectors, this.core.queues.length + 1);
-    if (sendMessage === undefined || vectors === 0) return undefined;
-    return new MsixTable(vectors, this.core, sendMessage);
+    return vectors === 0 ? undefined : msix?.makeTable(vectors, this.core);
   }
 
   #makeLayout(notify: NotifyArea): FunctionLayout {
@@ -357,16 +355,9 @@ export class PciFunction {
   }
 
   #msixChanged(): void {
-    this.#readMsixControl();
+    this.#msix?.readControl(this.#config);
     this.#interrupts.updateLine();
     this.#msix?.deliverPending();
-  }
-
-  #readMsixControl(): void {
-    if (this.#msix === undefined) return;
-    const control = this.#config.read(this.#layout.msixOffset + msix_cap.field.message_control.offset, 2);
-    this.#msix.enabled = (control & msixControl.ENABLE) !== 0;
-    this.#msix.functionMask = (control & msixControl.FUNCTION_MASK) !== 0;
   }
 
   #touchesWindow(offset: number, end: number): boolean {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../errors.ts';
 import { GuestMemory } from '../../memory/guest-memory.ts';
 import { PciFunction } from './device.ts';
+import { msix } from './msix-table.ts';
 import type { PciFunctionOptions } from './options.ts';
 import { Guest, sampleDevice } from './pci.fixture.ts';
 import { virtio_pci_common_cfg } from './registers.ts';
@@ -202,8 +203,7 @@ describe('options that make no function', () => {
     it(`are refused, and the device stays free: ${what}`, () => {
       const memory = GuestMemory.ofSize(4096);
       const device = sampleDevice();
-      const sendMessage = () => {};
-      expect(() => new PciFunction(device, { memory, sendMessage, ...options })).toThrow(
+      expect(() => new PciFunction(device, { memory, msix: msix(() => {}), ...options })).toThrow(
         expect.objectContaining({ code: 'BAD_ARGUMENT' }),
       );
       expect(() => new PciFunction(device, { memory })).not.toThrow();

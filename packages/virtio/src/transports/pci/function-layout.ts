@@ -6,7 +6,7 @@ import { ConfigSpace } from './config-space.ts';
 import type { MsixTable } from './msix-table.ts';
 import type { NotifyArea } from './notify-area.ts';
 import type { BarChoice, PciFunctionOptions } from './options.ts';
-import { capabilityId, msix_cap, msixControl, pci_cap, pci_header } from './pci-registers.ts';
+import { capabilityId, pci_cap, pci_header } from './pci-registers.ts';
 import {
   cfgType,
   deviceIdBase,
@@ -42,8 +42,7 @@ export class FunctionLayout {
   readonly config: ConfigSpace;
   /** By index. */
   readonly bars: Bar[] = [];
-  /** Where the capabilities that the guest may write stand; -1 without MSI-X. */
-  readonly msixOffset: number;
+  /** Where the PCI_CFG capability stands. */
   readonly cfgOffset: number;
 
   readonly #options: PciFunctionOptions;
@@ -62,7 +61,7 @@ export class FunctionLayout {
       const body = Uint8Array.of(id, 0, ...data);
       this.config.addCapability(pci_cap, body, Uint8Array.of(0, 0, ...(writable ?? [])));
     }
-    this.msixOffset = contents.msix === undefined ? -1 : this.#addMsix(contents.msix, layout.msix ?? msixBar);
+    if (contents.msix !== undefined) this.#addMsix(contents.msix, layout.msix ?? msixBar);
     this.#addBars();
     this.config.seal();
   }
@@ -162,19 +161,10 @@ export class FunctionLayout {
     }
   }
 
-  /** Returns the offset of the MSI-X capability. */
-  #addMsix(msix: MsixTable, choice: BarChoice): number {
+  #addMsix(msix: MsixTable, choice: BarChoice): void {
     const { bar, offset: table } = this.#place(choice, msix.length, 8, msix);
-    const pendingLength = Math.ceil(msix.size / 64) * 8;
-    const { offset: pending } = this.#place(choice, pendingLength, 8, msix.pendingBits);
-    const body = msix_cap.encode({
-      cap_id: capabilityId.MSIX,
-      message_control: msix.size - 1,
-      table: table + bar,
-      pba: pending + bar,
-    });
-    const writable = msix_cap.encode({ message_control: msixControl.ENABLE | msixControl.FUNCTION_MASK });
-    return this.config.addCapability(msix_cap, body, writable);
+    const { offset: pending } = this.#place(choice, msix.pendingLength, 8, msix.pendingBits);
+    msix.addCapability(this.config, bar, table, pending);
   }
 
   #addVirtio<F extends Fields>(

@@ -5,6 +5,7 @@ export { type ConnectedPci, type ConnectPciOptions, connectPci } from './connect
 export { PciFunction } from './device.ts';
 export { PciTransport, type PciTransportOptions, virtioDeviceId } from './driver.ts';
 export type { InterruptChoice } from './driver-interrupts.ts';
+export { msix } from './msix-table.ts';
 export type * from './options.ts';
 export { PciMember } from './parts/member.ts';
 export { ownPart } from './parts/own-kinds.ts';

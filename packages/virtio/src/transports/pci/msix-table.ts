@@ -2,18 +2,33 @@ import { AccessLog } from '../../device/access-log.ts';
 import type { DeviceCore } from '../../device/core.ts';
 import { readLittle } from '../../device/little-endian.ts';
 import type { BarContent } from './bar.ts';
-import { msix_table_entry, msixEntryRegisters } from './pci-registers.ts';
+import type { ConfigSpace } from './config-space.ts';
+import type { MsixSupport } from './options.ts';
+import {
+  capabilityId,
+  msix_cap,
+  msix_table_entry,
+  msixControl,
+  msixEntryRegisters,
+} from './pci-registers.ts';
 
 const entrySize = msix_table_entry.size;
 const { message_address, message_data, vector_control } = msix_table_entry.field;
+
+/**
+ * MSI-X for a function, whose host calls `send` to write 32 bits of `data` to a guest-physical address.
+ *
+ * @example
+ * new PciFunction(device, { memory, msix: msix((address, data) => machine.msi(address, data)) });
+ */
+export function msix(send: (address: number, data: number) => void): MsixSupport {
+  return { makeTable: (vectors, core) => new MsixTable(vectors, core, send) };
+}
 
 /** A function's MSI-X vectors: table, masks and pending bits. */
 export class MsixTable implements BarContent {
   /** Vectors. */
   readonly size: number;
-  /** Message control: may the function send, and is all of it masked. */
-  enabled = false;
-  functionMask = false;
   /** A message is a write to memory, so it waits while the function may not master the bus. */
   busMaster = false;
 
@@ -25,6 +40,11 @@ export class MsixTable implements BarContent {
   readonly #log: AccessLog;
   readonly #pendingLog: AccessLog;
   #anyPending = false;
+  /** Message control: may the function send, and is all of it masked. */
+  #enabled = false;
+  #functionMask = false;
+  /** Where the capability stands in configuration space. */
+  #capability = 0;
 
   constructor(size: number, core: DeviceCore, send: (address: number, data: number) => void) {
     this.size = size;
@@ -44,6 +64,40 @@ export class MsixTable implements BarContent {
     return this.#table.length;
   }
 
+  /** Bytes of the pending bits. */
+  get pendingLength(): number {
+    return this.#pending.length;
+  }
+
+  /** True while events go out as messages. */
+  get enabled(): boolean {
+    return this.#enabled;
+  }
+
+  /** Adds the capability, which names a BAR and in it the offsets of the table and of the pending bits. */
+  addCapability(config: ConfigSpace, bar: number, table: number, pending: number): void {
+    const body = msix_cap.encode({
+      cap_id: capabilityId.MSIX,
+      message_control: this.size - 1,
+      table: table + bar,
+      pba: pending + bar,
+    });
+    const writable = msix_cap.encode({ message_control: msixControl.ENABLE | msixControl.FUNCTION_MASK });
+    this.#capability = config.addCapability(msix_cap, body, writable);
+  }
+
+  /** True for an access to configuration space that reaches the capability. */
+  reachedBy(offset: number, width: number): boolean {
+    return offset < this.#capability + msix_cap.size && offset + width > this.#capability;
+  }
+
+  /** Message control may have changed. */
+  readControl(config: ConfigSpace): void {
+    const control = config.read(this.#capability + msix_cap.field.message_control.offset, 2);
+    this.#enabled = (control & msixControl.ENABLE) !== 0;
+    this.#functionMask = (control & msixControl.FUNCTION_MASK) !== 0;
+  }
+
   /** As after power-up: every vector masked. */
   reset(): void {
     this.#table.fill(0);
@@ -51,8 +105,8 @@ export class MsixTable implements BarContent {
       vector_control.set(this.#view, vector * entrySize, 1);
     }
     this.clearPending();
-    this.enabled = false;
-    this.functionMask = false;
+    this.#enabled = false;
+    this.#functionMask = false;
     this.busMaster = false;
   }
 
@@ -131,7 +185,7 @@ export class MsixTable implements BarContent {
   }
 
   #mayfire(vector: number): boolean {
-    if (!this.enabled || this.functionMask || !this.busMaster) return false;
+    if (!this.#enabled || this.#functionMask || !this.busMaster) return false;
     return (vector_control.get(this.#view, vector * entrySize) & 1) === 0;
   }
 

@@ -30,8 +30,8 @@ export function checkOptions(options: PciFunctionOptions): void {
   within('the subsystem vendor id', options.subsystemVendorId, 0, 0xffff);
   within('the subsystem id', options.subsystemId, 0x40, 0xffff);
   within('the interrupt pin', options.interruptPin, 0, 4);
-  if ((options.msixVectors ?? 0) > 0 && options.sendMessage === undefined) {
-    refuse('MSI-X vectors need sendMessage');
+  if ((options.msixVectors ?? 0) > 0 && options.msix === undefined) {
+    refuse('MSI-X vectors need msix, by which the host sends their messages');
   }
   if (options.layout?.msix?.kind === 'io') refuse('the MSI-X table stands in memory, not behind an I/O BAR');
   const ids = new Set<number>();

@@ -1,7 +1,8 @@
-import type { DeviceState } from '../../device/core.ts';
+import type { DeviceCore, DeviceState } from '../../device/core.ts';
 import type { Tracer } from '../../device/trace.ts';
 import type { VirtioError } from '../../errors.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
+import type { MsixTable } from './msix-table.ts';
 import type { BarKind } from './pci-registers.ts';
 
 /** A Base Address Register of a function, as its host sees it. The object stays; its values change. */
@@ -20,14 +21,20 @@ export interface PciBar {
   readonly bytes: Uint8Array | undefined;
 }
 
+/** MSI-X, for a host that can send messages; `msix` makes one. */
+export interface MsixSupport {
+  /** @internal */
+  makeTable(vectors: number, core: DeviceCore): MsixTable;
+}
+
 /** What a host lends to a function. A callback must not throw; it may access the function. */
 export interface PciHost {
   /** The guest's memory, as this function may see it. */
   readonly memory: GuestMemory;
   /** Drives INTx, which is a level: called when the level changes, and with the present one by `resume`. */
   readonly setInterruptLine?: (level: boolean) => void;
-  /** Sends an MSI-X message: writes 32 bits of `data` to a guest-physical address. Without it there is no MSI-X. */
-  readonly sendMessage?: (address: number, data: number) => void;
+  /** How MSI-X messages are sent: `msix(send)`. Without it there is no MSI-X. */
+  readonly msix?: MsixSupport;
   /** The `address` or `enabled` of some BAR has changed; these are all BARs. */
   readonly barsMoved?: (bars: readonly PciBar[]) => void;
   /** Runs a task after the caller's turn; a microtask unless told. */

@@ -78,10 +78,14 @@ const msixCap = {
 } as const;
 
 /** The MSI-X capability. */
-export const msix_cap: Struct<typeof msixCap> = struct('msix_cap', msixCap);
+export const msix_cap: Struct<typeof msixCap> = /* @__PURE__ */ struct('msix_cap', msixCap);
 
 /** Bits of MSI-X message control. */
-export const msixControl = Object.freeze({ SIZE: 0x7ff, FUNCTION_MASK: 0x4000, ENABLE: 0x8000 } as const);
+export const msixControl = /* @__PURE__ */ Object.freeze({
+  SIZE: 0x7ff,
+  FUNCTION_MASK: 0x4000,
+  ENABLE: 0x8000,
+} as const);
 
 const msixEntry = {
   message_address: le64,
@@ -91,12 +95,13 @@ const msixEntry = {
 } as const;
 
 /** One entry of the MSI-X table. */
-export const msix_table_entry: Struct<typeof msixEntry> = struct('msix_table_entry', msixEntry);
-
-export const msixEntryRegisters: RegisterBlock<RegisterNames<typeof msixEntry>> = new RegisterBlock(
-  'msix',
-  structRegisters(msix_table_entry),
+export const msix_table_entry: Struct<typeof msixEntry> = /* @__PURE__ */ struct(
+  'msix_table_entry',
+  msixEntry,
 );
+
+export const msixEntryRegisters: RegisterBlock<RegisterNames<typeof msixEntry>> =
+  /* @__PURE__ */ new RegisterBlock('msix', /* @__PURE__ */ structRegisters(msix_table_entry));
 
 /** The most vectors that an MSI-X table has. */
 export const maxMsixVectors = 0x800;
@@ -104,4 +109,4 @@ export const maxMsixVectors = 0x800;
 const anyCap = { cap_id: u8, cap_next: u8 } as const;
 
 /** What every PCI capability begins with. */
-export const pci_cap: Struct<typeof anyCap> = struct('pci_cap', anyCap);
+export const pci_cap: Struct<typeof anyCap> = /* @__PURE__ */ struct('pci_cap', anyCap);

@@ -7,6 +7,7 @@ import { reservedFeatures } from '../../spec/features.ts';
 import { bytes, le16, le32, le64, struct, u8 } from '../../spec/layout.ts';
 import { status } from '../../spec/status.ts';
 import { PciFunction } from './device.ts';
+import { msix } from './msix-table.ts';
 import type { PciBar, PciFunctionOptions } from './options.ts';
 import { commandBit, msix_cap, msixControl, pci_header } from './pci-registers.ts';
 import { type CommonRegister, cfgType, commonRegisters, virtio_pci_cap } from './registers.ts';
@@ -67,7 +68,7 @@ export class Guest {
     this.pciFunction = new PciFunction(this.device, {
       memory: this.memory,
       setInterruptLine: (level) => void this.line.push(level),
-      sendMessage: (address, data) => void this.messages.push({ address, data }),
+      msix: msix((address, data) => void this.messages.push({ address, data })),
       barsMoved: (bars) => void this.moves.push(bars.map(placeOf)),
       trace: (event) => void this.events.push(event),
       onError: (error) => void this.errors.push(error),

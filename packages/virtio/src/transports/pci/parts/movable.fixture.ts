@@ -13,6 +13,7 @@ import type { PciAccess } from '../access.ts';
 import { connectPci, room } from '../connect.ts';
 import { PciFunction } from '../device.ts';
 import { PciTransport } from '../driver.ts';
+import { msix } from '../msix-table.ts';
 import { SriovGroup } from './sriov-group.ts';
 
 const memoryLength = 2 ** 22;
@@ -30,10 +31,10 @@ export class MovableGuest {
   join(joined: Device): PciFunction {
     const made = new PciFunction(joined, {
       memory: this.memory,
-      sendMessage: (_, data) => {
+      msix: msix((_, data) => {
         this.messages++;
         void Promise.resolve().then(this.#handlers.get(data));
-      },
+      }),
       onError: (error) => void this.errors.push(error),
     });
     this.#present ??= made;
