@@ -2,8 +2,11 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
+  closeSync,
   existsSync,
+  fstatSync,
   mkdtempSync,
+  openSync,
   readFileSync,
   rmSync,
   statSync,
@@ -48,6 +51,32 @@ describe('openFileStorage', () => {
     const after = readFileSync(path);
     expect(after.length).toBe(mebibyte);
     expect(after.subarray(512, 1536).every((byte) => byte === 9)).toBe(true);
+  });
+
+  it('touches no file once it is closed, whoever has its descriptor by then', async () => {
+    const path = image();
+    const storage = await openFileStorage(path);
+    const [first, second] = [storage.close(), storage.close()];
+    await Promise.all([first, second]);
+    const other = join(folder, 'other');
+    writeFileSync(other, pattern(4096));
+    // The system gives the lowest descriptor that is free: that of the image.
+    const fd = openSync(other, 'r+');
+    try {
+      const closed = expect.objectContaining({ code: 'IO_ERROR', message: `${path} is closed` });
+      const bytes = new Uint8Array(512);
+      expect(() => storage.write(0, bytes)).toThrow(closed);
+      expect(() => storage.read(0, bytes)).toThrow(closed);
+      expect(() => storage.discard?.(0, 512)).toThrow(closed);
+      expect(() => storage.writeZeroes?.(0, 512, false)).toThrow(closed);
+      expect(() => storage.resize(512)).toThrow(closed);
+      await expect(storage.flush()).rejects.toEqual(closed);
+      await storage.close();
+      expect(fstatSync(fd).size).toBe(4096);
+    } finally {
+      closeSync(fd);
+    }
+    expect(new Uint8Array(readFileSync(other))).toEqual(pattern(4096));
   });
 
   it('makes a file that takes no room before it is written', async () => {

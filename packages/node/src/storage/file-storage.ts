@@ -81,6 +81,7 @@ class FileImage implements FileStorage {
   readonly #pending = new Set<Promise<unknown>>();
   /** What the file system said that it cannot do. */
   readonly #cannot = new Set<typeof punchHole>();
+  #closing: Promise<void> | undefined;
 
   constructor(path: string, fd: number, readOnly: boolean, size: number) {
     this.path = path;
@@ -96,7 +97,7 @@ class FileImage implements FileStorage {
   read(offset: number, target: Uint8Array): void {
     for (let done = 0; done < target.length; ) {
       const count = this.#attempt('read', () =>
-        readSync(this.#fd, target, done, target.length - done, offset + done),
+        readSync(this.#open(), target, done, target.length - done, offset + done),
       );
       if (count === 0) {
         const end = offset + done;
@@ -109,14 +110,14 @@ class FileImage implements FileStorage {
   write(offset: number, source: Uint8Array): void {
     for (let done = 0; done < source.length; ) {
       done += this.#attempt('written', () =>
-        writeSync(this.#fd, source, done, source.length - done, offset + done),
+        writeSync(this.#open(), source, done, source.length - done, offset + done),
       );
     }
   }
 
   /** In the thread pool: a disk takes milliseconds. */
   async flush(): Promise<void> {
-    await this.#later('flushed', syncData(this.#fd));
+    await this.#later('flushed', syncData(this.#open()));
   }
 
   discard(offset: number, length: number): void {
@@ -133,14 +134,25 @@ class FileImage implements FileStorage {
   resize(size: number): void {
     if (!isDiskSize(size)) throw new UsageError('BAD_ARGUMENT', `${size} bytes are not whole sectors of 512`);
     if (this.readOnly) throw new UsageError('BAD_STATE', `${this.path} is open for reading only`);
-    this.#attempt('resized', () => ftruncateSync(this.#fd, size));
+    this.#attempt('resized', () => ftruncateSync(this.#open(), size));
     this.#size = size;
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     // A descriptor that is closed under a flush may be another file by the time the flush reaches it.
     await Promise.allSettled(this.#pending);
     closeSync(this.#fd);
+  }
+
+  /** Once closed, the descriptor may be any other file of this process: a guest that goes on must not reach it. */
+  #open(): number {
+    if (this.#closing === undefined) return this.#fd;
+    throw new HostError('IO_ERROR', `${this.path} is closed`);
   }
 
   async #storeZeroes(offset: number, length: number): Promise<void> {
@@ -149,7 +161,7 @@ class FileImage implements FileStorage {
       const count = Math.min(zeroes.length, length - done);
       const { bytesWritten } = await this.#later(
         'written',
-        writeLater(this.#fd, zeroes, 0, count, offset + done),
+        writeLater(this.#open(), zeroes, 0, count, offset + done),
       );
       done += bytesWritten;
     }
@@ -159,7 +171,7 @@ class FileImage implements FileStorage {
   #make(what: typeof punchHole, offset: number, length: number): boolean {
     if (length === 0) return true;
     if (this.#cannot.has(what)) return false;
-    const result: HoleResult = what(this.#fd, offset, length);
+    const result: HoleResult = what(this.#open(), offset, length);
     if (result === 'done') return true;
     if (result !== 'unsupported') throw failureOf(this.path, 'written', result);
     this.#cannot.add(what);
@@ -181,7 +193,7 @@ class FileImage implements FileStorage {
     try {
       return work();
     } catch (error) {
-      throw failureOf(this.path, what, error);
+      throw error instanceof HostError ? error : failureOf(this.path, what, error);
     }
   }
 }
