@@ -111,6 +111,20 @@ export function overlayStorage(base: Storage, options: OverlayOptions = {}): Ove
     return { offset: chunk * chunkSize, bytes: value === blank ? null : value.slice() };
   };
 
+  let storing: Promise<void> | undefined;
+
+  /** One after the other: what an earlier call has under way is not stable yet, and may come back as changed. */
+  const storeInTurn = (keep: NonNullable<OverlayOptions['store']>): void | Promise<void> => {
+    if (storing === undefined && changed.size === 0) return;
+    const store = (): void | Promise<void> => (changed.size === 0 ? undefined : storeChanged(keep));
+    const stored = Promise.resolve(storing === undefined ? store() : storing.then(store, store));
+    const settled = stored.finally(() => {
+      if (storing === settled) storing = undefined;
+    });
+    storing = settled;
+    return settled;
+  };
+
   const storeChanged = async (keep: NonNullable<OverlayOptions['store']>): Promise<void> => {
     const storing = [...changed];
     changed.clear();
@@ -148,7 +162,7 @@ export function overlayStorage(base: Storage, options: OverlayOptions = {}): Ove
       });
     },
     flush() {
-      return store === undefined || changed.size === 0 ? undefined : storeChanged(store);
+      return store === undefined ? undefined : storeInTurn(store);
     },
     discard: clear,
     writeZeroes: clear,

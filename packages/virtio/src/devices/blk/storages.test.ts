@@ -142,6 +142,42 @@ describe('overlayStorage', () => {
     expect(() => sparseStorage(100)).toThrow(expect.objectContaining({ code: 'BAD_ARGUMENT' }));
   });
 
+  it('is flushed only when what an earlier flush has under way is stored, or stored again where that failed', async () => {
+    const ends: ((error?: Error) => void)[] = [];
+    const kept: number[][] = [];
+    const overlay = overlayStorage(memoryStorage(4096), {
+      chunkSize: 512,
+      store: (changes) => {
+        kept.push(changes.map(({ bytes }) => bytes?.[0] ?? 0));
+        return new Promise((resolve, reject) =>
+          ends.push((error) => (error === undefined ? resolve() : reject(error))),
+        );
+      },
+    });
+    const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+    const done: string[] = [];
+    const flush = (name: string): void => {
+      Promise.resolve(overlay.flush()).then(
+        () => void done.push(name),
+        () => void done.push(`${name} failed`),
+      );
+    };
+    overlay.write(0, new Uint8Array(512).fill(1));
+    flush('first');
+    flush('second');
+    await settle();
+    expect([done, kept]).toEqual([[], [[1]]]);
+    overlay.write(0, new Uint8Array(512).fill(2));
+    flush('third');
+    ends[0]?.(new Error('bad'));
+    await settle();
+    expect([done, kept]).toEqual([['first failed'], [[1], [2]]]);
+    ends[1]?.();
+    await settle();
+    expect(done).toEqual(['first failed', 'second', 'third']);
+    expect(overlay.flush()).toBeUndefined();
+  });
+
   it('lies over a disk of any size without taking it', async () => {
     const overlay = sparseStorage(2 ** 40);
     await overlay.write(2 ** 39, new Uint8Array(512).fill(3));
