@@ -1,19 +1,25 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import { ensureTool } from 'virtio-node/guests';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { type PageServer, servePage } from '../packages/v86/page/server.ts';
 
 const patience = 30_000;
-let server: PageServer;
+let server: ChildProcess;
+let url: string;
 let browser: Browser;
 let context: BrowserContext;
 let page: Page;
 
 beforeAll(async () => {
-  const progress = ({ step, detail }: { step: string; detail: string }): void =>
-    void process.stderr.write(`${step} ${detail}\n`);
-  server = await servePage({ progress });
-  const { file, environment } = await ensureTool('chromium', { progress });
+  const script = fileURLToPath(new URL('../packages/v86/page/serve.ts', import.meta.url));
+  server = spawn(process.execPath, ['--import', 'tsx', '--conditions=source', script, '0'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  url = await addressOf(server);
+  const { file, environment } = await ensureTool('chromium');
   browser = await chromium.launch({
     executablePath: file,
     env: { ...environmentOfThis(), ...environment },
@@ -21,13 +27,13 @@ beforeAll(async () => {
   context = await browser.newContext({ viewport: { width: 1200, height: 700 } });
   context.setDefaultTimeout(patience);
   page = await context.newPage();
-  await page.goto(server.url);
+  await page.goto(url);
   await booted(page);
 });
 
 afterAll(async () => {
   await browser?.close();
-  await server?.close();
+  server?.kill();
 });
 
 test('Linux boots in a page, with our devices on its bus', async () => {
@@ -44,16 +50,21 @@ test('Linux boots in a page, with our devices on its bus', async () => {
 });
 
 test("the terminal's size follows the window's", async () => {
-  await type(page, 'stty size');
-  await shown(page, /\n(\d+) (\d+)\n/);
-  const [, before = ''] = /\n\d+ (\d+)\n/.exec(await text(page)) ?? [];
+  const columns = async (mark: string): Promise<number> => {
+    await type(page, `echo ${mark}=$(stty size)`);
+    const size = new RegExp(`\\n${mark}=\\d+ (\\d+)\\n`);
+    await shown(page, size);
+    return Number(size.exec(await text(page))?.[1]);
+  };
+  const wide = await columns('wide');
   await page.setViewportSize({ width: 900, height: 700 });
-  await type(page, 'clear; stty size');
-  await shown(page, /\d+ \d+\n/);
-  const [, after = ''] = /\d+ (\d+)\n/.exec(await text(page)) ?? [];
-  expect(Number(after)).toBeGreaterThan(40);
-  expect(Number(after)).toBeLessThan(Number(before));
+  // The guest hears of it in its own time.
+  let narrow = await columns('narrow0');
+  for (let i = 1; i < 20 && narrow === wide; i++) narrow = await columns(`narrow${i}`);
+  expect(narrow).toBeLessThan(wide);
+  expect(narrow).toBeGreaterThan(40);
   await page.setViewportSize({ width: 1200, height: 700 });
+  await type(page, 'clear');
 });
 
 test('what was synced to the disk is there after a reload', async () => {
@@ -67,7 +78,7 @@ test('what was synced to the disk is there after a reload', async () => {
 
 test('a second page does not touch a disk that is open', async () => {
   const second = await context.newPage();
-  await second.goto(server.url);
+  await second.goto(url);
   await second.locator('#status[data-state=failed]').waitFor();
   expect(await second.locator('#status').textContent()).toBe('another page has the disk "page" open');
   await second.close();
@@ -82,6 +93,22 @@ test('the disk can be reset', async () => {
   await shown(page, /\nend\n/);
   expect(await text(page)).not.toContain('file');
 });
+
+test('Ctrl-C ends the server', async () => {
+  await page.close();
+  const ended = once(server, 'exit');
+  server.kill('SIGINT');
+  expect(await ended).toEqual([0, null]);
+});
+
+/** What the server prints when it listens. */
+async function addressOf({ stdout }: ChildProcess): Promise<string> {
+  for await (const line of createInterface({ input: stdout ?? process.stdin })) {
+    const found = /http:\S+/.exec(line)?.[0];
+    if (found !== undefined) return found;
+  }
+  throw new Error('the server ended before it listened');
+}
 
 async function booted(of: Page): Promise<void> {
   await of.locator('#status:is([data-state=ready], [data-state=failed])').waitFor();

@@ -70,7 +70,10 @@ async function start(): Promise<void> {
     disable_mouse: true,
     disable_speaker: true,
   });
-  const onError = (error: Error): void => setStatus('failed', error.message);
+  // What a device can live with is SeaBIOS's affair: it sets two status bits in one write.
+  const onError = (error: Error, needsReset: boolean): void => {
+    if (needsReset) setStatus('failed', error.message);
+  };
   const attached = [hvc, disk, rng].map((device) => ({
     device,
     attachment: attach(emulator, device, { onError }),
