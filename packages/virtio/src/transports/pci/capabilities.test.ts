@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { PeerError } from '../../errors.ts';
 import { openSample, type Seen, type Tapped, tapped } from './driver.fixture.ts';
 import { cfgType } from './registers.ts';
+import { sharedMemory } from './shared-memory.ts';
+import { vendorData } from './vendor-data.ts';
 
 /** Offsets of the sample function's capabilities, as it lays them out. */
 const at = { common: 0x40, isr: 0x50, device: 0x60, notify: 0x70, window: 0x84, msix: 0x98 } as const;
@@ -36,8 +38,7 @@ describe('a driver that reads the capability list', () => {
   it('finds every structure', async () => {
     const bytes = new Uint8Array(5000);
     const pciFunction = {
-      sharedMemory: [{ id: 9, bytes }],
-      vendorCapabilities: [{ vendorId: 0x1234, data: new Uint8Array(6) }],
+      capabilities: [sharedMemory(9, bytes), vendorData(0x1234, new Uint8Array(6))],
     };
     const { capabilities } = await tapped({}, { pciFunction }).open();
     expect(capabilities).toMatchObject({
@@ -155,10 +156,7 @@ describe('a hostile function', () => {
 
   it('with two shared memory regions of one id is refused', async () => {
     const pciFunction = {
-      sharedMemory: [
-        { id: 1, bytes: new Uint8Array(4096) },
-        { id: 2, bytes: new Uint8Array(4096) },
-      ],
+      capabilities: [sharedMemory(1, new Uint8Array(4096)), sharedMemory(2, new Uint8Array(4096))],
     };
     const second = 0x98 + 24;
     const read = ({ kind, offset }: Seen) => (kind === 'configRead' && offset === second + 5 ? 1 : undefined);

@@ -16,7 +16,6 @@ import type { PciBar, PciFunctionOptions, PciFunctionState } from './options.ts'
 import { checkOptions } from './options-check.ts';
 import { commandBit, maxMsixVectors, pci_header, statusBit } from './pci-registers.ts';
 import { commonRegisters, isrRegisters, virtio_pci_cfg_cap } from './registers.ts';
-import { SharedMemoryArea } from './shared-memory.ts';
 
 /** The reserved features that PCI carries whatever the options are. */
 const carries: readonly ReservedFeatureName[] = [
@@ -275,7 +274,6 @@ export class PciFunction {
       notify,
       device: this.#deviceConfig(),
       msix: this.#msix,
-      sharedMemory: (bytes) => new SharedMemoryArea(bytes),
     });
   }
 

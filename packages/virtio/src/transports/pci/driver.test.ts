@@ -7,6 +7,7 @@ import { PciTransport, virtioDeviceId } from './driver.ts';
 import { sampleDevice } from './pci.fixture.ts';
 import { pci_header } from './pci-registers.ts';
 import { commonRegisters, noVector } from './registers.ts';
+import { vendorData } from './vendor-data.ts';
 
 const commonNames = (seen: readonly Seen[], kind: Seen['kind']): string[] =>
   seen.flatMap((one) =>
@@ -171,7 +172,7 @@ describe('a driver at the registers', () => {
 
   // @holds 4.1.4.8.2 driver: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / Vendor data capability
   it('shows vendor data, reads nothing of it but whose it is, and writes none', async () => {
-    const pciFunction = { vendorCapabilities: [{ vendorId: 0x1234, data: new Uint8Array(20) }] };
+    const pciFunction = { capabilities: [vendorData(0x1234, new Uint8Array(20))] };
     const { open, seen } = tapped({}, { pciFunction });
     const transport = await open();
     await openSample(transport);

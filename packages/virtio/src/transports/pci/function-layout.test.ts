@@ -5,7 +5,10 @@ import { PciFunction } from './device.ts';
 import { msix } from './msix-table.ts';
 import type { PciFunctionOptions } from './options.ts';
 import { Guest, sampleDevice } from './pci.fixture.ts';
+import { pciCapability } from './pci-capability.ts';
 import { virtio_pci_common_cfg } from './registers.ts';
+import { sharedMemory } from './shared-memory.ts';
+import { vendorData } from './vendor-data.ts';
 
 describe('the configuration header', () => {
   // @holds 4.1.2.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Discovery
@@ -130,11 +133,12 @@ describe('the virtio structure capabilities', () => {
 
   // @holds 4.1.4.7.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / Shared memory capability
   it('show each shared memory region inside its BAR, by its id', () => {
-    const sharedMemory = [
-      { id: 7, bytes: Uint8Array.from({ length: 5000 }, (_, i) => i) },
-      { id: 2, bytes: new Uint8Array(100) },
-    ];
-    const guest = new Guest({ sharedMemory }).enable();
+    const first = sharedMemory(
+      7,
+      Uint8Array.from({ length: 5000 }, (_, i) => i),
+    );
+    const bytes = new Uint8Array(100);
+    const guest = new Guest({ capabilities: [first, sharedMemory(2, bytes)] }).enable();
     const found = guest.capabilities().filter(({ id, type }) => id === 9 && type === 8);
     const bar = guest.pciFunction.bars.find(({ index }) => index === 4);
     expect(bar).toMatchObject({ kind: 'memory64', size: 16384, enabled: true });
@@ -145,13 +149,14 @@ describe('the virtio structure capabilities', () => {
     ]);
     expect(guest.pciFunction.barRead(4, 300, 4)).toBe(0x2f2e2d2c);
     guest.pciFunction.barWrite(4, 8192, 2, 0xbeef);
-    expect([...(sharedMemory[1]?.bytes.subarray(0, 2) ?? [])]).toEqual([0xef, 0xbe]);
-    expect(() => new Guest({ sharedMemory: [sharedMemory[0]!, sharedMemory[0]!] })).toThrow(UsageError);
+    expect([...bytes.subarray(0, 2)]).toEqual([0xef, 0xbe]);
+    expect(() => new Guest({ capabilities: [first, first] })).toThrow(UsageError);
+    expect(() => sharedMemory(256, bytes)).toThrow(UsageError);
   });
 
   it('let a host map the only shared memory region as it is', () => {
     const bytes = new Uint8Array(4096);
-    const guest = new Guest({ sharedMemory: [{ id: 0, bytes }] });
+    const guest = new Guest({ capabilities: [sharedMemory(0, bytes)] });
     expect(guest.pciFunction.bars.find(({ index }) => index === 4)).toMatchObject({
       bytes,
       prefetchable: true,
@@ -161,20 +166,20 @@ describe('the virtio structure capabilities', () => {
   // @holds 4.1.4.8.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / Vendor data capability
   it('carry vendor data in multiples of 4 bytes, to be read without effect, never under the id of virtio', () => {
     const data = Uint8Array.of(1, 2, 3);
-    const guest = new Guest({ vendorCapabilities: [{ vendorId: 0x1234, data }] });
+    const guest = new Guest({ capabilities: [vendorData(0x1234, data)] });
     const { at, length } = guest.capability('VENDOR_CFG');
     expect(length).toBe(12);
     const read = () => Array.from({ length }, (_, i) => guest.pciFunction.configRead(at + i, 1));
     const before = JSON.stringify(guest.pciFunction.save());
     expect(read().slice(2)).toEqual([12, 9, 0x34, 0x12, 1, 2, 3, 0, 0, 0]);
     expect(JSON.stringify(guest.pciFunction.save())).toBe(before);
-    expect(() => new Guest({ vendorCapabilities: [{ vendorId: 0x1af4, data }] })).toThrow(UsageError);
+    expect(() => vendorData(0x1af4, data)).toThrow(UsageError);
   });
 
   it('stand among capabilities that are not virtio’s', () => {
     const data = Uint8Array.of(3, 0, 8, 0, 0, 0);
     const writable = Uint8Array.of(0, 0, 3, 0, 0, 0);
-    const guest = new Guest({ extraCapabilities: [{ id: 1, data, writable }] });
+    const guest = new Guest({ capabilities: [pciCapability(1, data, writable)] });
     const at = guest.capabilities().find(({ id }) => id === 1)?.at ?? 0;
     guest.pciFunction.configWrite(at, 4, 0xffffffff);
     guest.pciFunction.configWrite(at + 4, 4, 0xffffffff);
@@ -196,7 +201,7 @@ describe('options that make no function', () => {
     'a BAR inside a 64-bit BAR': { layout: { isr: [{ bar: 1, kind: 'io' }] } },
     'a 64-bit BAR behind the last': { layout: { isr: [{ bar: 5, kind: 'memory64' }] } },
     'more capabilities than 256 bytes hold': {
-      vendorCapabilities: [{ vendorId: 1, data: new Uint8Array(200) }],
+      capabilities: [vendorData(1, new Uint8Array(200))],
     },
   };
   for (const [what, options] of Object.entries(refused)) {

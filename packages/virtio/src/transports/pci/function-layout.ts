@@ -5,17 +5,15 @@ import { Bar, type BarContent } from './bar.ts';
 import { ConfigSpace } from './config-space.ts';
 import type { MsixTable } from './msix-table.ts';
 import type { NotifyArea } from './notify-area.ts';
-import type { BarChoice, PciFunctionOptions } from './options.ts';
-import { capabilityId, pci_cap, pci_header } from './pci-registers.ts';
+import type { BarChoice, PciFunctionOptions, PciLayout } from './options.ts';
+import { capabilityId, pci_header } from './pci-registers.ts';
 import {
   cfgType,
   deviceIdBase,
   virtio_pci_cap,
-  virtio_pci_cap64,
   virtio_pci_cfg_cap,
   virtio_pci_common_cfg,
   virtio_pci_notify_cap,
-  virtio_pci_vndr_data,
   virtioVendorId,
 } from './registers.ts';
 
@@ -27,7 +25,6 @@ export interface FunctionContents {
   /** Absent where the device type has no configuration. */
   readonly device: BarContent | undefined;
   readonly msix: MsixTable | undefined;
-  readonly sharedMemory: (bytes: Uint8Array, id: number) => BarContent;
 }
 
 /** The ISR status is one byte; drivers that read its reserved bits along find them 0. */
@@ -35,7 +32,6 @@ const isrLength = 4;
 
 const mainBar: BarChoice = { bar: 0, kind: 'memory64' };
 const msixBar: BarChoice = { bar: 2, kind: 'memory64' };
-const sharedMemoryBar: BarChoice = { bar: 4, kind: 'memory64' };
 
 /** Gives each structure its place behind a BAR, and the capability that tells the driver where. */
 export class FunctionLayout {
@@ -52,18 +48,50 @@ export class FunctionLayout {
     this.#core = core;
     this.#options = options;
     this.config = new ConfigSpace(this.#header());
-    const { layout = {}, extraCapabilities = [] } = options;
+    const { capabilities = [] } = options;
     this.#addStructures(contents);
-    this.cfgOffset = this.#addWindow(layout.common?.[0] ?? mainBar);
-    this.#addSharedMemory(contents);
-    this.#addVendorData();
-    for (const { id, data, writable } of extraCapabilities) {
-      const body = Uint8Array.of(id, 0, ...data);
-      this.config.addCapability(pci_cap, body, Uint8Array.of(0, 0, ...(writable ?? [])));
-    }
-    if (contents.msix !== undefined) this.#addMsix(contents.msix, layout.msix ?? msixBar);
+    this.cfgOffset = this.#addWindow(this.choices.common?.[0] ?? mainBar);
+    for (const capability of capabilities) capability.add(this, capabilities);
+    if (contents.msix !== undefined) this.#addMsix(contents.msix, this.choices.msix ?? msixBar);
     this.#addBars();
     this.config.seal();
+  }
+
+  /** Where the structures are to be. */
+  get choices(): PciLayout {
+    return this.#options.layout ?? {};
+  }
+
+  /** Adds a virtio structure capability; returns its offset in configuration space. */
+  addVirtio<F extends Fields>(
+    structure: Struct<F>,
+    fields: Partial<StructValue<F>>,
+    writable?: Uint8Array,
+  ): number {
+    const body = structure.encode(fields);
+    body.set(
+      virtio_pci_cap.encode({ cap_vndr: capabilityId.VENDOR, cap_len: structure.size }).subarray(0, 3),
+    );
+    return this.config.addCapability(structure, body, writable);
+  }
+
+  /** Finds room behind a BAR, `length` bytes of it; `bytes` are what a host may map, if a new BAR is made. */
+  place(
+    { bar: index, kind }: BarChoice,
+    length: number,
+    alignment: number,
+    content: BarContent,
+    bytes?: Uint8Array,
+  ): { bar: number; offset: number } {
+    let bar = this.bars.find((one) => one.index === index);
+    if (bar === undefined) {
+      bar = new Bar(index, kind, this.choices.minimumMemoryBar ?? 4096, bytes);
+      this.bars.push(bar);
+      this.bars.sort((a, b) => a.index - b.index);
+    }
+    if (bar.kind !== kind)
+      throw new UsageError('BAD_ARGUMENT', `BAR ${index} cannot be ${bar.kind} and ${kind}`);
+    return { bar: index, offset: bar.place(length, alignment, content) };
   }
 
   /** @spec 4.1.2.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Discovery */
@@ -90,7 +118,8 @@ export class FunctionLayout {
    * @spec 4.1.4.6.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / Device-specific configuration
    */
   #addStructures({ common, isr, device, notify }: FunctionContents): void {
-    const { layout = {}, notifyMultiplier = 4 } = this.#options;
+    const { choices: layout } = this;
+    const { notifyMultiplier = 4 } = this.#options;
     const add = (
       choices: readonly BarChoice[] = [mainBar],
       type: number,
@@ -98,8 +127,8 @@ export class FunctionLayout {
       content: BarContent,
     ) => {
       for (const choice of choices) {
-        const place = this.#place(choice, length, 4, content);
-        this.#addVirtio(virtio_pci_cap, { cfg_type: type, ...place, length });
+        const place = this.place(choice, length, 4, content);
+        this.addVirtio(virtio_pci_cap, { cfg_type: type, ...place, length });
       }
     };
     add(layout.common, cfgType.COMMON_CFG, virtio_pci_common_cfg.size, common);
@@ -107,9 +136,9 @@ export class FunctionLayout {
     const { size } = this.#core.device.type.config;
     if (device !== undefined) add(layout.device, cfgType.DEVICE_CFG, size, device);
     for (const choice of layout.notify ?? [mainBar]) {
-      this.#addVirtio(virtio_pci_notify_cap, {
+      this.addVirtio(virtio_pci_notify_cap, {
         cfg_type: cfgType.NOTIFY_CFG,
-        ...this.#place(choice, notify.length, 4, notify),
+        ...this.place(choice, notify.length, 4, notify),
         length: notify.length,
         notify_off_multiplier: notifyMultiplier,
       });
@@ -122,79 +151,13 @@ export class FunctionLayout {
     const writable = new Uint8Array(size);
     writable.fill(0xff, field.bar.offset, field.bar.offset + field.bar.size);
     writable.fill(0xff, field.offset.offset, size);
-    return this.#addVirtio(virtio_pci_cfg_cap, { cfg_type: cfgType.PCI_CFG, bar }, writable);
-  }
-
-  #addSharedMemory(contents: FunctionContents): void {
-    const { layout = {}, sharedMemory = [] } = this.#options;
-    const choice = layout.sharedMemory ?? sharedMemoryBar;
-    for (const { id, bytes } of sharedMemory) {
-      const content = contents.sharedMemory(bytes, id);
-      const only = sharedMemory.length === 1 ? bytes : undefined;
-      const { bar, offset } = this.#place(choice, bytes.length, 4096, content, only);
-      this.#addVirtio(virtio_pci_cap64, {
-        cfg_type: cfgType.SHARED_MEMORY_CFG,
-        id,
-        bar,
-        offset: offset % 2 ** 32,
-        offset_hi: Math.floor(offset / 2 ** 32),
-        length: bytes.length % 2 ** 32,
-        length_hi: Math.floor(bytes.length / 2 ** 32),
-      });
-    }
-  }
-
-  #addVendorData(): void {
-    for (const { vendorId, data } of this.#options.vendorCapabilities ?? []) {
-      const length = Math.ceil((virtio_pci_vndr_data.size + data.length) / 4) * 4;
-      const body = new Uint8Array(length);
-      body.set(
-        virtio_pci_vndr_data.encode({
-          cap_vndr: capabilityId.VENDOR,
-          cap_len: length,
-          cfg_type: cfgType.VENDOR_CFG,
-          vendor_id: vendorId,
-        }),
-      );
-      body.set(data, virtio_pci_vndr_data.size);
-      this.config.addCapability(virtio_pci_vndr_data, body);
-    }
+    return this.addVirtio(virtio_pci_cfg_cap, { cfg_type: cfgType.PCI_CFG, bar }, writable);
   }
 
   #addMsix(msix: MsixTable, choice: BarChoice): void {
-    const { bar, offset: table } = this.#place(choice, msix.length, 8, msix);
-    const { offset: pending } = this.#place(choice, msix.pendingLength, 8, msix.pendingBits);
+    const { bar, offset: table } = this.place(choice, msix.length, 8, msix);
+    const { offset: pending } = this.place(choice, msix.pendingLength, 8, msix.pendingBits);
     msix.addCapability(this.config, bar, table, pending);
-  }
-
-  #addVirtio<F extends Fields>(
-    structure: Struct<F>,
-    fields: Partial<StructValue<F>>,
-    writable?: Uint8Array,
-  ): number {
-    const body = structure.encode(fields);
-    body.set(
-      virtio_pci_cap.encode({ cap_vndr: capabilityId.VENDOR, cap_len: structure.size }).subarray(0, 3),
-    );
-    return this.config.addCapability(structure, body, writable);
-  }
-
-  #place(
-    { bar: index, kind }: BarChoice,
-    length: number,
-    alignment: number,
-    content: BarContent,
-    bytes?: Uint8Array,
-  ): { bar: number; offset: number } {
-    let bar = this.bars.find((one) => one.index === index);
-    if (bar === undefined) {
-      bar = new Bar(index, kind, this.#options.layout?.minimumMemoryBar ?? 4096, bytes);
-      this.bars.push(bar);
-      this.bars.sort((a, b) => a.index - b.index);
-    }
-    if (bar.kind !== kind)
-      throw new UsageError('BAD_ARGUMENT', `BAR ${index} cannot be ${bar.kind} and ${kind}`);
-    return { bar: index, offset: bar.place(length, alignment, content) };
   }
 
   #addBars(): void {

@@ -10,5 +10,8 @@ export type * from './options.ts';
 export { PciMember } from './parts/member.ts';
 export { ownPart } from './parts/own-kinds.ts';
 export { SriovGroup } from './parts/sriov-group.ts';
+export { pciCapability } from './pci-capability.ts';
 export * from './pci-registers.ts';
 export * from './registers.ts';
+export { sharedMemory } from './shared-memory.ts';
+export { vendorData } from './vendor-data.ts';

@@ -1,7 +1,6 @@
 import { UsageError } from '../../errors.ts';
 import type { PciFunctionOptions } from './options.ts';
 import { maxMsixVectors } from './pci-registers.ts';
-import { virtioVendorId } from './registers.ts';
 
 const isPowerOfTwo = (value: number): boolean =>
   Number.isSafeInteger(value) && value > 0 && Number.isInteger(Math.log2(value));
@@ -10,17 +9,8 @@ const isPowerOfTwo = (value: number): boolean =>
  * Refuses options that would make a function the specification does not allow.
  *
  * @throws {UsageError} BAD_ARGUMENT
- * @spec 4.1.4.7.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / Shared memory capability
- * @spec 4.1.4.8.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / Vendor data capability
  */
 export function checkOptions(options: PciFunctionOptions): void {
-  const refuse = (what: string): never => {
-    throw new UsageError('BAD_ARGUMENT', `PCI function: ${what}`);
-  };
-  const within = (name: string, value: number | undefined, least: number, most: number): void => {
-    if (value === undefined || (Number.isInteger(value) && value >= least && value <= most)) return;
-    refuse(`${name} ${value} is not between ${least} and ${most}`);
-  };
   const multiplier = options.notifyMultiplier ?? 0;
   if (multiplier !== 0 && (!isPowerOfTwo(multiplier) || multiplier < 2 || multiplier > 2 ** 31)) {
     refuse(`the notify multiplier ${multiplier} is neither 0 nor an even power of two`);
@@ -34,18 +24,15 @@ export function checkOptions(options: PciFunctionOptions): void {
     refuse('MSI-X vectors need msix, by which the host sends their messages');
   }
   if (options.layout?.msix?.kind === 'io') refuse('the MSI-X table stands in memory, not behind an I/O BAR');
-  const ids = new Set<number>();
-  for (const { id } of options.sharedMemory ?? []) {
-    within('the shared memory id', id, 0, 0xff);
-    if (ids.has(id)) refuse(`two shared memory regions have id ${id}`);
-    ids.add(id);
-  }
-  for (const { vendorId } of options.vendorCapabilities ?? []) {
-    within('the vendor id of a capability', vendorId, 0, 0xffff);
-    if (vendorId === virtioVendorId) refuse('a vendor data capability may not have the vendor id of virtio');
-  }
-  for (const { id, data } of options.extraCapabilities ?? []) {
-    within('the id of a capability', id, 0, 0xff);
-    if (data.length > 190) refuse(`a capability of ${data.length} bytes`);
-  }
+}
+
+/** @throws {UsageError} BAD_ARGUMENT, which says what cannot be. */
+export function refuse(what: string): never {
+  throw new UsageError('BAD_ARGUMENT', `PCI function: ${what}`);
+}
+
+/** Refuses a value that is given, and is no whole number between two bounds. */
+export function within(name: string, value: number | undefined, least: number, most: number): void {
+  if (value === undefined || (Number.isInteger(value) && value >= least && value <= most)) return;
+  refuse(`${name} ${value} is not between ${least} and ${most}`);
 }

@@ -2,6 +2,7 @@ import type { DeviceCore, DeviceState } from '../../device/core.ts';
 import type { Tracer } from '../../device/trace.ts';
 import type { VirtioError } from '../../errors.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
+import type { FunctionLayout } from './function-layout.ts';
 import type { MsixTable } from './msix-table.ts';
 import type { BarKind } from './pci-registers.ts';
 
@@ -66,30 +67,10 @@ export interface PciLayout {
   readonly minimumMemoryBar?: number;
 }
 
-/** A shared memory region (2.10). */
-export interface SharedMemory {
-  /** The id that the device type gives it, 0 to 255. */
-  readonly id: number;
-  /** Its bytes. */
-  readonly bytes: Uint8Array;
-}
-
-/** A vendor data capability. */
-export interface VendorCapability {
-  /** PCI-SIG's id of the vendor whose format this is; never 0x1AF4. */
-  readonly vendorId: number;
-  /** What follows `vendor_id`; padded to make the capability a multiple of 4 bytes. */
-  readonly data: Uint8Array;
-}
-
-/** A PCI capability that is not virtio's. */
-export interface ExtraCapability {
-  /** The PCI capability id. */
-  readonly id: number;
-  /** What follows the id and the next pointer. */
-  readonly data: Uint8Array;
-  /** Which bits of `data` the guest may write; none unless told. */
-  readonly writable?: Uint8Array;
+/** What a function has beside the structures of every function: `sharedMemory`, `vendorData`, `pciCapability`. */
+export interface AddedCapability {
+  /** @internal `all` that the function is given, this one among them. */
+  add(layout: FunctionLayout, all: readonly AddedCapability[]): void;
 }
 
 /** How a function is to be, beside its host. */
@@ -108,9 +89,8 @@ export interface PciFunctionOptions extends PciHost {
   readonly msixVectors?: number;
   /** False refuses to map an event to the vector: the driver reads back 0xffff. */
   readonly acceptVector?: (vector: number) => boolean;
-  readonly sharedMemory?: readonly SharedMemory[];
-  readonly vendorCapabilities?: readonly VendorCapability[];
-  readonly extraCapabilities?: readonly ExtraCapability[];
+  /** In the order in which the guest is to find them. */
+  readonly capabilities?: readonly AddedCapability[];
   /** 1 unless told; 1 to 255. */
   readonly revision?: number;
   /** 0x1AF4 unless told. */

@@ -43,7 +43,10 @@ const virtioPciCap = {
 export const virtio_pci_cap: Struct<typeof virtioPciCap> = struct('virtio_pci_cap', virtioPciCap);
 
 const virtioPciCap64 = { ...virtioPciCap, offset_hi: le32, length_hi: le32 } as const;
-export const virtio_pci_cap64: Struct<typeof virtioPciCap64> = struct('virtio_pci_cap64', virtioPciCap64);
+export const virtio_pci_cap64: Struct<typeof virtioPciCap64> = /* @__PURE__ */ struct(
+  'virtio_pci_cap64',
+  virtioPciCap64,
+);
 
 const virtioPciNotifyCap = { ...virtioPciCap, notify_off_multiplier: le32 } as const;
 export const virtio_pci_notify_cap: Struct<typeof virtioPciNotifyCap> = struct(
@@ -65,7 +68,7 @@ const virtioPciVndrData = {
   /** PCI-SIG's id of the vendor whose format follows. */
   vendor_id: le16,
 } as const;
-export const virtio_pci_vndr_data: Struct<typeof virtioPciVndrData> = struct(
+export const virtio_pci_vndr_data: Struct<typeof virtioPciVndrData> = /* @__PURE__ */ struct(
   'virtio_pci_vndr_data',
   virtioPciVndrData,
 );
