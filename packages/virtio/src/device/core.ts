@@ -224,6 +224,10 @@ export class DeviceCore implements QueueOwner {
     this.#active[index]?.close();
     this.#active[index] = undefined;
     Object.assign(setup, defaultQueueSetup(setup.maxSize));
+    const place = this.#isAdmin(index) ? undefined : this.device.type.queueAt(index);
+    if (place !== undefined) {
+      this.#guard(() => this.device.behaviour.resetQueue?.(asQueueName(place.name), place.number));
+    }
     this.#tellIdle();
     this.trace?.({ kind: 'reset', queue: this.#label(index) });
   }
@@ -616,6 +620,8 @@ const hasInFlight = (queue: ActiveQueue | undefined): boolean => (queue?.ring.in
 
 // The field names of an erased device type are strings that only the type itself can tell apart.
 const asFieldName = (name: string): never => name as never;
+// And so are its queue names.
+const asQueueName = (name: string): never => name as never;
 
 function offeredFeatures(device: Device, host: DeviceHost): FeatureSet {
   const carried = new Set<string>(host.carries ?? Object.keys(reservedFeatures));

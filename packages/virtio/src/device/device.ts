@@ -72,6 +72,8 @@ export interface DeviceBehaviour<T extends DeviceType = DeviceType> {
   writeConfig?(field: Extract<keyof ConfigFieldsOf<T>, string>, value: unknown): void;
   /** The device was reset, or is about to be restored: forget the driver and all it asked for. */
   reset?(): void;
+  /** The driver reset one queue: what was begun for it must have no effect on what is asked for from now on. */
+  resetQueue?(name: QueueNameOf<T>, number: number): void;
   /** The device's own state, beside configuration and queues. */
   save?(): Json;
   /** Takes back what `save` gave; called before the queues go on. */

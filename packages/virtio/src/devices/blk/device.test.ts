@@ -7,7 +7,7 @@ import { Loopback } from '../../transports/loopback/loopback.ts';
 import { type BlkOptions, blkDevice, memoryStorage, overlayStorage, type ZonedOptions } from './device.ts';
 import { rawDisk, segments, slowStorage } from './raw-disk.fixture.ts';
 import { blk, virtio_blk_config } from './spec.ts';
-import { requestType as T } from './spec-requests.ts';
+import { requestType as T, virtio_blk_req } from './spec-requests.ts';
 import { zoneModel } from './spec-zones.ts';
 
 const storage = () => memoryStorage(64 * 512);
@@ -319,6 +319,31 @@ describe('a reset in the middle of requests', () => {
     expect(disk.errors.filter((error) => !(error instanceof PeerError))).toEqual([]);
     expect((await disk.transport.readStatus()) & status.DEVICE_NEEDS_RESET).toBe(0);
     expect(completed).toBe(false);
+  });
+
+  // @holds 2.6.1.1.1 device: Basic Facilities of a Virtio Device / Virtqueues / Virtqueue Reset / Virtqueue Reset
+  it('never lets a write of before a queue reset land on one of after it', async () => {
+    const memory = memoryStorage(64 * 512);
+    const slow = slowStorage(memory);
+    const device = blkDevice({ storage: slow });
+    const opened = await open(new Loopback(device), blk, { features: ['FLUSH'] });
+    const write = (value: number): Promise<Uint8Array> => {
+      const request = new Uint8Array(16 + 512).fill(value, 16);
+      request.set(virtio_blk_req.encode({ type: T.OUT, sector: 1n }));
+      return opened.queue('requestq').request(request, 1);
+    };
+    const lost = expect(write(1)).rejects.toMatchObject({ code: 'DEVICE_GONE' });
+    expect(slow.waiting).toEqual(['write 512 512']);
+    await opened.resetQueue('requestq');
+    await lost;
+    await opened.enableQueue('requestq');
+    const kept = write(2);
+    expect(slow.waiting).toEqual(['write 512 512']);
+    await slow.step();
+    await slow.step();
+    expect(await kept).toEqual(Uint8Array.of(0));
+    expect(memory.bytes.subarray(512, 1024)).toEqual(new Uint8Array(512).fill(2));
+    await opened.close();
   });
 });
 

@@ -78,6 +78,7 @@ export function blkDevice(options: BlkOptions): BlkDevice {
       server.reset();
       disk.configSpace.update({ ...offer.config, capacity: BigInt(server.capacity) });
     },
+    resetQueue: () => server.drain(),
     save: () => saveZones(server.zones),
     restore(state) {
       if (server.zones !== undefined) server.zones.restore(zonesFrom(state));

@@ -92,9 +92,14 @@ export class RequestServer {
     this.#writeback = writeback;
   }
 
-  /** The driver is gone. What it began runs out before anything that the next one asks for. */
+  /** The driver is gone. */
   reset(): void {
     this.#has = () => false;
+    this.drain();
+  }
+
+  /** What was begun runs out before anything that is asked for from now on. */
+  drain(): void {
     this.#turns.drain();
   }
 
