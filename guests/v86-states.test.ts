@@ -4,7 +4,7 @@ import { entropyDevice } from 'virtio/devices/entropy';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Machine } from './machine.ts';
 
-const diskSize = 16 * 2 ** 20;
+const diskSize = 8 * 2 ** 20;
 const rng = () => entropyDevice({ source: (target) => crypto.getRandomValues(target) });
 
 /** A disk that takes its time, so that requests are in flight whenever one looks. */
