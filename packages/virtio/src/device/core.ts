@@ -9,56 +9,13 @@ import { createDeviceQueue } from '../virtqueue/create.ts';
 import type { DeviceQueueState } from '../virtqueue/queue.ts';
 import { ActiveQueue, type QueueOwner } from './active-queue.ts';
 import { type Administration, adminQueueLabel } from './administration.ts';
-import type { ConfigState } from './config-space.ts';
-import { type ActiveDevice, type Device, type Json, offeredNames, type ServeHandler } from './device.ts';
+import type { ActiveDevice, Device, ServeHandler } from './device.ts';
+import type { DeviceHost } from './host.ts';
+import { offeredFeatures, queueSetups } from './offer.ts';
 import { defaultQueueSetup, type QueueSetup } from './queue-setup.ts';
+import type { DeviceState } from './state.ts';
 import { checkStatusWrite, type StatusStep } from './status-machine.ts';
 import type { Tracer } from './trace.ts';
-
-/** What a transport lends to the core. */
-export interface DeviceHost {
-  /** The guest's memory, as this device may see it. */
-  readonly memory: GuestMemory;
-  /** Sends a used buffer notification for the queue. */
-  interruptQueue(index: number): void;
-  /** Sends a configuration change notification. */
-  interruptConfig(): void;
-  /** The reserved features that this transport can carry; all that the device offers, unless told. */
-  readonly carries?: readonly ReservedFeatureName[];
-  /** Reserved features that the transport adds to what the device offers. */
-  readonly adds?: readonly ReservedFeatureName[];
-  /** Runs a task after the caller's turn; a microtask unless told. A host with an event loop gives its own. */
-  defer?(task: () => void): void;
-  /**
-   * False while the bus forbids the device to touch memory; always true unless told. Buffers stay in their
-   * rings until `resume`; those that were taken before are completed.
-   */
-  mayAccessMemory?(): boolean;
-  /** Sees everything that happens at this device. */
-  readonly trace?: Tracer | undefined;
-  /**
-   * Hears of what the driver did wrong, and of handlers that failed. `needsReset` tells what stops the device
-   * from what it lives with.
-   */
-  onError?(error: VirtioError, needsReset: boolean): void;
-}
-
-/** A device's state as JSON, for a snapshot of the machine it is in. */
-export interface DeviceState {
-  readonly type: number;
-  readonly status: number;
-  readonly driverFeatures: readonly number[];
-  readonly config: ConfigState;
-  readonly pendingConfig: boolean;
-  readonly queues: readonly SavedQueue[];
-  readonly device: Json;
-  /** Where there are administration virtqueues: what their driver has asked for. */
-  readonly administration?: Json;
-}
-
-interface SavedQueue extends QueueSetup {
-  readonly ring: DeviceQueueState | null;
-}
 
 /**
  * The rules of all devices: status, negotiation, queue set-up, configuration space, reset, suspend. Every
@@ -78,6 +35,9 @@ export class DeviceCore implements QueueOwner {
   #driverFeatures = FeatureSet.empty;
   #active: (ActiveQueue | undefined)[] = [];
   #suspending = false;
+  /** Saved in the middle of a suspend: what was in flight is taken again first. */
+  #suspendAfterResume = false;
+  #detached = false;
   #configChanged = false;
   #deferredConfig: Record<string, unknown> | undefined;
   #resets = 0;
@@ -101,7 +61,10 @@ export class DeviceCore implements QueueOwner {
 
   /** Lets go of the device, so that another transport may have it. */
   detach(): void {
+    if (this.#detached) return;
     this.reset();
+    // Whoever still drives this transport must not reach the device: it may be another's.
+    this.#detached = true;
     this.device.onConfigUpdate = undefined;
   }
 
@@ -166,6 +129,7 @@ export class DeviceCore implements QueueOwner {
       this.reset();
       return;
     }
+    if (this.#detached) return;
     const step = checkStatusWrite(this.#status, value, this.negotiated('SUSPEND'));
     for (const mistake of step.mistakes) this.violation(mistake.code, mistake.message);
     this.#take(step);
@@ -178,16 +142,19 @@ export class DeviceCore implements QueueOwner {
    * @spec 2.4.1 device: Basic Facilities of a Virtio Device / Device Reset
    */
   reset(): void {
+    if (this.#detached) return;
     for (const queue of this.#active) queue?.close();
     this.#active = [];
     this.#status = 0;
     this.#driverFeatures = FeatureSet.empty;
     this.#suspending = false;
+    this.#suspendAfterResume = false;
     this.#configChanged = false;
     this.#resets++;
     for (const setup of this.queues) Object.assign(setup, defaultQueueSetup(setup.maxSize));
     this.#applyDeferredConfig();
-    this.device.behaviour.reset?.();
+    // A device that is reset has no driver to be told that it needs to be.
+    this.#guard(() => this.device.behaviour.reset?.(), false);
     this.#administration?.reset();
     this.#tellIdle();
     this.trace?.({ kind: 'reset' });
@@ -228,6 +195,7 @@ export class DeviceCore implements QueueOwner {
     if (place !== undefined) {
       this.#guard(() => this.device.behaviour.resetQueue?.(asQueueName(place.name), place.number));
     }
+    this.#finishSuspend();
     this.#tellIdle();
     this.trace?.({ kind: 'reset', queue: this.#label(index) });
   }
@@ -264,7 +232,7 @@ export class DeviceCore implements QueueOwner {
    * @spec 3.4.2 device: General Initialization And Device Operation / Device Suspend
    */
   writeConfig(offset: number, width: number, value: number): void {
-    if (this.#suspended) return;
+    if (this.#suspended || this.#detached) return;
     const written = this.device.configSpace.write(offset, width, value);
     if (written === undefined) {
       this.violation(
@@ -311,6 +279,7 @@ export class DeviceCore implements QueueOwner {
       driverFeatures: [0, 1, 2, 3].map((word) => this.#driverFeatures.word(word)),
       config: this.device.configSpace.save(),
       pendingConfig: this.#configChanged,
+      ...(this.#suspending || this.#suspendAfterResume ? { suspending: true } : {}),
       queues: this.queues.map((setup, i) => ({ ...setup, ring: this.#active[i]?.ring.save() ?? null })),
       device: this.device.behaviour.save?.() ?? null,
       ...(this.#administration === undefined ? {} : { administration: this.#administration.save() }),
@@ -354,6 +323,9 @@ export class DeviceCore implements QueueOwner {
       this.#process(queue);
     }
     this.#flushConfigChange();
+    if (!this.#suspendAfterResume || !this.mayTake()) return;
+    this.#suspendAfterResume = false;
+    this.#suspend();
   }
 
   /** Settles when no chain is in flight: all that was taken has been completed, or never will be. */
@@ -405,6 +377,7 @@ export class DeviceCore implements QueueOwner {
     this.#status = state.status;
     this.#driverFeatures = features;
     this.#configChanged = state.pendingConfig;
+    this.#suspendAfterResume = state.suspending === true;
     this.device.configSpace.restore(state.config);
     for (const [index, { ring, ...setup }] of state.queues.entries()) {
       Object.assign(this.queues[index] ?? {}, setup);
@@ -444,11 +417,20 @@ export class DeviceCore implements QueueOwner {
     else if (!this.#driverFeatures.has(reservedFeatures.VERSION_1)) {
       refusal = 'did not accept VERSION_1, bit 32';
       clause = 'driver: Reserved Feature Bits';
-    } else refusal = this.device.behaviour.negotiate?.((name) => this.#accepted(name));
+    } else refusal = this.#refusal();
     const accepted = type.featureNames(this.#driverFeatures);
     this.trace?.({ kind: 'features', accepted, ok: refusal === undefined });
     if (refusal !== undefined) this.violation('FEATURES_REFUSED', `the driver ${refusal}`, clause);
     return refusal === undefined;
+  }
+
+  /** What the device itself has against the driver's features. */
+  #refusal(): string | undefined {
+    let refusal: string | undefined = 'met a device that failed';
+    this.#guard(() => {
+      refusal = this.device.behaviour.negotiate?.((name) => this.#accepted(name));
+    });
+    return refusal;
   }
 
   #accepted(feature: string): boolean {
@@ -547,12 +529,21 @@ export class DeviceCore implements QueueOwner {
     }
   }
 
-  /** Runs a part of the device's behaviour; what it throws makes the device need a reset, and goes no further. */
-  #guard(call: () => void): void {
+  /**
+   * Runs a part of the device's behaviour. What it throws, now or later, is reported and goes no further; the
+   * device needs a reset then, unless told or reset meanwhile.
+   */
+  #guard(call: () => void | Promise<void>, fatal = true): void {
+    const resets = this.#resets;
+    const failed = (error: unknown): void => {
+      if (fatal && resets === this.#resets) this.needsReset(asVirtioError(error));
+      else this.#host.onError?.(asVirtioError(error), false);
+    };
     try {
-      call();
+      const settled = call();
+      if (settled instanceof Promise) settled.catch(failed);
     } catch (error) {
-      this.needsReset(asVirtioError(error));
+      failed(error);
     }
   }
 
@@ -622,31 +613,3 @@ const hasInFlight = (queue: ActiveQueue | undefined): boolean => (queue?.ring.in
 const asFieldName = (name: string): never => name as never;
 // And so are its queue names.
 const asQueueName = (name: string): never => name as never;
-
-function offeredFeatures(device: Device, host: DeviceHost): FeatureSet {
-  const carried = new Set<string>(host.carries ?? Object.keys(reservedFeatures));
-  const own = new Set<string>(device.behaviour.offers ?? []);
-  const names = [...offeredNames(device), ...(host.adds ?? [])].filter(
-    (name) => own.has(name) || carried.has(name),
-  );
-  return device.type.featureSet(names);
-}
-
-function queueSetups(device: Device): QueueSetup[] {
-  const setups: QueueSetup[] = [];
-  const offers = new Set<string>(device.behaviour.offers ?? []);
-  for (const [name, declaration] of Object.entries(device.type.queues)) {
-    if (typeof declaration !== 'number' && declaration.requires !== undefined) {
-      if (!offers.has(declaration.requires)) continue;
-    }
-    const { count = 1, size = 256 } = device.behaviour.queues?.[name] ?? {};
-    for (let number = 0; number < count; number++) {
-      const index = device.type.queueIndex(name, number);
-      if (index === undefined) {
-        throw new UsageError('BAD_ARGUMENT', `${device.type.name} has no ${name} number ${number}`);
-      }
-      setups[index] = defaultQueueSetup(size);
-    }
-  }
-  return Array.from(setups, (setup) => setup ?? defaultQueueSetup(0));
-}

@@ -68,8 +68,11 @@ export interface DeviceBehaviour<T extends DeviceType = DeviceType> {
   negotiate?(has: (feature: FeatureNameOf<T>) => boolean): string | undefined;
   /** The driver set DRIVER_OK. */
   activate?(active: ActiveDevice<T>): void;
-  /** The driver wrote a field that it may write; the configuration already holds the value. */
-  writeConfig?(field: Extract<keyof ConfigFieldsOf<T>, string>, value: unknown): void;
+  /**
+   * The driver wrote a field that it may write; the configuration already holds the value. When it throws, or
+   * its promise rejects, the device needs a reset.
+   */
+  writeConfig?(field: Extract<keyof ConfigFieldsOf<T>, string>, value: unknown): void | Promise<void>;
   /** The device was reset, or is about to be restored: forget the driver and all it asked for. */
   reset?(): void;
   /** The driver reset one queue: what was begun for it must have no effect on what is asked for from now on. */
