@@ -4,8 +4,9 @@ import { deviceType } from '../spec/device-type.ts';
 import { reservedFeatures } from '../spec/features.ts';
 import { le32, struct } from '../spec/layout.ts';
 import { status } from '../spec/status.ts';
-import { DeviceCore, type DeviceHost } from './core.ts';
+import { DeviceCore } from './core.ts';
 import { type DeviceBehaviour, device } from './device.ts';
+import type { DeviceHost } from './host.ts';
 import type { TraceEvent } from './trace.ts';
 
 const { ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK, SUSPEND, DEVICE_NEEDS_RESET } = status;

@@ -1,5 +1,5 @@
-import type { DeviceHost } from '../device/core.ts';
 import type { Device } from '../device/device.ts';
+import type { DeviceHost } from '../device/host.ts';
 import type { Transport } from '../driver/transport.ts';
 import type { Allocator } from '../memory/allocator.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { DeviceState } from '../../device/core.ts';
+import type { DeviceState } from '../../device/state.ts';
 import type { Transport } from '../../driver/transport.ts';
 import { Loopback } from '../../transports/loopback/loopback.ts';
 import { type ConsoleOptions, consoleDevice, controlEvent, openConsole } from './index.ts';

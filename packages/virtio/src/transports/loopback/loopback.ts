@@ -1,5 +1,7 @@
-import { DeviceCore, type DeviceHost, type DeviceState } from '../../device/core.ts';
+import { DeviceCore } from '../../device/core.ts';
 import type { Device } from '../../device/device.ts';
+import type { DeviceHost } from '../../device/host.ts';
+import type { DeviceState } from '../../device/state.ts';
 import type { Tracer } from '../../device/trace.ts';
 import type { NotificationListener, Transport } from '../../driver/transport.ts';
 import type { VirtioError } from '../../errors.ts';
@@ -16,7 +18,7 @@ export interface LoopbackOptions {
   readonly allocator?: Allocator;
   readonly trace?: Tracer | undefined;
   /** Hears what either side did wrong. */
-  readonly onError?: (error: VirtioError, needsReset: boolean) => void;
+  readonly onError?: ((error: VirtioError, needsReset: boolean) => void) | undefined;
 }
 
 /** Features that need no bus: what a loopback carries. */
@@ -70,7 +72,7 @@ export class Loopback implements Transport {
         this.#pendingConfig = true;
         this.#schedule();
       },
-      ...(options.onError === undefined ? {} : { onError: options.onError }),
+      onError: options.onError,
     };
     this.core = new DeviceCore(device, host);
   }

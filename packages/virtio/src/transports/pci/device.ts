@@ -1,7 +1,8 @@
 import { AccessLog } from '../../device/access-log.ts';
-import { DeviceCore, type DeviceState } from '../../device/core.ts';
+import { DeviceCore } from '../../device/core.ts';
 import type { Device } from '../../device/device.ts';
 import { RegisterBank } from '../../device/register-bank.ts';
+import type { DeviceState } from '../../device/state.ts';
 import { UsageError } from '../../errors.ts';
 import type { ReservedFeatureName } from '../../spec/features.ts';
 import { fieldRegisters, RegisterBlock } from '../../spec/registers.ts';
@@ -66,6 +67,7 @@ export class PciFunction {
     this.#options = options;
     const multiplier = options.notifyMultiplier ?? 4;
     const { notifConfigData } = options;
+    const own: ReservedFeatureName[] = notifConfigData === undefined ? [] : ['NOTIF_CONFIG_DATA'];
     this.core = new DeviceCore(device, {
       memory: options.memory,
       interruptQueue: (index) => {
@@ -81,11 +83,11 @@ export class PciFunction {
         ...carries,
         // A 32-bit notification needs an address that is a multiple of 4.
         ...(multiplier % 4 === 0 ? (['NOTIFICATION_DATA'] as const) : []),
-        ...(notifConfigData === undefined ? [] : (['NOTIF_CONFIG_DATA'] as const)),
+        ...own,
       ],
-      ...(notifConfigData === undefined ? {} : { adds: ['NOTIF_CONFIG_DATA'] as const }),
-      ...(options.defer === undefined ? {} : { defer: options.defer }),
-      ...(options.onError === undefined ? {} : { onError: options.onError }),
+      adds: own,
+      defer: options.defer,
+      onError: options.onError,
       trace: options.trace,
     });
     this.#msix = this.#makeMsix();

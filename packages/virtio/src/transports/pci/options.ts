@@ -1,4 +1,5 @@
-import type { DeviceCore, DeviceState } from '../../device/core.ts';
+import type { DeviceCore } from '../../device/core.ts';
+import type { DeviceState } from '../../device/state.ts';
 import type { Tracer } from '../../device/trace.ts';
 import type { VirtioError } from '../../errors.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';

@@ -1,0 +1,32 @@
+import type { VirtioError } from '../errors.ts';
+import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { ReservedFeatureName } from '../spec/features.ts';
+import type { Tracer } from './trace.ts';
+
+/** What a transport lends to the core. */
+export interface DeviceHost {
+  /** The guest's memory, as this device may see it. */
+  readonly memory: GuestMemory;
+  /** Sends a used buffer notification for the queue. */
+  interruptQueue(index: number): void;
+  /** Sends a configuration change notification. */
+  interruptConfig(): void;
+  /** The reserved features that this transport can carry; all that the device offers, unless told. */
+  readonly carries?: readonly ReservedFeatureName[];
+  /** Reserved features that the transport adds to what the device offers. */
+  readonly adds?: readonly ReservedFeatureName[] | undefined;
+  /** Runs a task after the caller's turn; a microtask unless told. A host with an event loop gives its own. */
+  readonly defer?: ((task: () => void) => void) | undefined;
+  /**
+   * False while the bus forbids the device to touch memory; always true unless told. Buffers stay in their
+   * rings until `resume`; those that were taken before are completed.
+   */
+  mayAccessMemory?(): boolean;
+  /** Sees everything that happens at this device. */
+  readonly trace?: Tracer | undefined;
+  /**
+   * Hears of what the driver did wrong, and of handlers that failed. `needsReset` tells what stops the device
+   * from what it lives with.
+   */
+  readonly onError?: ((error: VirtioError, needsReset: boolean) => void) | undefined;
+}

@@ -1,0 +1,39 @@
+import { UsageError } from '../errors.ts';
+import { type FeatureSet, reservedFeatures } from '../spec/features.ts';
+import { type Device, offeredNames } from './device.ts';
+import type { DeviceHost } from './host.ts';
+import { defaultQueueSetup, type QueueSetup } from './queue-setup.ts';
+
+/** The features that a device offers, over a transport that carries some and adds others. */
+export function offeredFeatures(device: Device, host: DeviceHost): FeatureSet {
+  const carried = new Set<string>(host.carries ?? Object.keys(reservedFeatures));
+  const own = new Set<string>(device.behaviour.offers ?? []);
+  const names = [...offeredNames(device), ...(host.adds ?? [])].filter(
+    (name) => own.has(name) || carried.has(name),
+  );
+  return device.type.featureSet(names);
+}
+
+/**
+ * The device type's own queues, of the sizes that the device wants; those it does not have are of size 0.
+ *
+ * @throws {UsageError} BAD_ARGUMENT for more queues of a name than the type has.
+ */
+export function queueSetups(device: Device): QueueSetup[] {
+  const setups: QueueSetup[] = [];
+  const offers = new Set<string>(device.behaviour.offers ?? []);
+  for (const [name, declaration] of Object.entries(device.type.queues)) {
+    if (typeof declaration !== 'number' && declaration.requires !== undefined) {
+      if (!offers.has(declaration.requires)) continue;
+    }
+    const { count = 1, size = 256 } = device.behaviour.queues?.[name] ?? {};
+    for (let number = 0; number < count; number++) {
+      const index = device.type.queueIndex(name, number);
+      if (index === undefined) {
+        throw new UsageError('BAD_ARGUMENT', `${device.type.name} has no ${name} number ${number}`);
+      }
+      setups[index] = defaultQueueSetup(size);
+    }
+  }
+  return Array.from(setups, (setup) => setup ?? defaultQueueSetup(0));
+}

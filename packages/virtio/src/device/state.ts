@@ -1,0 +1,23 @@
+import type { DeviceQueueState } from '../virtqueue/queue.ts';
+import type { ConfigState } from './config-space.ts';
+import type { Json } from './device.ts';
+import type { QueueSetup } from './queue-setup.ts';
+
+/** A device's state as JSON, for a snapshot of the machine it is in. */
+export interface DeviceState {
+  readonly type: number;
+  readonly status: number;
+  readonly driverFeatures: readonly number[];
+  readonly config: ConfigState;
+  readonly pendingConfig: boolean;
+  /** The driver has asked for a suspend that is not done. */
+  readonly suspending?: boolean;
+  readonly queues: readonly SavedQueue[];
+  readonly device: Json;
+  /** Where there are administration virtqueues: what their driver has asked for. */
+  readonly administration?: Json;
+}
+
+export interface SavedQueue extends QueueSetup {
+  readonly ring: DeviceQueueState | null;
+}
