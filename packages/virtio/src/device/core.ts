@@ -37,7 +37,7 @@ export class DeviceCore implements QueueOwner {
   #suspending = false;
   /** Saved in the middle of a suspend: what was in flight is taken again first. */
   #suspendAfterResume = false;
-  #detached = false;
+  readonly #onConfigUpdate = (values: Readonly<Record<string, unknown>>): void => this.#updateConfig(values);
   #configChanged = false;
   #deferredConfig: Record<string, unknown> | undefined;
   #resets = 0;
@@ -48,7 +48,7 @@ export class DeviceCore implements QueueOwner {
     if (device.onConfigUpdate !== undefined) {
       throw new UsageError('BAD_STATE', `this ${device.type.name} device is attached already`);
     }
-    device.onConfigUpdate = (values) => this.#updateConfig(values);
+    device.onConfigUpdate = this.#onConfigUpdate;
     this.device = device;
     this.#host = host;
     this.offered = offeredFeatures(device, host);
@@ -61,10 +61,8 @@ export class DeviceCore implements QueueOwner {
 
   /** Lets go of the device, so that another transport may have it. */
   detach(): void {
-    if (this.#detached) return;
+    if (this.#isAnothers) return;
     this.reset();
-    // Whoever still drives this transport must not reach the device: it may be another's.
-    this.#detached = true;
     this.device.onConfigUpdate = undefined;
   }
 
@@ -129,7 +127,9 @@ export class DeviceCore implements QueueOwner {
       this.reset();
       return;
     }
-    if (this.#detached) return;
+    if (this.#isAnothers) return;
+    // A transport that let go of a device may be driven again while nobody else has taken it.
+    this.device.onConfigUpdate = this.#onConfigUpdate;
     const step = checkStatusWrite(this.#status, value, this.negotiated('SUSPEND'));
     for (const mistake of step.mistakes) this.violation(mistake.code, mistake.message);
     this.#take(step);
@@ -142,7 +142,7 @@ export class DeviceCore implements QueueOwner {
    * @spec 2.4.1 device: Basic Facilities of a Virtio Device / Device Reset
    */
   reset(): void {
-    if (this.#detached) return;
+    if (this.#isAnothers) return;
     for (const queue of this.#active) queue?.close();
     this.#active = [];
     this.#status = 0;
@@ -232,7 +232,7 @@ export class DeviceCore implements QueueOwner {
    * @spec 3.4.2 device: General Initialization And Device Operation / Device Suspend
    */
   writeConfig(offset: number, width: number, value: number): void {
-    if (this.#suspended || this.#detached) return;
+    if (this.#suspended || this.#isAnothers) return;
     const written = this.device.configSpace.write(offset, width, value);
     if (written === undefined) {
       this.violation(
@@ -386,6 +386,12 @@ export class DeviceCore implements QueueOwner {
     this.device.behaviour.restore?.(state.device);
     this.#administration?.restore(state.administration ?? null);
     if ((this.#status & (status.DRIVER_OK | status.SUSPEND)) !== 0) this.#activate();
+  }
+
+  /** True when this core let go of the device, and another has it. */
+  get #isAnothers(): boolean {
+    const { onConfigUpdate } = this.device;
+    return onConfigUpdate !== undefined && onConfigUpdate !== this.#onConfigUpdate;
   }
 
   get #suspended(): boolean {
