@@ -123,4 +123,61 @@ describe('the memory of a driver', () => {
     await expect(closing).rejects.toMatchObject({ code: 'RESET_INCOMPLETE' });
     expect(allocator.available).toBeLessThan(before);
   });
+
+  it('is given back when it does not suffice for a queue', async () => {
+    for (const length of [2048, 4096, 4112, 8192]) {
+      const memory = GuestMemory.ofSize(2 ** 20);
+      const allocator = new Allocator(4096, length);
+      const loopback = new Loopback(echo(), { memory, allocator });
+      await expect(open(loopback, type, { features: [], queueSize: 256 })).rejects.toMatchObject({
+        code: 'OUT_OF_MEMORY',
+      });
+      expect(allocator.available).toBe(length);
+    }
+  });
+
+  it('is not lost by setting a queue up twice, which is refused', async () => {
+    const { memory, allocator } = shared();
+    const opened = await open(new Loopback(echo(), { memory, allocator }), type, { features: [] });
+    const level = allocator.available;
+    await expect(opened.enableQueue('requestq')).rejects.toMatchObject({ code: 'BAD_STATE' });
+    expect(allocator.available).toBe(level);
+    expect(await opened.queue('requestq').request(Uint8Array.of(7), 1)).toEqual(Uint8Array.of(7));
+    await opened.close();
+  });
+});
+
+describe('what is submitted while the device is being taken away', () => {
+  class Kicks extends TransportProxy {
+    kicked = 0;
+    meanwhile = (): void => {};
+    override kick(...given: Parameters<Loopback['kick']>): void {
+      this.kicked++;
+      super.kick(...given);
+    }
+    override async resetQueue(index: number): Promise<void> {
+      this.meanwhile();
+      await super.resetQueue(index);
+      this.meanwhile();
+    }
+    override async writeStatus(value: number): Promise<void> {
+      await super.writeStatus(value);
+      if (value === 0) this.meanwhile();
+    }
+  }
+
+  it.each(['close', 'resetQueue'] as const)('by %s is not offered, and fails', async (how) => {
+    const transport = new Kicks(new Loopback(echo()));
+    const opened = await open(transport, type, { features: [] });
+    const lost: Promise<unknown>[] = [];
+    transport.meanwhile = () => {
+      const request = opened.queue('requestq').request(Uint8Array.of(1), 1);
+      lost.push(expect(request).rejects.toMatchObject({ code: 'DEVICE_GONE' }));
+    };
+    if (how === 'close') await opened.close();
+    else await opened.resetQueue('requestq');
+    expect(lost.length).toBeGreaterThan(0);
+    await Promise.all(lost);
+    expect(transport.kicked).toBe(0);
+  });
 });

@@ -92,6 +92,7 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
    * Sets up one queue and enables it: at initialisation, or again after `resetQueue`.
    *
    * @throws {PeerError} QUEUE_MISSING when the device does not have it.
+   * @throws {UsageError} BAD_STATE when it is set up already.
    * @spec 2.7.1 driver: Basic Facilities of a Virtio Device / Virtqueues
    * @spec 2.8.11 driver: Basic Facilities of a Virtio Device / Packed Virtqueues
    * @spec 2.6.1.2.2 driver: Basic Facilities of a Virtio Device / Virtqueues / Virtqueue Reset / Virtqueue Re-enable
@@ -104,6 +105,8 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
 
   async #enable(index: number, label: string, size?: number): Promise<OpenQueue> {
     const { transport, type } = this;
+    if (this.#queues.has(index))
+      throw new UsageError('BAD_STATE', `${type.name} has ${label} set up already`);
     const most = index < 0 ? 0 : await transport.queueMaxSize(index);
     if (most === 0) throw new PeerError('QUEUE_MISSING', `the ${type.name} device has no ${label}`);
     const bit = (feature: ReservedFeatureName): boolean => this.features.has(reservedFeatures[feature]);
@@ -117,33 +120,41 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
     const wished = Math.min(most, size ?? this.#options.queueSize ?? 256);
     const chosen = ring.packed ? wished : 2 ** Math.floor(Math.log2(wished));
     const parts = ringAreas(chosen, ring);
+    const placed: number[] = [];
     const place = (part: { length: number; alignment: number }): number => {
       const address = transport.allocator.allocate(part.length, part.alignment);
+      placed.push(address);
       transport.memory.write(address, new Uint8Array(part.length));
       return address;
     };
-    const areas = {
-      size: chosen,
-      descriptor: place(parts.descriptor),
-      driver: place(parts.driver),
-      device: place(parts.device),
-    };
-    const queue = new OpenQueue({
-      index,
-      label,
-      transport,
-      ring: createDriverQueue<Completion>(transport.memory, areas, {
-        ...ring,
-        allocator: transport.allocator,
-        indirectPolicy: this.#options.indirectPolicy ?? 'auto',
-      }),
-      areas: [areas.descriptor, areas.driver, areas.device],
-      sendsData: bit('NOTIFICATION_DATA'),
-      onBroken: (error) => this.fail(error),
-    });
-    this.#queues.set(index, queue);
-    await transport.enableQueue(index, areas);
-    return queue;
+    try {
+      const areas = {
+        size: chosen,
+        descriptor: place(parts.descriptor),
+        driver: place(parts.driver),
+        device: place(parts.device),
+      };
+      const queue = new OpenQueue({
+        index,
+        label,
+        transport,
+        ring: createDriverQueue<Completion>(transport.memory, areas, {
+          ...ring,
+          allocator: transport.allocator,
+          indirectPolicy: this.#options.indirectPolicy ?? 'auto',
+        }),
+        areas: placed,
+        sendsData: bit('NOTIFICATION_DATA'),
+        onBroken: (error) => this.fail(error),
+      });
+      this.#queues.set(index, queue);
+      await transport.enableQueue(index, areas);
+      return queue;
+    } catch (error) {
+      // The device was never told of it, unless the queue is known by now and freed with the others.
+      if (!this.#queues.has(index)) for (const address of placed) transport.allocator.free(address);
+      throw error;
+    }
   }
 
   /**
@@ -170,7 +181,13 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
       throw new UsageError('NOT_NEGOTIATED', 'VIRTIO_F_RING_RESET was not negotiated');
     }
     const queue = this.queue(name, number);
-    await this.transport.resetQueue(queue.index);
+    queue.pause();
+    try {
+      await this.transport.resetQueue(queue.index);
+    } catch (error) {
+      if (!this.#suspended) queue.unpause();
+      throw error;
+    }
     queue.close(new HostError('DEVICE_GONE', `${queue.label} was reset`));
     queue.release();
     this.#queues.delete(queue.index);
@@ -232,6 +249,7 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
   async close(): Promise<void> {
     this.#closed = true;
     this.transport.listen(undefined);
+    for (const queue of this.#queues.values()) queue.pause();
     try {
       await resetDevice(this.transport);
     } finally {
