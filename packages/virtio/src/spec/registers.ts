@@ -25,7 +25,6 @@ export class RegisterBlock<N extends string = string> {
   readonly registers: readonly Register<N>[];
   /** `block.register.queue_select.offset`. */
   readonly register: Readonly<Record<N, Register<N>>>;
-  readonly #starting: (Register<N> | undefined)[];
   readonly #holding: (Register<N> | undefined)[];
 
   /** @throws {UsageError} BAD_LAYOUT when two registers overlap. */
@@ -33,10 +32,8 @@ export class RegisterBlock<N extends string = string> {
     this.name = name;
     this.registers = [...registers].sort((a, b) => a.offset - b.offset);
     this.size = this.registers.reduce((end, { offset, width }) => Math.max(end, offset + width), 0);
-    this.#starting = new Array(this.size).fill(undefined);
     this.#holding = new Array(this.size).fill(undefined);
     for (const register of this.registers) {
-      this.#starting[register.offset] = register;
       for (let at = register.offset; at < register.offset + register.width; at++) {
         const other = this.#holding[at];
         if (other !== undefined) {
@@ -53,8 +50,8 @@ export class RegisterBlock<N extends string = string> {
 
   /** The register that an access reaches as it should: all of it, in one. Any other is a hole or too wide. */
   find(offset: number, width: number): Register<N> | undefined {
-    const register = this.#starting[offset];
-    return register !== undefined && register.width === width ? register : undefined;
+    const register = this.#holding[offset];
+    return register?.offset === offset && register.width === width ? register : undefined;
   }
 
   /** The register that holds the byte at an offset. */

@@ -12,11 +12,35 @@ export interface QueueNumbers {
   notifConfigData(queue: number): number;
 }
 
-/** Puts the low or high half of a 64-bit address in place; above 2^53 it is not exact, and no memory either. */
-const withLow = (address: number, low: number): number => Math.floor(address / 2 ** 32) * 2 ** 32 + low;
-const withHigh = (address: number, high: number): number => high * 2 ** 32 + (address % 2 ** 32);
-const lowOf = (address: number): number => address % 2 ** 32;
-const highOf = (address: number): number => Math.floor(address / 2 ** 32);
+/** Half of a 64-bit address; above 2^53 it is not exact, and no memory either. */
+interface Half {
+  of(address: number): number;
+  replace(address: number, half: number): number;
+}
+
+const low: Half = {
+  of: (address) => address % 2 ** 32,
+  replace: (address, half) => address - (address % 2 ** 32) + half,
+};
+const high: Half = {
+  of: (address) => Math.floor(address / 2 ** 32),
+  replace: (address, half) => half * 2 ** 32 + (address % 2 ** 32),
+};
+
+type AddressRegister = `queue_${'desc' | 'driver' | 'device'}_${'lo' | 'hi'}`;
+
+/** Which half of which of a queue's addresses a register is. */
+const addressHalves: Readonly<Record<AddressRegister, readonly ['descriptor' | 'driver' | 'device', Half]>> =
+  {
+    queue_desc_lo: ['descriptor', low],
+    queue_desc_hi: ['descriptor', high],
+    queue_driver_lo: ['driver', low],
+    queue_driver_hi: ['driver', high],
+    queue_device_lo: ['device', low],
+    queue_device_hi: ['device', high],
+  };
+
+const isAddress = (name: CommonRegister): name is AddressRegister => name in addressHalves;
 
 /**
  * The device's side of the common configuration structure.
@@ -41,9 +65,13 @@ export class CommonConfig implements RegisterTarget<CommonRegister> {
     this.#seenGeneration = core.configGeneration;
   }
 
-  read(register: Register<CommonRegister>): number {
+  read({ name }: Register<CommonRegister>): number {
     const queue = this.#core.queue(this.#queueSelect);
-    switch (register.name) {
+    if (isAddress(name)) {
+      const [area, half] = addressHalves[name];
+      return half.of(queue?.[area] ?? 0);
+    }
+    switch (name) {
       case 'device_feature_select':
         return this.#deviceFeatureSelect;
       case 'device_feature':
@@ -71,18 +99,6 @@ export class CommonConfig implements RegisterTarget<CommonRegister> {
         return queue?.enabled === true ? 1 : 0;
       case 'queue_notify_off':
         return queue === undefined ? 0 : this.#numbers.notifyOff(this.#queueSelect);
-      case 'queue_desc_lo':
-        return lowOf(queue?.descriptor ?? 0);
-      case 'queue_desc_hi':
-        return highOf(queue?.descriptor ?? 0);
-      case 'queue_driver_lo':
-        return lowOf(queue?.driver ?? 0);
-      case 'queue_driver_hi':
-        return highOf(queue?.driver ?? 0);
-      case 'queue_device_lo':
-        return lowOf(queue?.device ?? 0);
-      case 'queue_device_hi':
-        return highOf(queue?.device ?? 0);
       case 'queue_notif_config_data': {
         const exists = queue !== undefined && this.#core.negotiated('NOTIF_CONFIG_DATA');
         return exists ? this.#numbers.notifConfigData(this.#queueSelect) : 0;
@@ -179,12 +195,10 @@ export class CommonConfig implements RegisterTarget<CommonRegister> {
     else if (queue.enabled) {
       this.#core.violation('REGISTER_ACCESS', `${name} was written while queue ${index} is enabled`);
     } else if (name === 'queue_size') this.#resize(index, queue, value);
-    else if (name === 'queue_desc_lo') queue.descriptor = withLow(queue.descriptor, value);
-    else if (name === 'queue_desc_hi') queue.descriptor = withHigh(queue.descriptor, value);
-    else if (name === 'queue_driver_lo') queue.driver = withLow(queue.driver, value);
-    else if (name === 'queue_driver_hi') queue.driver = withHigh(queue.driver, value);
-    else if (name === 'queue_device_lo') queue.device = withLow(queue.device, value);
-    else if (name === 'queue_device_hi') queue.device = withHigh(queue.device, value);
+    else if (isAddress(name)) {
+      const [area, half] = addressHalves[name];
+      queue[area] = half.replace(queue[area], value);
+    }
   }
 
   #acceptFeatures(value: number): void {
