@@ -29,8 +29,8 @@ export class OpenQueue {
   readonly #inFlight = new Set<Completion>();
   readonly #waiting: Waiting[] = [];
   readonly #areas: readonly number[];
-  /** Buffers of failed requests, which the device may still write to. */
-  readonly #exposed: number[] = [];
+  /** Freed with the queue: what the device may still write to, and buffers that are offered again and again. */
+  readonly #kept: number[] = [];
   #closed: Error | undefined;
   #released = false;
   #paused = false;
@@ -108,8 +108,21 @@ export class OpenQueue {
       });
       return this.memory.read(responseAddress, Math.min(written, responseLength));
     } finally {
-      this.#free(address);
+      this.free(address);
     }
+  }
+
+  /** @internal Memory for a buffer that is offered again and again: it is freed with the queue. */
+  allocate(length: number): number {
+    const address = this.allocator.allocate(length);
+    this.#kept.push(address);
+    return address;
+  }
+
+  /** @internal Frees a buffer; one that comes back from a queue that broke is the device's until a reset. */
+  free(address: number): void {
+    if (this.closed && !this.#released) this.#kept.push(address);
+    else this.allocator.free(address);
   }
 
   /** @internal The device may have used buffers. */
@@ -163,13 +176,7 @@ export class OpenQueue {
     if (this.#released) return;
     this.#released = true;
     this.#ring.close();
-    for (const address of [...this.#areas, ...this.#exposed.splice(0)]) this.allocator.free(address);
-  }
-
-  /** A buffer that comes back from a queue that broke is the device's until a reset. */
-  #free(address: number): void {
-    if (this.closed && !this.#released) this.#exposed.push(address);
-    else this.allocator.free(address);
+    for (const address of [...this.#areas, ...this.#kept.splice(0)]) this.allocator.free(address);
   }
 
   #submitWaiting(): void {

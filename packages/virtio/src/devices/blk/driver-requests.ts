@@ -90,7 +90,7 @@ export class BlkRequests {
       if (status !== requestStatus.OK) throw new BlkStatusError(type, sector, status);
       return memory.read(answerAddress, answerLength);
     } finally {
-      if (address !== undefined) allocator.free(address);
+      if (address !== undefined) queue.free(address);
       this.#budget.give(total);
     }
   }

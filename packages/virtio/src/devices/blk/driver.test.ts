@@ -177,6 +177,32 @@ describe('openBlk', () => {
     expect(made.config.writeback).toBe(1);
   });
 
+  it('keeps memory that a failed device may still write to, until it is reset', async () => {
+    const slow = slowStorage(memoryStorage(4096 * 512));
+    const { disk, transport } = await opened({ storage: slow });
+    const level = transport.allocator.available;
+    const lost = expect(disk.read(0, 8)).rejects.toThrow('the device broke');
+    await Promise.resolve();
+    await Promise.resolve();
+    const held = transport.allocator.available;
+    expect(held).toBeLessThan(level);
+    disk.device.fail(new Error('the device broke'));
+    await lost;
+    expect(transport.allocator.available).toBe(held);
+    await disk.close();
+    expect(transport.allocator.available).toBeGreaterThan(level);
+  });
+
+  it('lets go of the device also when the last flush fails, and tells of it', async () => {
+    const slow = slowStorage(memoryStorage(4096 * 512));
+    const { disk, transport } = await opened({ storage: slow });
+    const closed = expect(disk.close()).rejects.toMatchObject({ status: 'IOERR' });
+    await new Promise((resolve) => setImmediate(resolve));
+    await slow.step(new Error('bad'));
+    await closed;
+    expect(transport.core.status).toBe(0);
+  });
+
   it('flushes after everything that was written before, and before close', async () => {
     const slow = slowStorage(memoryStorage(64 * 512));
     const { disk } = await opened({ storage: slow });

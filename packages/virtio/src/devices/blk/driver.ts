@@ -202,8 +202,11 @@ export class OpenBlk {
 
   /** Flushes, and lets go of the device. */
   async close(): Promise<void> {
-    if (this.device.failure === undefined) await this.flush();
-    await this.device.close();
+    try {
+      if (this.device.failure === undefined) await this.flush();
+    } finally {
+      await this.device.close();
+    }
   }
 
   /** @internal The configuration may have changed. */

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { ActiveQueue } from '../../device/active-queue.ts';
 import { type ActiveDevice, type Device, device } from '../../device/device.ts';
+import { Allocator } from '../../memory/allocator.ts';
+import { GuestMemory } from '../../memory/guest-memory.ts';
 import { Loopback } from '../../transports/loopback/loopback.ts';
 import {
   consoleDevice,
@@ -275,5 +277,40 @@ describe('a hostile device', () => {
     const read = expect(port.read()).rejects.toMatchObject({ code: 'DEVICE_NEEDS_RESET' });
     await expect(port.write(octets('x'))).rejects.toMatchObject({ code: 'DEVICE_NEEDS_RESET' });
     await read;
+  });
+});
+
+describe('the memory of a console', () => {
+  const memory = GuestMemory.ofSize(2 ** 20);
+  const shared = () => {
+    const allocator = new Allocator(4096, 2 ** 20 - 4096);
+    return { memory, allocator, before: allocator.available };
+  };
+
+  it.each([true, false])('is all given back when it is closed; multiport: %s', async (multiport) => {
+    const { allocator, before } = shared();
+    const made = consoleDevice({ offers: multiport ? ['SIZE', 'MULTIPORT'] : ['SIZE'] });
+    for (let time = 0; time < 20; time++) {
+      const opened = await openConsole(new Loopback(made, { memory, allocator }));
+      const port = await opened.port(0);
+      await made.console.write(octets('unread'));
+      expect(allocator.available).toBeLessThan(before);
+      await opened.close();
+      expect(allocator.available).toBe(before);
+      // What came in time can be read all the same, whoever has the memory now.
+      memory.write(4096, new Uint8Array(2 ** 19));
+      expect(await port.read()).toEqual(octets('unread'));
+      expect(await port.read()).toBeUndefined();
+    }
+  });
+
+  it('is given back, and the device reset, when there is too little of it', async () => {
+    for (const length of [60_000, 100_000, 130_000]) {
+      const allocator = new Allocator(4096, length);
+      const loopback = new Loopback(consoleDevice({ offers: ['SIZE'] }), { memory, allocator });
+      await expect(openConsole(loopback)).rejects.toMatchObject({ code: 'OUT_OF_MEMORY' });
+      expect(allocator.available).toBe(length);
+      expect(loopback.core.status).toBe(0);
+    }
   });
 });

@@ -112,7 +112,7 @@ export class OpenConsole {
     }
     const queue = this.#device.queue('control receiveq');
     const count = Math.min(controlBuffers, queue.size);
-    for (let i = 0; i < count; i++) this.#offerControl(queue, queue.allocator.allocate(controlLength));
+    for (let i = 0; i < count; i++) this.#offerControl(queue, queue.allocate(controlLength));
     await this.#send(0, controlEvent.DEVICE_READY, 1);
   }
 
@@ -268,8 +268,13 @@ export async function openConsole(
     onFailure: (error) => opened?.failed(error),
   });
   opened = new OpenConsole(device, options, ports);
-  await opened.start();
-  return opened;
+  try {
+    await opened.start();
+    return opened;
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
 }
 
 /**

@@ -6,7 +6,8 @@ const bufferLength = 16_384;
 
 interface Filled {
   readonly address: number;
-  readonly length: number;
+  /** A copy: it can be read when the queue is gone, and its memory with it. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
 type Reader = (bytes: Uint8Array<ArrayBuffer> | undefined, failure?: Error) => void;
@@ -24,7 +25,7 @@ export class Receiver {
   constructor(queue: OpenQueue) {
     this.#queue = queue;
     const count = Math.min(bufferCount, queue.size);
-    for (let i = 0; i < count; i++) this.#offer(queue.allocator.allocate(bufferLength));
+    for (let i = 0; i < count; i++) this.#offer(queue.allocate(bufferLength));
   }
 
   /** The next bytes; `undefined` at the end. */
@@ -56,9 +57,8 @@ export class Receiver {
   #next(): Uint8Array<ArrayBuffer> | undefined {
     const filled = this.#filled.shift();
     if (filled === undefined) return undefined;
-    const bytes = this.#queue.memory.read(filled.address, filled.length);
     this.#offer(filled.address);
-    return bytes;
+    return filled.bytes;
   }
 
   #offer(address: number): void {
@@ -67,7 +67,7 @@ export class Receiver {
       // The queue is gone with its device, and its memory may be written for as long as that is not reset.
       if (failure !== undefined) return;
       if (length === 0) this.#offer(address);
-      else this.#arrived({ address, length });
+      else this.#arrived({ address, bytes: this.#queue.memory.read(address, length) });
     });
   }
 
