@@ -36,6 +36,9 @@ export interface ZoneCharacteristics {
   readonly writeGranularity: number;
 }
 
+/** Zones that are reported to whoever asks for all: a device can claim any capacity. */
+const mostZones = 2 ** 20;
+
 /** Descriptors to ask for at a time. */
 const reportedAtOnce = 64;
 
@@ -58,15 +61,23 @@ export class BlkZones {
    * @throws {PeerError} BAD_RESPONSE for a report that makes no sense.
    */
   async report(sector = 0, count: number = Number.POSITIVE_INFINITY): Promise<Zone[]> {
+    const { zoneSectors } = this.characteristics;
+    const capacity = this.#capacity();
+    const first = Math.floor(sector / zoneSectors);
+    const wanted = Math.min(count, Math.ceil(capacity / zoneSectors) - first);
+    if (count === Number.POSITIVE_INFINITY && wanted > mostZones) {
+      throw badReport(`it would have ${wanted} zones; take at most ${mostZones} at a time`);
+    }
     const zones: Zone[] = [];
-    for (let at = sector; at < this.#capacity() && zones.length < count; ) {
-      const part = await this.#reportSome(at, Math.min(count - zones.length, reportedAtOnce));
-      const last = part.at(-1);
-      if (last === undefined) throw badReport('it is empty');
+    while (zones.length < wanted) {
+      const next = (first + zones.length) * zoneSectors;
+      const part = await this.#reportSome(next, Math.min(wanted - zones.length, reportedAtOnce));
+      if (part.length === 0) throw badReport('it is empty');
+      for (const [index, { start }] of part.entries()) {
+        const place = next + index * zoneSectors;
+        if (start !== place) throw badReport(`a zone starts at ${start}, where one at ${place} must be`);
+      }
       zones.push(...part);
-      const next = last.start + this.characteristics.zoneSectors;
-      if (next <= at) throw badReport('it goes backwards');
-      at = next;
     }
     return zones;
   }

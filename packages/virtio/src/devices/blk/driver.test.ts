@@ -9,7 +9,7 @@ import { rangeRequests } from './driver-ranges.ts';
 import { pattern, sameBytes, slowStorage } from './raw-disk.fixture.ts';
 import { blk, virtio_blk_config } from './spec.ts';
 import { requestType as T, virtio_blk_discard_write_zeroes } from './spec-requests.ts';
-import { virtio_blk_zone_report } from './spec-zones.ts';
+import { virtio_blk_zone_descriptor, virtio_blk_zone_report } from './spec-zones.ts';
 
 async function opened(options: Partial<BlkOptions>, driver: OpenBlkOptions = {}) {
   const disk = blkDevice({ storage: memoryStorage(4096 * 512), ...options });
@@ -23,15 +23,16 @@ async function scripted(
   setup: {
     readonly offers?: readonly (typeof blk.ownFeatures)[number][];
     readonly zoneSectors?: number;
+    readonly capacity?: bigint;
   } = {},
 ) {
   const requests: { type: number; sector: number; readable: number; writable: number }[] = [];
-  const { offers = [], zoneSectors = 8 } = setup;
+  const { offers = [], zoneSectors = 8, capacity = 64n } = setup;
   const zoned = { zone_sectors: zoneSectors, max_open_zones: 0, max_active_zones: 0, max_append_sectors: 8 };
   const made = device(blk, {
     offers,
     config: {
-      capacity: 64n,
+      capacity,
       zoned: { ...zoned, write_granularity: 512, model: 1, unused2: new Uint8Array(3) },
     },
     serve: {
@@ -504,5 +505,27 @@ describe('a zoned disk', () => {
       { offers: ['ZONED'] },
     );
     await expect((await open()).zones?.report(8)).rejects.toMatchObject({ code: 'BAD_RESPONSE' });
+  });
+
+  it.each([
+    ['claims more zones than can be', 2n ** 63n, 0],
+    ['reports zones where none can begin', 2n ** 20n, 1],
+  ])('that %s has its report cut short', async (_what, capacity, ahead) => {
+    const { open, requests } = await scripted(
+      (_type, answer) => {
+        const view = new DataView(answer.buffer, answer.byteOffset, answer.length);
+        virtio_blk_zone_report.write(view, 0, { nr_zones: 2n });
+        const from = (requests.at(-1)?.sector ?? 0) + ahead;
+        for (const [index, start] of [from, from + 8].entries()) {
+          const zone = { z_cap: 8n, z_start: BigInt(start), z_wp: 0n, z_type: 1, z_state: 0 };
+          const { size } = virtio_blk_zone_report;
+          virtio_blk_zone_descriptor.write(view, size + index * virtio_blk_zone_descriptor.size, zone);
+        }
+        return requests.length > 1000 ? 1 : 0;
+      },
+      { offers: ['ZONED'], capacity },
+    );
+    await expect((await open()).zones?.report()).rejects.toMatchObject({ code: 'BAD_RESPONSE' });
+    expect(requests.length).toBeLessThan(10);
   });
 });
