@@ -28,12 +28,14 @@ export interface RegionOptions {
  * `GuestMemory.addRegion`; whoever holds one keeps it over a remap and sees the new bytes.
  */
 export class Region {
+  // A field that starts as a number stays one to the engine, and comparisons with it need no look at its type.
+
   /** The guest-physical address of its first byte. */
-  readonly start: number;
+  readonly start: number = 0;
   /** Bytes. */
-  readonly length: number;
+  readonly length: number = 0;
   /** The first address behind the region. */
-  readonly end: number;
+  readonly end: number = 0;
   /** True when neither the host nor the engine ever moves or detaches the bytes. */
   readonly pinned: boolean;
   /** True when another thread or process reads and writes the bytes while we run. */

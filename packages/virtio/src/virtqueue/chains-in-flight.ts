@@ -45,12 +45,13 @@ export class ChainsInFlight {
     return this.#spare;
   }
 
-  /** Makes the spare the chain of an id that is not in flight. */
-  nameSpare(id: number): void {
+  /** Makes the filled spare the chain of an id that is not in flight, and puts it into the device's hands. */
+  addSpare(id: number): void {
     const chain = this.#spare;
     this.#spare = this.at(id);
     this.#byId[id] = chain;
     chain.id = id;
+    this.add(chain);
   }
 
   /** Puts a filled chain into the device's hands. */
@@ -70,20 +71,22 @@ export class ChainsInFlight {
    * @throws {UsageError} CHAIN_COMPLETED for one that was given back before, BAD_ARGUMENT for another queue's.
    */
   settle(chain: Chain): boolean {
-    if (chain.turn > 0 && this.#byId[chain.id] === chain) {
-      chain.turn = COMPLETED;
-      this.#settled++;
-      return true;
-    }
-    if (chain.turn === DEAD) return false;
-    if (chain.live) throw new UsageError('BAD_ARGUMENT', `chain ${chain.id} belongs to another queue`);
-    throw new UsageError('CHAIN_COMPLETED', `chain ${chain.id} was completed before`);
+    if (chain.turn <= 0 || this.#byId[chain.id] !== chain) return this.#refuse(chain);
+    chain.turn = COMPLETED;
+    this.#settled++;
+    return true;
   }
 
   /** The ring has a settled chain back. */
   free(chain: Chain): void {
     chain.turn = FREE;
     chain.trim();
+  }
+
+  #refuse(chain: Chain): false {
+    if (chain.turn === DEAD) return false;
+    if (chain.live) throw new UsageError('BAD_ARGUMENT', `chain ${chain.id} belongs to another queue`);
+    throw new UsageError('CHAIN_COMPLETED', `chain ${chain.id} was completed before`);
   }
 
   /** Every chain in flight dies where it is; none is used again. */

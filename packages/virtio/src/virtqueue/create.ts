@@ -102,6 +102,7 @@ function checkState(state: DeviceQueueState, size: number, options: RingOptions)
     isPosition(state.nextUsed) &&
     isWrap(state.availableWrap) &&
     isWrap(state.usedWrap) &&
-    state.inFlight.every(({ count }) => Number.isInteger(count) && count >= 1 && count <= size);
+    state.inFlight.every(({ count }) => Number.isInteger(count) && count >= 1 && count <= size) &&
+    state.inFlight.every(({ readable, writable }) => (readable.length | writable.length) % 2 === 0);
   if (!fits) throw new UsageError('BAD_ARGUMENT', 'the saved state does not fit the queue');
 }

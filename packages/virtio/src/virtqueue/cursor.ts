@@ -182,9 +182,9 @@ export abstract class Cursor {
     const stop = this.stopSpan;
     while (this.left === 0 && this.#nextSpan < stop) {
       const span = this.#nextSpan++;
-      const length = spans[3 * span + 1]!;
+      const length = spans[2 * span + 1]!;
       this.region = region ?? regions[span]!;
-      this.at = spans[3 * span]! - this.region.start;
+      this.at = spans[2 * span]! - this.region.start;
       this.left = length;
       this.#entered += length;
     }

@@ -7,7 +7,5 @@ export function elementMessage(problem: ElementProblem): string {
       return 'an element of a chain is not all in memory';
     case 'CHAIN_TOO_LARGE':
       return 'a chain is longer than 4 GiB';
-    case 'READABLE_AFTER_WRITABLE':
-      return 'a chain has a device-readable element behind a device-writable one';
   }
 }

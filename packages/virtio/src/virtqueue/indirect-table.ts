@@ -5,6 +5,7 @@ export class IndirectTable {
   /** The table's descriptors start at byte `base` of it. */
   view: DataView = new DataView(new ArrayBuffer(0));
   base = 0;
+  entries = 0;
   /** The same bytes in the host's byte order: the table starts at word `base / 4`. */
   words: Uint32Array = new Uint32Array(0);
   readonly #memory: GuestMemory;
@@ -15,6 +16,7 @@ export class IndirectTable {
 
   /** False when the table, of `length` bytes, is not all memory. */
   open(address: number, length: number): boolean {
+    this.entries = length >>> 4;
     const region = this.#memory.find(address, length);
     if (region === undefined) return this.#copy(address, length);
     const offset = address - region.start;

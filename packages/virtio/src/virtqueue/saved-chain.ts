@@ -4,30 +4,25 @@ import { notLive } from './chain-state.ts';
 import type { SavedChain } from './queue.ts';
 
 export function saveChain(chain: Chain): SavedChain {
-  const readable: number[] = [];
-  const writable: number[] = [];
-  for (let i = 0; i < chain.elementCount; i++) {
-    const [address, length, isWritable] = chain.elements.subarray(3 * i, 3 * i + 3);
-    (isWritable === 0 ? readable : writable).push(address!, length!);
-  }
+  const numbers = [...chain.elements.subarray(0, 2 * chain.elementCount)];
+  const readable = numbers.splice(0, 2 * chain.readableCount);
   const completed = chain.turn === notLive.COMPLETED ? { completed: chain.written } : {};
-  return { id: chain.id, count: chain.entries, readable, writable, ...completed };
+  return { id: chain.id, count: chain.entries, readable, writable: numbers, ...completed };
 }
 
 /** Fills a chain with what was saved; false when that is not in memory. */
 export function restoreChain(chain: Chain, saved: SavedChain, memory: GuestMemory): boolean {
-  const both = [
-    { elements: saved.readable, flag: 0 },
-    { elements: saved.writable, flag: 1 },
-  ];
-  let count = 0;
-  for (const { elements, flag } of both) {
-    for (let i = 0; i + 1 < elements.length; i += 2) {
-      if (3 * count === chain.elements.length) chain.grow();
-      chain.elements.set([elements[i]!, elements[i + 1]!, flag], 3 * count);
-      count++;
-    }
-  }
+  const numbers = [...saved.readable, ...saved.writable];
+  while (chain.elements.length < numbers.length) chain.grow();
+  chain.elements.set(numbers);
   chain.entries = saved.count;
-  return chain.resolve(memory, count) === undefined;
+  const readable = bytesOf(saved.readable);
+  const total = readable + bytesOf(saved.writable);
+  const problem = chain.resolve(memory, numbers.length / 2, saved.readable.length / 2, readable, total);
+  return problem === undefined;
+}
+
+/** The lengths of elements, given as address, length, address, length… */
+function bytesOf(elements: readonly number[]): number {
+  return elements.reduce((sum, number, i) => (i % 2 === 0 ? sum : sum + number), 0);
 }

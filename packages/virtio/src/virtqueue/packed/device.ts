@@ -20,7 +20,7 @@ const { NEXT, WRITE, INDIRECT, AVAIL, USED } = pvirtqDescFlags;
 
 /** The device's end of a packed virtqueue (2.8). */
 export class PackedDeviceQueue implements DeviceQueue {
-  readonly size: number;
+  readonly size: number = 0;
   readonly #memory: GuestMemory;
   readonly #changes: { readonly count: number };
   readonly #areas: QueueAreas;
@@ -86,25 +86,10 @@ export class PackedDeviceQueue implements DeviceQueue {
 
   /** @spec 2.8.15 device: Basic Facilities of a Virtio Device / Packed Virtqueues / The Virtqueue Descriptor Table */
   take(): Chain | undefined {
-    if (this.#changes.count !== this.#version) {
-      if (!this.#refresh()) return undefined;
-      if (this.#chains.hasRestored) return this.#chains.takeRestored();
-    }
+    if (this.#changes.count !== this.#version && !this.#mayReadRing()) return this.#takeRestored();
     const flags = this.#ring.loadAcquire16(16 * this.#available.offset + 14);
     if ((flags & (AVAIL | USED)) !== this.#available.availableBits) return undefined;
-    if (this.#entries === this.size) {
-      this.#refuseFull(0);
-      return undefined;
-    }
-    const chain = this.#chains.spare;
-    if (!((flags & INDIRECT) === 0 ? this.#walkList(flags, chain) : this.#walkTable(flags, chain)))
-      return undefined;
-    this.#chains.nameSpare(chain.id);
-    this.#chains.add(chain);
-    this.#order?.push(chain);
-    this.#entries += chain.entries;
-    this.#available.advance(chain.entries);
-    return chain;
+    return this.#readChain(flags);
   }
 
   hasAvailable(): boolean {
@@ -114,14 +99,12 @@ export class PackedDeviceQueue implements DeviceQueue {
   complete(chain: Chain): void {
     if (!this.#chains.settle(chain)) return;
     if (this.#changes.count !== this.#version && !this.#refresh()) return;
-    if (this.#order === undefined) {
-      this.#writeUsed(this.#used, chain.id, chain.written);
-      this.#advanceUsed(chain);
-    } else {
-      for (let next = this.#order.shiftCompleted(); next !== undefined; next = this.#order.shiftCompleted()) {
-        this.#useInOrder(next);
-      }
+    if (this.#order !== undefined) {
+      this.#completeInOrder(this.#order);
+      return;
     }
+    this.#writeUsed(this.#used, chain.id, chain.written);
+    this.#advanceUsed(chain);
   }
 
   flush(): boolean {
@@ -195,50 +178,90 @@ export class PackedDeviceQueue implements DeviceQueue {
     return (flags & (AVAIL | USED)) === this.#available.availableBits;
   }
 
+  /** Reads the next available chain into the spare one; `headFlags` are those of its first descriptor. */
+  #readChain(headFlags: number): Chain | undefined {
+    if (this.#entries === this.size) {
+      this.#refuseFull(0);
+      return undefined;
+    }
+    const chain = this.#chains.spare;
+    if (
+      !((headFlags & INDIRECT) === 0 ? this.#walkList(headFlags, chain) : this.#walkTable(headFlags, chain))
+    ) {
+      return undefined;
+    }
+    this.#entries += chain.entries;
+    this.#available.advance(chain.entries);
+    this.#chains.addSpare(chain.id);
+    if (this.#order !== undefined) this.#order.push(chain);
+    return chain;
+  }
+
+  /** False when something else comes first: the queue is not sound, or restored chains wait. */
+  #mayReadRing(): boolean {
+    return this.#refresh() && !this.#chains.hasRestored;
+  }
+
+  #takeRestored(): Chain | undefined {
+    return this.#sound ? this.#chains.takeRestored() : undefined;
+  }
+
   /**
-   * Reads a list of descriptors linked by NEXT, each once; `headFlags` are those of the first, read already.
-   * It sees by itself whether the list is as most are, in the region of the one before and in order; of any
-   * other `resolve` says what it is.
+   * Reads a list of descriptors linked by NEXT, each once; the flags of the first are read already. It sees by
+   * itself whether all elements lie where most do, in the region of the chain before; if not, `resolve` finds
+   * them.
    *
    * @spec 2.8.12 device: Basic Facilities of a Virtio Device / Packed Virtqueues
    */
   #walkList(headFlags: number, chain: ChainState): boolean {
+    // Literals are free in a hot loop, constants of a module a load each time; the types hold them equal.
+    const NEXT: typeof pvirtqDescFlags.NEXT = 1;
+    const WRITE: typeof pvirtqDescFlags.WRITE = 2;
+    /** AVAIL and USED. */
+    const BOTH = 0x8080;
     const { size } = this;
     const { view } = this.#ring;
     const region = this.#likelyRegion;
-    const { start, end } = region;
+    const { start } = region;
+    let { end } = region;
     let { elements } = chain;
+    let room = elements.length >>> 1;
     let { offset, availableBits } = this.#available;
+    const mostEntries = size - this.#entries;
     let flags = headFlags;
     let count = 0;
-    let total = 0;
+    let readableCount = 0;
     let readable = 0;
-    let writableFrom = -1;
-    let isLikely = true;
+    let total = 0;
     for (;;) {
-      const at = 16 * offset;
+      // The mask changes nothing, and spares the additions below a check each.
+      const at = (16 * offset) & 0xf_ffff;
       const address = view.getUint32(at + 4, true) * 0x1_0000_0000 + view.getUint32(at, true);
       const length = view.getUint32(at + 8, true);
-      if ((flags & WRITE) === 0) isLikely &&= writableFrom < 0;
-      else if (writableFrom < 0) {
-        writableFrom = count;
+      if (count === room) {
+        elements = chain.grow();
+        room = elements.length >>> 1;
+      }
+      const slot = (2 * count) & 0xffff;
+      elements[slot] = address;
+      elements[slot + 1] = length;
+      total += length;
+      if ((flags & WRITE) === 0) {
+        if (count !== readableCount) return this.#refuseReadable();
+        readableCount++;
         readable = total;
       }
-      total += length;
-      if (address < start || address + length > end) isLikely = false;
-      if (3 * count === elements.length) elements = chain.grow();
-      elements[3 * count] = address;
-      elements[3 * count + 1] = length;
-      elements[3 * count + 2] = flags & WRITE;
+      // No element lies before an end of -1.
+      if (address < start || address + length > end) end = -1;
       count++;
       if ((flags & NEXT) === 0) break;
-      if (count + this.#entries === size) return this.#refuseFull(count);
+      if (count === mostEntries) return this.#refuseFull(count);
       if (++offset === size) {
         offset = 0;
-        availableBits ^= AVAIL | USED;
+        availableBits ^= BOTH;
       }
       flags = view.getUint16(16 * offset + 14, true);
-      if ((flags & (AVAIL | USED)) !== availableBits) {
+      if ((flags & BOTH) !== availableBits) {
         return this.#refuse('PACKED_CHAIN_INCOMPLETE', `descriptor ${offset} of a list is not available`);
       }
       if ((flags & INDIRECT) !== 0) {
@@ -247,8 +270,8 @@ export class PackedDeviceQueue implements DeviceQueue {
     }
     chain.entries = count;
     if (!this.#mayUse(chain, view.getUint16(16 * offset + 12, true))) return false;
-    if (!isLikely || total > maxChainLength) return this.#resolve(chain, count);
-    chain.accept(region, count, writableFrom, readable, total);
+    if (end < 0 || total > maxChainLength) return this.#resolve(chain, count, readableCount, readable, total);
+    chain.accept(region, count, readableCount, readable, total);
     return true;
   }
 
@@ -267,20 +290,39 @@ export class PackedDeviceQueue implements DeviceQueue {
       );
     }
     const { view, base } = this.#table;
-    let elements = chain.elements;
+    const region = this.#likelyRegion;
+    const { start } = region;
+    let { end } = region;
+    let { elements } = chain;
+    let room = elements.length >>> 1;
     let count = 0;
+    let readableCount = 0;
+    let readable = 0;
+    let total = 0;
     for (let entry = base; entry < base + length; entry += 16) {
-      const start = view.getUint32(entry + 4, true) * 0x1_0000_0000 + view.getUint32(entry, true);
+      const buffer = view.getUint32(entry + 4, true) * 0x1_0000_0000 + view.getUint32(entry, true);
       const bytes = view.getUint32(entry + 8, true);
       const flags = view.getUint16(entry + 14, true);
-      if (3 * count === elements.length) elements = chain.grow();
-      elements[3 * count] = start;
-      elements[3 * count + 1] = bytes;
-      elements[3 * count + 2] = flags & WRITE;
+      if (count === room) {
+        elements = chain.grow();
+        room = elements.length >>> 1;
+      }
+      elements[2 * count] = buffer;
+      elements[2 * count + 1] = bytes;
+      total += bytes;
+      if ((flags & WRITE) === 0) {
+        if (count !== readableCount) return this.#refuseReadable();
+        readableCount++;
+        readable = total;
+      }
+      if (buffer < start || buffer + bytes > end) end = -1;
       count++;
     }
     chain.entries = 1;
-    return this.#mayUse(chain, id) && this.#resolve(chain, count);
+    if (!this.#mayUse(chain, id)) return false;
+    if (end < 0 || total > maxChainLength) return this.#resolve(chain, count, readableCount, readable, total);
+    chain.accept(region, count, readableCount, readable, total);
+    return true;
   }
 
   #mayEnterTable(flags: number, length: number): boolean {
@@ -304,8 +346,14 @@ export class PackedDeviceQueue implements DeviceQueue {
     return true;
   }
 
-  #resolve(chain: ChainState, count: number): boolean {
-    const problem = chain.resolve(this.#memory, count);
+  #resolve(
+    chain: ChainState,
+    count: number,
+    readableCount: number,
+    readable: number,
+    total: number,
+  ): boolean {
+    const problem = chain.resolve(this.#memory, count, readableCount, readable, total);
     if (problem !== undefined) return this.#refuse(problem, elementMessage(problem));
     this.#likelyRegion = chain.likelyRegion;
     return true;
@@ -330,6 +378,12 @@ export class PackedDeviceQueue implements DeviceQueue {
     this.#unpublished += chain.entries;
     this.#unnotified += chain.entries;
     this.#chains.free(chain);
+  }
+
+  #completeInOrder(order: TakenOrder): void {
+    for (let next = order.shiftCompleted(); next !== undefined; next = order.shiftCompleted()) {
+      this.#useInOrder(next);
+    }
   }
 
   /**
@@ -376,6 +430,13 @@ export class PackedDeviceQueue implements DeviceQueue {
     return count === this.size
       ? this.#refuse('PACKED_CHAIN_TOO_LONG', `a list of more than ${this.size} descriptors`)
       : this.#refuse('PACKED_DESCRIPTOR_IN_FLIGHT', 'a descriptor was made available before it was used');
+  }
+
+  #refuseReadable(): false {
+    return this.#refuse(
+      'READABLE_AFTER_WRITABLE',
+      'a chain has a device-readable element behind a device-writable one',
+    );
   }
 
   #refuse(code: PeerErrorCode, message: string): false {

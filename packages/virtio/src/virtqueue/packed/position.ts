@@ -8,10 +8,10 @@ const { AVAIL, USED } = pvirtqDescFlags;
  */
 export class Position {
   /** Descriptors from the start of the ring. */
-  offset: number;
+  offset = 0;
   /** 0 or 1. */
-  wrap: number;
-  readonly #size: number;
+  wrap = 1;
+  readonly #size: number = 0;
 
   constructor(size: number, offset = 0, wrap = 1) {
     this.#size = size;

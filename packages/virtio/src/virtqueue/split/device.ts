@@ -15,11 +15,9 @@ import { maxChainLength } from '../segments.ts';
 import { TakenOrder } from '../taken-order.ts';
 import { splitRingAreas, virtqAvailFlags, virtqDescFlags, virtqUsedFlags } from './layout.ts';
 
-const { NEXT, WRITE, INDIRECT } = virtqDescFlags;
-
 /** The device's end of a split virtqueue (2.7). Indexes run freely and wrap at 65536. */
 export class SplitDeviceQueue implements DeviceQueue {
-  readonly size: number;
+  readonly size: number = 0;
   readonly #memory: GuestMemory;
   readonly #changes: { readonly count: number };
   readonly #areas: QueueAreas;
@@ -31,8 +29,8 @@ export class SplitDeviceQueue implements DeviceQueue {
   /** False when broken or closed. */
   #sound = true;
 
-  // Views of the three areas (and the parts of them that hot code uses), good for `#version` of the memory. That is -1 when
-  // `take` must look closer: the queue is not sound, or restored chains wait. The first attach sets them.
+  // Views of the three areas (and the parts of them that hot code uses), good for `#version` of the memory. That
+  // is -1 when `take` must look closer: the queue is not sound, or restored chains wait. The first attach sets them.
   #descriptors!: Uint32Array;
   #available!: OrderedView;
   #heads!: Uint16Array;
@@ -40,25 +38,31 @@ export class SplitDeviceQueue implements DeviceQueue {
   #usedWords!: Uint32Array;
   /** The ring's byte order is not the host's. */
   #swapped = false;
+  /** Of a free-running index: its slot in the ring. */
+  readonly #mask: number = 0;
+  /** A `next` below it needs no closer look: the queue's size, or 0 with VIRTIO_F_IN_ORDER. */
+  readonly #freely: number = 0;
   /** Where the buffer before was. */
   #likelyRegion: Region = nowhere;
   #version = -1;
 
   /** The next entry of the available ring to read, and how far the driver is known to have come. */
-  #nextAvailable: number;
-  #availableIndex: number;
+  #nextAvailable = 0;
+  #availableIndex = 0;
   /** The next used index, the one that the driver can see, and the one that it was last notified of. */
-  #nextUsed: number;
-  #published: number;
-  #notified: number;
+  #nextUsed = 0;
+  #published = 0;
+  #notified = 0;
   /** With VIRTIO_F_IN_ORDER: where the open batch starts, and its last buffer. */
-  #batchStart: number;
+  #batchStart = 0;
   #batchId = 0;
   #batchWritten = 0;
 
   /** `createDeviceQueue` makes one, after it has checked the arguments. */
   constructor(memory: GuestMemory, areas: QueueAreas, options: RingOptions, restored?: DeviceQueueState) {
     this.size = areas.size;
+    this.#mask = areas.size - 1;
+    this.#freely = options.inOrder ? 0 : areas.size;
     this.#memory = memory;
     this.#changes = memory.changes;
     this.#areas = areas;
@@ -85,24 +89,9 @@ export class SplitDeviceQueue implements DeviceQueue {
   }
 
   take(): Chain | undefined {
-    if (this.#changes.count !== this.#version) {
-      if (!this.#refresh()) return undefined;
-      if (this.#chains.hasRestored) return this.#chains.takeRestored();
-    }
-    const position = this.#nextAvailable;
-    if (position === this.#availableIndex && !this.#look()) return undefined;
-    const slot = position & (this.size - 1);
-    let head = this.#heads[2 + slot]!;
-    if (this.#swapped) head = swap16(head);
-    if (head >= this.size)
-      return this.#fail('DESCRIPTOR_OUT_OF_RANGE', `head ${head} of a queue of ${this.size}`);
-    const chain = this.#chains.at(head);
-    if (chain.turn !== 0) return this.#fail('HEAD_IN_FLIGHT', `head ${head} is in flight`);
-    if (!this.#walk(head, chain)) return undefined;
-    this.#chains.add(chain);
-    this.#order?.push(chain);
-    this.#nextAvailable = (position + 1) & 0xffff;
-    return chain;
+    if (this.#changes.count !== this.#version && !this.#mayReadRing()) return this.#takeRestored();
+    if (this.#nextAvailable === this.#availableIndex && !this.#look()) return undefined;
+    return this.#readChain();
   }
 
   hasAvailable(): boolean {
@@ -114,15 +103,13 @@ export class SplitDeviceQueue implements DeviceQueue {
   complete(chain: Chain): void {
     if (!this.#chains.settle(chain)) return;
     if (this.#changes.count !== this.#version && !this.#refresh()) return;
-    if (this.#order === undefined) {
-      this.#writeUsed(this.#nextUsed, chain.id, chain.written);
-      this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
-      this.#chains.free(chain);
-    } else {
-      for (let next = this.#order.shiftCompleted(); next !== undefined; next = this.#order.shiftCompleted()) {
-        this.#useInOrder(next);
-      }
+    if (this.#order !== undefined) {
+      this.#completeInOrder(this.#order);
+      return;
     }
+    this.#writeUsed(this.#nextUsed, chain.id, chain.written);
+    this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
+    this.#chains.free(chain);
   }
 
   /** @spec 2.7.7.2 device: Basic Facilities of a Virtio Device / Virtqueues / Used Buffer Notification Suppression */
@@ -218,32 +205,43 @@ export class SplitDeviceQueue implements DeviceQueue {
   }
 
   /**
-   * Reads each descriptor of a chain once. It sees by itself whether the chain is as most are, in the region
-   * of the one before and in order; of any other `resolve` says what it is.
+   * Reads the next available chain, each descriptor of it once: in the descriptor table, and in the indirect
+   * table that may follow. It sees by itself whether all elements lie where most do, in the region of the chain
+   * before; if not, `resolve` finds them.
    */
-  #walk(head: number, chain: ChainState): boolean {
+  #readChain(): Chain | undefined {
     // Literals are free in a hot loop, constants of a module a load each time; the types hold them equal.
     const NEXT: typeof virtqDescFlags.NEXT = 1;
     const WRITE: typeof virtqDescFlags.WRITE = 2;
     const INDIRECT: typeof virtqDescFlags.INDIRECT = 4;
-    const { size } = this;
-    const words = this.#descriptors;
+    const position = this.#nextAvailable;
     const swapped = this.#swapped;
-    const inOrder = this.#order !== undefined;
+    let head = this.#heads[2 + (position & this.#mask)]!;
+    if (swapped) head = swap16(head);
+    if (head >= this.size) return this.#failHead(head);
+    const chain = this.#chains.at(head);
+    if (chain.turn !== 0) return this.#failHead(head);
     const region = this.#likelyRegion;
-    const { start, end } = region;
+    const { start } = region;
+    let { end } = region;
     let { elements } = chain;
+    let room = this.#roomOf(elements);
+    // The table that is read: where its descriptors start, and which `next` needs no closer look.
+    let words = this.#descriptors;
+    let base = 0;
+    let freely = this.#freely;
     let index = head;
     let count = 0;
-    let total = 0;
+    let readableCount = 0;
     let readable = 0;
-    let writableFrom = -1;
-    let isLikely = true;
+    let total = 0;
     for (;;) {
-      let low = words[4 * index]!;
-      let high = words[4 * index + 1]!;
-      let length = words[4 * index + 2]!;
-      let last = words[4 * index + 3]!;
+      // The mask changes nothing, and spares the additions below a check each.
+      const at = (base + 4 * index) & 0x3fff_ffff;
+      let low = words[at]!;
+      let high = words[at + 1]!;
+      let length = words[at + 2]!;
+      let last = words[at + 3]!;
       if (swapped) {
         // The high half comes first in that order.
         const first = low;
@@ -253,90 +251,97 @@ export class SplitDeviceQueue implements DeviceQueue {
         last = swapLast(last);
       }
       const address = high * 0x1_0000_0000 + low;
-      if (3 * count === elements.length) elements = chain.grow();
-      elements[3 * count] = address;
-      elements[3 * count + 1] = length;
-      elements[3 * count + 2] = last & WRITE;
-      if ((last & INDIRECT) !== 0) return this.#walkTable(chain, count, last);
-      if (count === size) return this.#refuseLong();
-      if ((last & WRITE) === 0) isLikely &&= writableFrom < 0;
-      else if (writableFrom < 0) {
-        writableFrom = count;
+      if ((last & INDIRECT) !== 0) {
+        if (!this.#enterTable(words, last, address, length)) return undefined;
+        words = this.#table.words;
+        base = this.#table.base >>> 2;
+        freely = this.#order === undefined ? length >>> 4 : 0;
+        index = 0;
+        continue;
+      }
+      if (count === room) {
+        if (count === this.size) return this.#failLong();
+        elements = chain.grow();
+        room = this.#roomOf(elements);
+      }
+      const slot = (2 * count) & 0xffff;
+      elements[slot] = address;
+      elements[slot + 1] = length;
+      total += length;
+      if ((last & WRITE) === 0) {
+        if (count !== readableCount) return this.#failReadable();
+        readableCount++;
         readable = total;
       }
-      total += length;
-      if (address < start || address + length > end) isLikely = false;
+      // No element lies before an end of -1.
+      if (address < start || address + length > end) end = -1;
       count++;
       if ((last & NEXT) === 0) break;
       const next = last >>> 16;
-      if (next >= size) return this.#refuseNext(next, size);
-      if (inOrder && next !== (index + 1) % size) return this.#refuseOrder(index, next);
+      if (next >= freely && !this.#mayFollow(words, index, next)) return undefined;
       index = next;
     }
-    if (!isLikely || total > maxChainLength) return this.#resolve(chain, count);
-    chain.accept(region, count, writableFrom, readable, total);
-    return true;
+    if (end >= 0 && total <= maxChainLength) chain.accept(region, count, readableCount, readable, total);
+    else if (!this.#resolve(chain, count, readableCount, readable, total)) return undefined;
+    this.#nextAvailable = (position + 1) & 0xffff;
+    this.#chains.add(chain);
+    if (this.#order !== undefined) this.#order.push(chain);
+    return chain;
   }
 
-  /**
-   * Reads the table that an indirect descriptor refers to, behind `before` elements that were read already.
-   * The descriptor's own address and length stand where the table's first element will.
-   *
-   * @spec 2.7.5.3.2 device: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors
-   */
-  #walkTable(chain: ChainState, before: number, flags: number): boolean {
-    let { elements } = chain;
-    const length = elements[3 * before + 1]!;
-    if (!this.#mayEnterTable(flags, length)) return false;
-    if (!this.#table.open(elements[3 * before]!, length)) {
-      return this.#refuse(
-        'ADDRESS_OUT_OF_BOUNDS',
-        `an indirect table of ${length} bytes is not all in memory`,
-      );
-    }
-    const { words } = this.#table;
-    const base = this.#table.base / 4;
-    const entries = length / 16;
-    let count = before;
-    let index = 0;
-    for (;;) {
-      const at = base + 4 * index;
-      let low = words[at]!;
-      let high = words[at + 1]!;
-      let bytes = words[at + 2]!;
-      let last = words[at + 3]!;
-      if (this.#swapped) {
-        const first = low;
-        low = swap32(high);
-        high = swap32(first);
-        bytes = swap32(bytes);
-        last = swapLast(last);
-      }
-      if ((last & INDIRECT) !== 0) return this.#refuse('INDIRECT_NESTED', 'an indirect table inside another');
-      if (count === this.size) return this.#refuseLong();
-      if (3 * count === elements.length) elements = chain.grow();
-      elements[3 * count] = high * 0x1_0000_0000 + low;
-      elements[3 * count + 1] = bytes;
-      elements[3 * count + 2] = last & WRITE;
-      count++;
-      if ((last & NEXT) === 0) return this.#resolve(chain, count);
-      const next = last >>> 16;
-      if (next >= entries) return this.#refuseNext(next, entries);
-      if (this.#order !== undefined && next !== index + 1) return this.#refuseOrder(index, next);
-      index = next;
-    }
+  /** False when something else comes first: the queue is not sound, or restored chains wait. */
+  #mayReadRing(): boolean {
+    return this.#refresh() && !this.#chains.hasRestored;
   }
 
-  #resolve(chain: ChainState, count: number): boolean {
-    const problem = chain.resolve(this.#memory, count);
+  #takeRestored(): Chain | undefined {
+    return this.#sound ? this.#chains.takeRestored() : undefined;
+  }
+
+  /** How many elements go into an array, and may be in a chain. */
+  #roomOf(elements: Float64Array): number {
+    return Math.min(elements.length >>> 1, this.size);
+  }
+
+  /** Judges a `next` that is out of range, or of a queue with VIRTIO_F_IN_ORDER. */
+  #mayFollow(words: Uint32Array, index: number, next: number): boolean {
+    const isTable = words !== this.#descriptors;
+    const entries = isTable ? this.#table.entries : this.size;
+    if (next >= entries)
+      return this.#refuse('DESCRIPTOR_OUT_OF_RANGE', `next ${next} of ${entries} descriptors`);
+    if (next === index + 1 || (next === 0 && index + 1 === entries && !isTable)) return true;
+    return this.#refuse('DESCRIPTORS_OUT_OF_ORDER', `descriptor ${index} is followed by ${next}`);
+  }
+
+  #resolve(
+    chain: ChainState,
+    count: number,
+    readableCount: number,
+    readable: number,
+    total: number,
+  ): boolean {
+    const problem = chain.resolve(this.#memory, count, readableCount, readable, total);
     if (problem !== undefined) return this.#refuse(problem, elementMessage(problem));
     this.#likelyRegion = chain.likelyRegion;
     return true;
   }
 
+  /**
+   * Opens the table that an indirect descriptor in `words` refers to.
+   *
+   * @spec 2.7.5.3.2 device: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors
+   */
+  #enterTable(words: Uint32Array, flags: number, address: number, length: number): boolean {
+    if (words !== this.#descriptors)
+      return this.#refuse('INDIRECT_NESTED', 'an indirect table inside another');
+    if (!this.#mayEnterTable(flags, length)) return false;
+    if (this.#table.open(address, length)) return true;
+    return this.#refuse('ADDRESS_OUT_OF_BOUNDS', `an indirect table of ${length} bytes is not all in memory`);
+  }
+
   #mayEnterTable(flags: number, length: number): boolean {
     if (!this.#options.indirect) return this.#refuse('INDIRECT_NOT_NEGOTIATED', 'an indirect descriptor');
-    if ((flags & NEXT) !== 0)
+    if ((flags & virtqDescFlags.NEXT) !== 0)
       return this.#refuse('INDIRECT_WITH_NEXT', 'a descriptor behind an indirect one');
     // `next` has 16 bits, so that nothing behind 65536 descriptors can be reached.
     const fits = length > 0 && length % 16 === 0 && length <= 16 * 0x1_0000;
@@ -345,9 +350,16 @@ export class SplitDeviceQueue implements DeviceQueue {
 
   #writeUsed(index: number, id: number, written: number): void {
     const words = this.#usedWords;
-    const at = 1 + 2 * (index & (this.size - 1));
-    words[at] = this.#swapped ? swap32(id) : id;
-    words[at + 1] = this.#swapped ? swap32(written) : written;
+    const at = 1 + 2 * (index & this.#mask);
+    words[at] = id;
+    words[at + 1] = written;
+    if (this.#swapped) swapWords(words, at, 2);
+  }
+
+  #completeInOrder(order: TakenOrder): void {
+    for (let next = order.shiftCompleted(); next !== undefined; next = order.shiftCompleted()) {
+      this.#useInOrder(next);
+    }
   }
 
   /**
@@ -384,16 +396,21 @@ export class SplitDeviceQueue implements DeviceQueue {
     for (const chain of chains) this.#order?.push(chain);
   }
 
-  #refuseLong(): false {
-    return this.#refuse('CHAIN_TOO_LONG', `a chain of more than ${this.size} descriptors`);
+  #failHead(head: number): undefined {
+    if (head >= this.size)
+      return this.#fail('DESCRIPTOR_OUT_OF_RANGE', `head ${head} of a queue of ${this.size}`);
+    return this.#fail('HEAD_IN_FLIGHT', `head ${head} is in flight`);
   }
 
-  #refuseNext(next: number, entries: number): false {
-    return this.#refuse('DESCRIPTOR_OUT_OF_RANGE', `next ${next} of ${entries} descriptors`);
+  #failLong(): undefined {
+    return this.#fail('CHAIN_TOO_LONG', `a chain of more than ${this.size} descriptors`);
   }
 
-  #refuseOrder(index: number, next: number): false {
-    return this.#refuse('DESCRIPTORS_OUT_OF_ORDER', `descriptor ${index} is followed by ${next}`);
+  #failReadable(): undefined {
+    return this.#fail(
+      'READABLE_AFTER_WRITABLE',
+      'a chain has a device-readable element behind a device-writable one',
+    );
   }
 
   #refuse(code: PeerErrorCode, message: string): false {
@@ -406,6 +423,10 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#version = -1;
     this.#error = new PeerError(code, message);
   }
+}
+
+function swapWords(words: Uint32Array, at: number, count: number): void {
+  for (let i = at; i < at + count; i++) words[i] = swap32(words[i]!);
 }
 
 /** The last word of a descriptor, `flags` below and `next` above, in a byte order that is not the host's. */
