@@ -98,8 +98,16 @@ export class ConsolePort {
    * @throws {UsageError} QUEUE_FULL, having done nothing, when 1 MiB or more waits already; BAD_STATE when
    * the host's end is closed.
    * @throws {HostError} DEVICE_GONE when the bytes were discarded.
+   *
+   * Whoever does not wait does not hear of it: a guest that stops reading must not end the host's process.
    */
-  async write(bytes: Uint8Array): Promise<void> {
+  write(bytes: Uint8Array): Promise<void> {
+    const taken = this.#write(bytes);
+    taken.catch(() => {});
+    return taken;
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
     if (!this.#hostOpen) throw new UsageError('BAD_STATE', `the host's end of port ${this.id} is closed`);
     if (this.#input.length >= inputLimit) {
       throw new UsageError('QUEUE_FULL', `${this.#input.length} bytes wait at port ${this.id}`);
@@ -177,8 +185,8 @@ export class ConsolePort {
   }
 
   /** @internal Hands on a character that came another way than through the queues. */
-  receiveByte(byte: number): void {
-    void this.#options.onData?.(Uint8Array.of(byte));
+  receiveByte(byte: number): void | Promise<void> {
+    return this.#options.onData?.(Uint8Array.of(byte));
   }
 
   /** @internal The port is no more. Settles when none of the guest's buffers is with the host. */

@@ -57,6 +57,48 @@ describe('emergency writes', () => {
   });
 });
 
+describe('what the host leaves to itself', () => {
+  /** What Node would end the process for. */
+  async function unhandled(during: () => void | Promise<void>): Promise<unknown[]> {
+    const seen: unknown[] = [];
+    const before = process.listeners('unhandledRejection');
+    const note = (reason: unknown): void => void seen.push(reason);
+    process.removeAllListeners('unhandledRejection');
+    process.on('unhandledRejection', note);
+    try {
+      await during();
+      for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+    } finally {
+      process.removeListener('unhandledRejection', note);
+      for (const listener of before) process.on('unhandledRejection', listener);
+    }
+    return seen;
+  }
+
+  it('is no unhandled rejection when a guest that does not read, or a closed port, loses a write', async () => {
+    const device = consoleDevice();
+    const lost: Promise<void>[] = [];
+    const seen = await unhandled(() => {
+      void device.console.write(new Uint8Array(2 ** 20));
+      lost.push(device.console.write(octets('too much')));
+      device.console.close();
+      lost.push(device.console.write(octets('closed')));
+    });
+    expect(seen).toEqual([]);
+    await expect(lost[0]).rejects.toMatchObject({ code: 'QUEUE_FULL' });
+    await expect(lost[1]).rejects.toMatchObject({ code: 'BAD_STATE' });
+  });
+
+  it('is no unhandled rejection when the host fails at a character of an emergency write', async () => {
+    const errors: unknown[] = [];
+    const device = consoleDevice({ onData: () => Promise.reject(new Error('no terminal')) });
+    const transport = new Loopback(device, { onError: (error) => void errors.push(error) });
+    const seen = await unhandled(() => emergencyWrite(transport, octets('x')));
+    expect(seen).toEqual([]);
+    expect(errors).toMatchObject([{ name: 'HostError', cause: { message: 'no terminal' } }]);
+  });
+});
+
 describe('a console device', () => {
   it('offers all three features together, and their fields', async () => {
     const transport = new Loopback(
