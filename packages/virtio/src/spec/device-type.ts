@@ -86,8 +86,6 @@ export type OwnFeatureNameOf<T> = T extends DeviceType<infer F, infer _Q, infer 
 export type QueueNameOf<T> = T extends DeviceType<infer _F, infer Q, infer _C> ? Q : never;
 export type ConfigFieldsOf<T> = T extends DeviceType<infer _F, infer _Q, infer C> ? C : never;
 
-const reservedRequirements: Readonly<Record<string, readonly ReservedFeatureName[]>> = {};
-
 const bitOf = (declaration: FeatureDeclaration): number =>
   typeof declaration === 'number' ? declaration : declaration.bit;
 
@@ -118,7 +116,7 @@ export function deviceType<
   const nameOfBit = new Map<number, string>(
     Object.entries(reservedFeatures).map(([name, bit]) => [bit, name]),
   );
-  const requirements = new Map<string, readonly string[]>(Object.entries(reservedRequirements));
+  const requirements = new Map<string, readonly string[]>();
   const features: Record<string, number> = { ...reservedFeatures };
   for (const [name, feature] of declared) {
     const bit = bitOf(feature);

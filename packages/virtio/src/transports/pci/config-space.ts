@@ -132,12 +132,10 @@ export class ConfigSpace {
   /** The name of what stands at an offset, for the trace; `undefined` for a hole. */
   nameAt(offset: number): string | undefined {
     if (offset < firstCapabilityOffset) return headerRegisters.holding(offset)?.name;
-    for (const capability of this.#capabilities) {
-      const within = offset - capability.offset;
-      if (within < 0 || within >= capability.size) continue;
-      return `${capability.names.name}.${capability.names.holding(within)?.name ?? `byte${within}`}`;
-    }
-    return undefined;
+    const held = this.#capabilities.find((one) => offset >= one.offset && offset < one.offset + one.size);
+    if (held === undefined) return undefined;
+    const within = offset - held.offset;
+    return `${held.names.name}.${held.names.holding(within)?.name ?? `byte${within}`}`;
   }
 }
 
