@@ -17,6 +17,9 @@ import type { DeviceState } from './state.ts';
 import { checkStatusWrite, type StatusStep } from './status-machine.ts';
 import type { Tracer } from './trace.ts';
 
+/** Bytes of buffers that are served before others have their turn: a driver may offer the same gigabytes again and again. */
+const mostBytesAtOnce = 64 * 2 ** 20;
+
 /**
  * The rules of all devices: status, negotiation, queue set-up, configuration space, reset, suspend. Every
  * device-side transport drives one through its registers; a device's behaviour is called from here alone.
@@ -502,7 +505,7 @@ export class DeviceCore implements QueueOwner {
     for (const look of this.#waitForIdle.splice(0)) look();
   }
 
-  /** Lets the device have what is available in a queue; at most as many chains as the queue holds, then yields. */
+  /** Lets the device have what is available in a queue: as many chains as it holds or 64 MiB of them, then yields. */
   #process(queue: ActiveQueue): void {
     if (!this.mayTake() || !queue.live) return;
     queue.wake();
@@ -514,14 +517,16 @@ export class DeviceCore implements QueueOwner {
     if (serve === undefined) return;
     queue.ring.disableNotifications();
     let budget = queue.ring.size;
+    let bytes = mostBytesAtOnce;
     queue.batch(() => {
-      for (; budget > 0; budget--) {
+      for (; budget > 0 && bytes > 0; budget--) {
         const chain = queue.take();
         if (chain === undefined) break;
+        bytes -= chain.totalLength;
         this.#serve(queue, chain, serve);
       }
     });
-    if (budget === 0) this.#later(() => this.#process(queue));
+    if (budget === 0 || bytes <= 0) this.#later(() => this.#process(queue));
   }
 
   #serve(queue: ActiveQueue, chain: Chain, serve: ServeHandler): void {
