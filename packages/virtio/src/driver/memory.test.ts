@@ -151,7 +151,7 @@ describe('what is submitted while the device is being taken away', () => {
   class Kicks extends TransportProxy {
     kicked = 0;
     meanwhile = (): void => {};
-    override kick(...given: Parameters<Loopback['kick']>): void {
+    override kick(...given: Parameters<TransportProxy['kick']>): void {
       this.kicked++;
       super.kick(...given);
     }
@@ -172,7 +172,7 @@ describe('what is submitted while the device is being taken away', () => {
     const lost: Promise<unknown>[] = [];
     transport.meanwhile = () => {
       const request = opened.queue('requestq').request(Uint8Array.of(1), 1);
-      lost.push(expect(request).rejects.toMatchObject({ code: 'DEVICE_GONE' }));
+      lost.push(Promise.resolve(expect(request).rejects.toMatchObject({ code: 'DEVICE_GONE' })));
     };
     if (how === 'close') await opened.close();
     else await opened.resetQueue('requestq');

@@ -247,6 +247,12 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
    * @spec 3.3.1 driver: General Initialization And Device Operation / Device Cleanup
    */
   async close(): Promise<void> {
+    await this.abandon();
+    await this.transport.close();
+  }
+
+  /** @internal As `close`, but for the transport: it can be used again. */
+  async abandon(): Promise<void> {
     this.#closed = true;
     this.transport.listen(undefined);
     for (const queue of this.#queues.values()) queue.pause();
@@ -256,7 +262,6 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
       this.#closeQueues(new HostError('DEVICE_GONE', 'the device was closed'));
     }
     this.release();
-    await this.transport.close();
   }
 
   /** @internal The device uses no queue any more, or never did: gives their memory back. */

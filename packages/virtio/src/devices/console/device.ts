@@ -19,7 +19,7 @@ export interface ConsoleOptions extends Omit<PortOptions, 'console'> {
   readonly offers?: readonly OwnFeatureNameOf<typeof consoleType>[];
   readonly reserved?: readonly ReservedFeatureName[] | undefined;
   /** Takes a character of an emergency write; port 0's `onData` takes it, unless told. */
-  readonly onEmergencyWrite?: (byte: number) => void | Promise<void>;
+  readonly onEmergencyWrite?: (byte: number) => unknown;
   /**
    * The order of the two fields of a RESIZE message: columns first, as specified, unless told. Linux took rows
    * first until its fix of 2025. Without MULTIPORT it makes no difference.
@@ -69,7 +69,8 @@ export class ConsoleDevice extends Device<typeof consoleType> {
         },
       },
       writeConfig(_field, value) {
-        return offers.includes('EMERG_WRITE') ? emergency(Number(value) & 0xff) : undefined;
+        const settled = offers.includes('EMERG_WRITE') ? emergency(Number(value) & 0xff) : undefined;
+        return settled instanceof Promise ? settled : undefined;
       },
       reset: () => ports.forgetGuest(),
       save: () => ports.save(),

@@ -272,7 +272,8 @@ export async function openConsole(
     await opened.start();
     return opened;
   } catch (error) {
-    await opened.close();
+    // A device that cannot even be reset is no news.
+    await device.abandon().catch(() => {});
     throw error;
   }
 }
