@@ -79,6 +79,25 @@ describe('openFileStorage', () => {
     expect(new Uint8Array(readFileSync(other))).toEqual(pattern(4096));
   });
 
+  it('believes no flush behind one that failed: the kernel has forgotten what it could not write', async () => {
+    const path = image();
+    await (await openFileStorage(path)).close();
+    const lowest = openSync(path, 'r+');
+    closeSync(lowest);
+    const storage = await openFileStorage(path);
+    storage.write(0, new Uint8Array(512).fill(1));
+    // The image has the lowest descriptor: one that is closed fails as a broken disk does.
+    closeSync(lowest);
+    const failed = expect.objectContaining({
+      code: 'IO_ERROR',
+      cause: expect.objectContaining({ code: 'EBADF' }),
+    });
+    await expect(storage.flush()).rejects.toEqual(failed);
+    expect(openSync(path, 'r+')).toBe(lowest);
+    await expect(storage.flush()).rejects.toEqual(failed);
+    await storage.close();
+  });
+
   it('makes a file that takes no room before it is written', async () => {
     const path = join(folder, 'new.img');
     const storage = await openFileStorage(path, { create: true, size: 64 * mebibyte });

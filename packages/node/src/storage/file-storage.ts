@@ -81,6 +81,8 @@ class FileImage implements FileStorage {
   readonly #pending = new Set<Promise<unknown>>();
   /** What the file system said that it cannot do. */
   readonly #cannot = new Set<typeof punchHole>();
+  /** A flush that failed: the kernel drops what it could not write, and would call the next one a success. */
+  #lost: HostError | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(path: string, fd: number, readOnly: boolean, size: number) {
@@ -117,7 +119,14 @@ class FileImage implements FileStorage {
 
   /** In the thread pool: a disk takes milliseconds. */
   async flush(): Promise<void> {
-    await this.#later('flushed', syncData(this.#open()));
+    if (this.#lost !== undefined) throw this.#lost;
+    const fd = this.#open();
+    try {
+      await this.#later('flushed', syncData(fd));
+    } catch (error) {
+      if (error instanceof HostError) this.#lost = error;
+      throw error;
+    }
   }
 
   discard(offset: number, length: number): void {
