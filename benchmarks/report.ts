@@ -4,7 +4,12 @@ export interface BenchmarkReport {
   /** One row a measured thing. */
   readonly rows: readonly Readonly<Record<string, string | number>>[];
   /** What the issue asks for, and whether this run met it. */
-  readonly targets: readonly { readonly what: string; readonly value: number; readonly limit: number; readonly met: boolean }[];
+  readonly targets: readonly {
+    readonly what: string;
+    readonly value: number;
+    readonly limit: number;
+    readonly met: boolean;
+  }[];
 }
 
 /** Prints a report: a table for people, one JSON object with `--json`. */

@@ -15,7 +15,7 @@ const prints: Readonly<Record<string, RegExp>> = {
 describe('examples', () => {
   it('include the one of the README, to the letter', () => {
     const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
-    const shown = /```ts\n([^]*?)```/.exec(readme)?.[1] ?? '';
+    const shown = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? '';
     const program = readFileSync(new URL('adder.ts', import.meta.url), 'utf8');
     expect(program.endsWith(shown) && shown.length > 0).toBe(true);
   });

@@ -189,6 +189,12 @@ class Slot {
       notifyMultiplier: 0,
       setInterruptLine: (level) => lines.set(this.#pciId, level),
       barsMoved: (bars) => this.#map(bars),
+      // A task of its own: a guest that keeps a queue full must leave the page time to breathe.
+      defer: (task) =>
+        void setTimeout(() => {
+          ram.refresh();
+          task();
+        }),
       ...(trace === undefined ? {} : { trace }),
       ...(onError === undefined ? {} : { onError }),
     });

@@ -20,6 +20,19 @@ export const reservedFeatures = Object.freeze({
 /** The name of a device-independent feature. */
 export type ReservedFeatureName = keyof typeof reservedFeatures;
 
+/** The reserved features that are the same on every transport: of rings, of memory, of the status. */
+export const busFreeFeatures: readonly ReservedFeatureName[] = [
+  'INDIRECT_DESC',
+  'EVENT_IDX',
+  'VERSION_1',
+  'ACCESS_PLATFORM',
+  'RING_PACKED',
+  'IN_ORDER',
+  'ORDER_PLATFORM',
+  'RING_RESET',
+  'SUSPEND',
+];
+
 /** Feature bits are 0 to 127: four words of 32 bits. */
 export const featureWords = 4;
 

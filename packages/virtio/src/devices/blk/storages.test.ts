@@ -162,12 +162,12 @@ describe('overlayStorage', () => {
         () => void done.push(`${name} failed`),
       );
     };
-    overlay.write(0, new Uint8Array(512).fill(1));
+    await overlay.write(0, new Uint8Array(512).fill(1));
     flush('first');
     flush('second');
     await settle();
     expect([done, kept]).toEqual([[], [[1]]]);
-    overlay.write(0, new Uint8Array(512).fill(2));
+    await overlay.write(0, new Uint8Array(512).fill(2));
     flush('third');
     ends[0]?.(new Error('bad'));
     await settle();

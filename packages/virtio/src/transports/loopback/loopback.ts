@@ -7,7 +7,12 @@ import type { NotificationListener, Transport } from '../../driver/transport.ts'
 import type { VirtioError } from '../../errors.ts';
 import { Allocator } from '../../memory/allocator.ts';
 import { GuestMemory } from '../../memory/guest-memory.ts';
-import { type FeatureSet, featureWords, type ReservedFeatureName } from '../../spec/features.ts';
+import {
+  busFreeFeatures,
+  type FeatureSet,
+  featureWords,
+  type ReservedFeatureName,
+} from '../../spec/features.ts';
 import type { QueueAreas } from '../../virtqueue/queue.ts';
 
 /** What a loopback can be given. */
@@ -21,19 +26,7 @@ export interface LoopbackOptions {
   readonly onError?: ((error: VirtioError, needsReset: boolean) => void) | undefined;
 }
 
-/** Features that need no bus: what a loopback carries. */
-const carries: readonly ReservedFeatureName[] = [
-  'INDIRECT_DESC',
-  'EVENT_IDX',
-  'VERSION_1',
-  'ACCESS_PLATFORM',
-  'RING_PACKED',
-  'IN_ORDER',
-  'ORDER_PLATFORM',
-  'NOTIFICATION_DATA',
-  'RING_RESET',
-  'SUSPEND',
-];
+const carries: readonly ReservedFeatureName[] = [...busFreeFeatures, 'NOTIFICATION_DATA'];
 
 const defaultMemoryLength = 16 * 2 ** 20;
 

@@ -1,6 +1,21 @@
 import { UsageError } from '../../errors.ts';
-import type { PciBar } from './options.ts';
 import { type BarKind, commandBit, pci_header } from './pci-registers.ts';
+
+/** A Base Address Register of a function, as its host sees it. The object stays; its values change. */
+export interface PciBar {
+  /** 0 to 5; a `memory64` BAR takes the next index as well. */
+  readonly index: number;
+  readonly kind: BarKind;
+  readonly prefetchable: boolean;
+  /** Bytes; a power of two. */
+  readonly size: number;
+  /** Where the guest has put it, in I/O ports or guest-physical bytes; means something while `enabled`. */
+  readonly address: number;
+  /** True while the command register lets the function answer there, and there is a place to answer at. */
+  readonly enabled: boolean;
+  /** The memory behind all of the BAR, when it is a shared memory region that a host may map. */
+  readonly bytes: Uint8Array | undefined;
+}
 
 /** What answers in a part of a BAR; offsets count from the part's start. */
 export interface BarContent {

@@ -4,33 +4,19 @@ import type { Device } from '../../device/device.ts';
 import { RegisterBank } from '../../device/register-bank.ts';
 import type { DeviceState } from '../../device/state.ts';
 import { UsageError } from '../../errors.ts';
-import type { ReservedFeatureName } from '../../spec/features.ts';
+import { busFreeFeatures, type ReservedFeatureName } from '../../spec/features.ts';
 import { fieldRegisters, RegisterBlock } from '../../spec/registers.ts';
-import type { Bar, BarContent } from './bar.ts';
+import type { Bar, BarContent, PciBar } from './bar.ts';
 import { CommonConfig, type QueueNumbers } from './common-config.ts';
 import { ConfigSpace } from './config-space.ts';
 import { FunctionLayout } from './function-layout.ts';
 import { Interrupts } from './interrupts.ts';
 import type { MsixTable } from './msix-table.ts';
 import { NotifyArea } from './notify-area.ts';
-import type { PciBar, PciFunctionOptions, PciFunctionState } from './options.ts';
+import type { PciFunctionOptions, PciFunctionState } from './options.ts';
 import { checkOptions } from './options-check.ts';
 import { commandBit, maxMsixVectors, pci_header, statusBit } from './pci-registers.ts';
 import { commonRegisters, isrRegisters, virtio_pci_cfg_cap } from './registers.ts';
-
-/** The reserved features that PCI carries whatever the options are. */
-const carries: readonly ReservedFeatureName[] = [
-  'INDIRECT_DESC',
-  'EVENT_IDX',
-  'VERSION_1',
-  'ACCESS_PLATFORM',
-  'RING_PACKED',
-  'IN_ORDER',
-  'ORDER_PLATFORM',
-  'RING_RESET',
-  'ADMIN_VQ',
-  'SUSPEND',
-];
 
 const { command: commandField, status: statusField } = pci_header.field;
 const barsEnd: number = pci_header.field.cardbus_cis_pointer.offset;
@@ -80,7 +66,7 @@ export class PciFunction {
       },
       mayAccessMemory: () => this.#busMaster && !this.#stopped,
       carries: [
-        ...carries,
+        ...busFreeFeatures,
         // A 32-bit notification needs an address that is a multiple of 4.
         ...(multiplier % 4 === 0 ? (['NOTIFICATION_DATA'] as const) : []),
         ...own,

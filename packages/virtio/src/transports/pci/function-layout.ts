@@ -5,7 +5,7 @@ import { Bar, type BarContent } from './bar.ts';
 import { ConfigSpace } from './config-space.ts';
 import type { MsixTable } from './msix-table.ts';
 import type { NotifyArea } from './notify-area.ts';
-import type { BarChoice, PciFunctionOptions, PciLayout } from './options.ts';
+import type { BarChoice, CapabilityRoom, PciFunctionOptions, PciLayout } from './options.ts';
 import { capabilityId, pci_header } from './pci-registers.ts';
 import {
   cfgType,
@@ -34,7 +34,7 @@ const mainBar: BarChoice = { bar: 0, kind: 'memory64' };
 const msixBar: BarChoice = { bar: 2, kind: 'memory64' };
 
 /** Gives each structure its place behind a BAR, and the capability that tells the driver where. */
-export class FunctionLayout {
+export class FunctionLayout implements CapabilityRoom {
   readonly config: ConfigSpace;
   /** By index. */
   readonly bars: Bar[] = [];

@@ -1,11 +1,12 @@
 export type * from './access.ts';
+export type { PciBar } from './bar.ts';
 export type { BarRoom, BarWindow } from './bar-probe.ts';
 export type * from './capabilities.ts';
 export { type ConnectedPci, type ConnectPciOptions, connectPci } from './connect.ts';
 export { PciFunction } from './device.ts';
 export { PciTransport, type PciTransportOptions, virtioDeviceId } from './driver.ts';
 export type { InterruptChoice } from './driver-interrupts.ts';
-export { msix } from './msix-table.ts';
+export { type MsixSupport, msix } from './msix-table.ts';
 export type * from './options.ts';
 export { PciMember } from './parts/member.ts';
 export { ownPart } from './parts/own-kinds.ts';

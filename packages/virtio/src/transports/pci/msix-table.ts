@@ -3,7 +3,6 @@ import type { DeviceCore } from '../../device/core.ts';
 import { readLittle } from '../../device/little-endian.ts';
 import type { BarContent } from './bar.ts';
 import type { ConfigSpace } from './config-space.ts';
-import type { MsixSupport } from './options.ts';
 import {
   capabilityId,
   msix_cap,
@@ -14,6 +13,12 @@ import {
 
 const entrySize = msix_table_entry.size;
 const { message_address, message_data, vector_control } = msix_table_entry.field;
+
+/** MSI-X, for a host that can send messages; `msix` makes one. */
+export interface MsixSupport {
+  /** @internal */
+  makeTable(vectors: number, core: DeviceCore): MsixTable;
+}
 
 /**
  * MSI-X for a function, whose host calls `send` to write 32 bits of `data` to a guest-physical address.

@@ -1,33 +1,12 @@
-import type { DeviceCore } from '../../device/core.ts';
 import type { DeviceState } from '../../device/state.ts';
 import type { Tracer } from '../../device/trace.ts';
 import type { VirtioError } from '../../errors.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
-import type { FunctionLayout } from './function-layout.ts';
-import type { MsixTable } from './msix-table.ts';
+import type { Fields, Struct, StructValue } from '../../spec/layout.ts';
+import type { BarContent, PciBar } from './bar.ts';
+import type { ConfigSpace } from './config-space.ts';
+import type { MsixSupport } from './msix-table.ts';
 import type { BarKind } from './pci-registers.ts';
-
-/** A Base Address Register of a function, as its host sees it. The object stays; its values change. */
-export interface PciBar {
-  /** 0 to 5; a `memory64` BAR takes the next index as well. */
-  readonly index: number;
-  readonly kind: BarKind;
-  readonly prefetchable: boolean;
-  /** Bytes; a power of two. */
-  readonly size: number;
-  /** Where the guest has put it, in I/O ports or guest-physical bytes; means something while `enabled`. */
-  readonly address: number;
-  /** True while the command register lets the function answer there, and there is a place to answer at. */
-  readonly enabled: boolean;
-  /** The memory behind all of the BAR, when it is a shared memory region that a host may map. */
-  readonly bytes: Uint8Array | undefined;
-}
-
-/** MSI-X, for a host that can send messages; `msix` makes one. */
-export interface MsixSupport {
-  /** @internal */
-  makeTable(vectors: number, core: DeviceCore): MsixTable;
-}
 
 /** What a host lends to a function. A callback must not throw; it may access the function. */
 export interface PciHost {
@@ -71,7 +50,28 @@ export interface PciLayout {
 /** What a function has beside the structures of every function: `sharedMemory`, `vendorData`, `pciCapability`. */
 export interface AddedCapability {
   /** @internal `all` that the function is given, this one among them. */
-  add(layout: FunctionLayout, all: readonly AddedCapability[]): void;
+  add(layout: CapabilityRoom, all: readonly AddedCapability[]): void;
+}
+
+/** @internal Where a capability, and what it points at, finds room in a function. */
+export interface CapabilityRoom {
+  readonly config: ConfigSpace;
+  /** Where the structures are to be. */
+  readonly choices: PciLayout;
+  /** Adds a virtio structure capability; returns its offset in configuration space. */
+  addVirtio<F extends Fields>(
+    structure: Struct<F>,
+    fields: Partial<StructValue<F>>,
+    writable?: Uint8Array,
+  ): number;
+  /** Finds room behind a BAR, `length` bytes of it; `bytes` are what a host may map, if a new BAR is made. */
+  place(
+    choice: BarChoice,
+    length: number,
+    alignment: number,
+    content: BarContent,
+    bytes?: Uint8Array,
+  ): { readonly bar: number; readonly offset: number };
 }
 
 /** How a function is to be, beside its host. */

@@ -6,9 +6,10 @@ import { deviceType } from '../../spec/device-type.ts';
 import { reservedFeatures } from '../../spec/features.ts';
 import { bytes, le16, le32, le64, struct, u8 } from '../../spec/layout.ts';
 import { status } from '../../spec/status.ts';
+import type { PciBar } from './bar.ts';
 import { PciFunction } from './device.ts';
 import { msix } from './msix-table.ts';
-import type { PciBar, PciFunctionOptions } from './options.ts';
+import type { PciFunctionOptions } from './options.ts';
 import { commandBit, msix_cap, msixControl, pci_header } from './pci-registers.ts';
 import { type CommonRegister, cfgType, commonRegisters, virtio_pci_cap } from './registers.ts';
 

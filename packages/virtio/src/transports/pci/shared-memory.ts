@@ -1,7 +1,6 @@
 import { readLittle, writeLittle } from '../../device/little-endian.ts';
 import type { BarContent } from './bar.ts';
-import type { FunctionLayout } from './function-layout.ts';
-import type { AddedCapability, BarChoice } from './options.ts';
+import type { AddedCapability, BarChoice, CapabilityRoom } from './options.ts';
 import { refuse, within } from './options-check.ts';
 import { cfgType, virtio_pci_cap64 } from './registers.ts';
 
@@ -28,7 +27,7 @@ class SharedMemory implements AddedCapability, BarContent {
   }
 
   /** @spec 4.1.4.7.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / Shared memory capability */
-  add(layout: FunctionLayout, all: readonly AddedCapability[]): void {
+  add(layout: CapabilityRoom, all: readonly AddedCapability[]): void {
     const regions = all.filter((one) => one instanceof SharedMemory);
     if (regions.filter((one) => one.#id === this.#id).length > 1) {
       refuse(`two shared memory regions have id ${this.#id}`);
