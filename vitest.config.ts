@@ -28,6 +28,8 @@ export default defineConfig({
           include: ['guests/**/*.test.ts'],
           testTimeout: 300_000,
           hookTimeout: 300_000,
+          // Behind the quick tests, and at most two guests at a time.
+          sequence: { groupOrder: 1 },
           maxWorkers: 2,
         },
       },
