@@ -67,6 +67,7 @@ export class PciFunction {
       mayAccessMemory: () => this.#busMaster && !this.#stopped,
       carries: [
         ...busFreeFeatures,
+        'ADMIN_VQ',
         // A 32-bit notification needs an address that is a multiple of 4.
         ...(multiplier % 4 === 0 ? (['NOTIFICATION_DATA'] as const) : []),
         ...own,
