@@ -46,7 +46,11 @@ async function start(): Promise<void> {
     onData: (bytes) => screen.write(bytes),
     ports: [{ name: controlPort, onData: (bytes) => guest.receive(bytes) }],
   });
-  const disk = blkDevice({ storage, id: 'browser' });
+  const disk = blkDevice({
+    storage,
+    id: 'browser',
+    onError: (error) => setStatus('failed', error.message),
+  });
   const rng = entropyDevice({ source: (target) => crypto.getRandomValues(target) });
   const encoder = new TextEncoder();
   const key = (bytes: Uint8Array): void => void hvc.console.write(bytes).catch(() => {});

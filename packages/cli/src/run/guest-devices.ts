@@ -2,6 +2,7 @@ import { webcrypto } from 'node:crypto';
 import { blkDevice, type Storage } from 'virtio/devices/blk';
 import { type ConsolePort, consoleDevice } from 'virtio/devices/console';
 import { entropyDevice } from 'virtio/devices/entropy';
+import type { HostError } from 'virtio/errors';
 import { controlPort, stderrPort, stdinPort } from 'virtio-node/guests';
 import type { NamedDevice } from './trace-writer.ts';
 
@@ -10,6 +11,8 @@ export interface GuestOutput {
   readonly terminal: (bytes: Uint8Array) => void | Promise<void>;
   readonly errors: (bytes: Uint8Array) => void | Promise<void>;
   readonly control: (bytes: Uint8Array) => void;
+  /** What lies beneath a disk failed; the guest has been told that its request did. */
+  readonly diskError: (device: string, error: HostError) => void;
 }
 
 /** The devices of one machine, and the ends of them that we hold. */
@@ -36,10 +39,11 @@ export function makeGuestDevices(storages: readonly Storage[], output: GuestOutp
   const named: NamedDevice[] = [
     { name: 'console', device: hvc },
     { name: 'entropy', device: entropyDevice({ source: (target) => webcrypto.getRandomValues(target) }) },
-    ...storages.map((storage, index) => ({
-      name: `blk${index}`,
-      device: blkDevice({ storage, id: `virtio-ts-${index}` }),
-    })),
+    ...storages.map((storage, index) => {
+      const name = `blk${index}`;
+      const onError = (error: HostError): void => output.diskError(name, error);
+      return { name, device: blkDevice({ storage, id: `virtio-ts-${index}`, onError }) };
+    }),
   ];
   return { named, terminal: hvc.console, control: hvc.port(controlPort), input: hvc.port(stdinPort) };
 }

@@ -19,7 +19,7 @@ export interface GuestOptions {
   readonly onTerminal: (bytes: Uint8Array) => void | Promise<void>;
   /** What a command writes on its standard error. */
   readonly onErrors: (bytes: Uint8Array) => void | Promise<void>;
-  readonly onDeviceError: (device: string, error: VirtioError) => void;
+  readonly onDeviceError: (device: string, error: VirtioError, needsReset: boolean) => void;
   readonly onKernelLine: (line: string) => void;
   /** The tracer of each device, if anybody looks. */
   readonly trace: (devices: readonly NamedDevice[]) => ((device: string) => Tracer) | undefined;
@@ -68,6 +68,7 @@ export class Guest {
       terminal: options.onTerminal,
       errors: options.onErrors,
       control,
+      diskError: (device, error) => options.onDeviceError(device, error, false),
     });
     const window = new GuestWindow(devices.terminal);
     const parts = { ...options.parts, devices: devices.named };

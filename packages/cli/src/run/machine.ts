@@ -17,7 +17,7 @@ export interface MachineParts {
 export interface MachineEvents {
   /** A line of the kernel's own console, the first serial port, without its end. */
   readonly kernelLine: (line: string) => void;
-  readonly deviceError: (device: string, error: VirtioError) => void;
+  readonly deviceError: (device: string, error: VirtioError, needsReset: boolean) => void;
   /** The tracer of the device of this name; absent when nobody looks. */
   readonly tracer?: ((device: string) => Tracer) | undefined;
 }

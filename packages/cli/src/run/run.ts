@@ -163,7 +163,10 @@ class Run {
         return writeTo(this.#outputIsData ? process.stdout : process.stderr, bytes);
       },
       onErrors: (bytes) => writeTo(process.stderr, bytes),
-      onDeviceError: (device, error) => this.#showError(device, error),
+      onDeviceError: (device, error, needsReset) => {
+        // What a driver does and a device lives with is for the trace: SeaBIOS is not strict, at each boot.
+        if (needsReset || error instanceof HostError) this.#showError(device, error);
+      },
       onKernelLine: (line) => {
         // A kernel that never finds our console would otherwise say nothing to anybody.
         if (process.env.VIRTIO_DEBUG || !(image.ours || this.#consoleUsed)) this.#report.say(line);
@@ -194,8 +197,6 @@ class Run {
   }
 
   #showError(device: string, error: VirtioError): void {
-    // A device lives with these, and SeaBIOS makes one at each boot; a trace has them all.
-    if (error.code === 'STATUS_SEQUENCE') return;
     const text = `${device}: ${error.message}`;
     if (this.#shownErrors.size >= mostErrors || this.#shownErrors.has(text)) return;
     this.#shownErrors.add(text);

@@ -30,10 +30,7 @@ export async function createV86Machine(parts: MachineParts, events: MachineEvent
   const attached = parts.devices.map(({ name, device }) => {
     const trace = events.tracer?.(name);
     return attach(emulator, device, {
-      // What a device lives with is for the trace: firmware is not strict.
-      onError: (error, needsReset) => {
-        if (needsReset) events.deviceError(name, error);
-      },
+      onError: (error, needsReset) => events.deviceError(name, error, needsReset),
       ...(trace === undefined ? {} : { trace }),
     });
   });
