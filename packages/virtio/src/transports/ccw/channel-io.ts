@@ -7,8 +7,8 @@ export type ConditionCode = 0 | 1 | 2 | 3;
 /** What the machine tells a program without being asked. Nothing may be thrown from here. */
 export interface ChannelIoListener {
   /**
-   * An I/O interruption of a subchannel, with the interruption parameter that it was given in its ORB (for status
-   * that nobody asked for: in its PMCW). What has happened is told by TEST SUBCHANNEL, and may be gone by then.
+   * An I/O interruption of a subchannel, with its interruption parameter: the last that it was given, in an ORB or in
+   * its PMCW. What has happened is told by TEST SUBCHANNEL, and may be gone by then.
    */
   subchannel(schid: number, parameter: number): void;
   /** An adapter interruption of an interruption subclass, 0 to 7. What has happened is told by indicators. */
@@ -50,6 +50,9 @@ export interface ChannelIo {
    */
   notify(schid: number, data: number, cookie: bigint): Promise<bigint>;
 
-  /** Starts and stops the flow of interruptions; one listener at a time. Those from before it are lost. */
-  listen(listener: ChannelIoListener | undefined): void;
+  /**
+   * Starts the flow of interruptions to one more listener, and gives what stops it. Each hears all of them, since the
+   * machine has several devices; those from before it are lost.
+   */
+  listen(listener: ChannelIoListener): () => void;
 }
