@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.ts';
 import { FeatureSet, type ReservedFeatureName, reservedFeatures } from './features.ts';
 import { type Fields, type Struct, struct } from './layout.ts';
+import { type LegacyForm, legacyReservedFeatures } from './legacy.ts';
 
 /** A feature: its bit, or its bit and the features it needs to be accepted with. */
 export type FeatureDeclaration<N extends string = string> =
@@ -43,6 +44,8 @@ export interface DeviceTypeDeclaration<
   readonly driverWritable?: readonly Extract<keyof C, string>[];
   /** The PCI base class and subclass that suit the type, `0xCCSS`; 0xff00 (unassigned) unless told. */
   readonly pciClass?: number;
+  /** What is different when the device is used through the legacy interface. */
+  readonly legacy?: LegacyForm;
 }
 
 /** The name and number of a queue: `{ name: 'receiveq', number: 2 }` is the third of its family. */
@@ -65,6 +68,7 @@ export interface DeviceType<F extends string = string, Q extends string = string
   readonly configRequires: { readonly [K in keyof C]?: F };
   readonly driverWritable: readonly Extract<keyof C, string>[];
   readonly pciClass: number;
+  readonly legacy: LegacyForm;
   /** The queue's index among the device's virtqueues; `undefined` for a number its family does not reach. */
   queueIndex(name: Q, number?: number): number | undefined;
   /** Which queue stands at an index; `undefined` when none can. */
@@ -114,7 +118,7 @@ export function deviceType<
   // The declaration's keys are the names; Object.entries forgets that.
   const declared = Object.entries(declaration.features) as [Name, FeatureDeclaration][];
   const nameOfBit = new Map<number, string>(
-    Object.entries(reservedFeatures).map(([name, bit]) => [bit, name]),
+    Object.entries({ ...reservedFeatures, ...legacyReservedFeatures }).map(([name, bit]) => [bit, name]),
   );
   const requirements = new Map<string, readonly string[]>();
   const features: Record<string, number> = { ...reservedFeatures };
@@ -125,6 +129,11 @@ export function deviceType<
     nameOfBit.set(bit, name);
     features[name] = bit;
     if (typeof feature !== 'number') requirements.set(name, feature.requires);
+  }
+  const { legacy = {} } = declaration;
+  for (const [name, bit] of Object.entries(legacy.features ?? {})) {
+    if (nameOfBit.has(bit)) fail(`features ${name} and ${nameOfBit.get(bit)} share bit ${bit}`);
+    nameOfBit.set(bit, name);
   }
   for (const [name, needed] of requirements) {
     for (const other of needed)
@@ -170,6 +179,7 @@ export function deviceType<
     configRequires: declaration.configRequires ?? {},
     driverWritable: declaration.driverWritable ?? [],
     pciClass: declaration.pciClass ?? 0xff00,
+    legacy,
     queueIndex,
     queueAt,
     queueLabel(index) {

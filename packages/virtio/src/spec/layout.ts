@@ -102,18 +102,6 @@ export const be16: Codec<number> = number16('be16', false);
 export const be32: Codec<number> = number32('be32', false);
 export const be64: Codec<bigint> = number64('be64', false);
 
-const littleGuest = { u16: le16, u32: le32, u64: le64 };
-const bigGuest = { u16: be16, u32: be32, u64: be64 };
-
-/** The types that legacy structures use: in the byte order of the guest. */
-export function guestEndian(order: 'little' | 'big'): {
-  readonly u16: Codec<number>;
-  readonly u32: Codec<number>;
-  readonly u64: Codec<bigint>;
-} {
-  return order === 'little' ? littleGuest : bigGuest;
-}
-
 /** `length` bytes, copied out of and into the structure. */
 /* @__NO_SIDE_EFFECTS__ */
 export function bytes(length: number): Codec<Uint8Array> {

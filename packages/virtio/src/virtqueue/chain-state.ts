@@ -23,4 +23,11 @@ export class ChainState extends Segments {
   entries = 1;
   /** The used length: how far the device has written. */
   written = 0;
+  /** The byte order of numbers in the buffer: false only for a legacy driver of a big-endian guest. */
+  readonly little: boolean;
+
+  constructor(little: boolean) {
+    super();
+    this.little = little;
+  }
 }

@@ -11,11 +11,15 @@ const { FREE, COMPLETED, DEAD } = notLive;
 export class ChainsInFlight {
   readonly #byId: (Chain | undefined)[];
   readonly #restored: Chain[] = [];
-  #spare = new Chain();
+  readonly #little: boolean;
+  #spare: Chain;
   #turns = 0;
   #settled = 0;
 
-  constructor(size: number) {
+  /** `little` is the byte order of what the buffers hold. */
+  constructor(size: number, little = true) {
+    this.#little = little;
+    this.#spare = new Chain(little);
     this.#byId = Array.from({ length: size }, () => undefined);
   }
 
@@ -135,7 +139,7 @@ export class ChainsInFlight {
   }
 
   #make(id: number): Chain {
-    const chain = new Chain();
+    const chain = new Chain(this.#little);
     chain.id = id;
     this.#byId[id] = chain;
     return chain;

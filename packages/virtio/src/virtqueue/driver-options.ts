@@ -3,6 +3,8 @@ import type { RingOptions } from './queue.ts';
 
 /** What a driver's queue must know. */
 export interface DriverRingOptions extends RingOptions {
+  /** Used lengths that are too large are cut: some legacy devices never told them right. False unless told. */
+  readonly ignoresUsedLength?: boolean;
   /** Where indirect tables are allocated. Without one, none are used. */
   readonly allocator?: Allocator;
   /**

@@ -33,7 +33,7 @@ describe.each(backings)('$kind memory', ({ make }) => {
       for (let i = 0; i < 2; i++) device.complete(device.take()!);
       const chain = device.take()!;
       expect([chain.id, chain.readable.length, chain.writable.length]).toEqual([2, 3, 5]);
-      chain.writable.u16(0x0201);
+      chain.writable.u16(little ? 0x0201 : 0x0102);
       device.complete(chain);
       expect(device.flush()).toBe(true);
       expect(view.getUint16(areas.device + 2, little)).toBe(3);

@@ -1,4 +1,5 @@
 import { PeerError } from '../errors.ts';
+import { guestView } from '../spec/guest-endian.ts';
 import type { Fields, Struct, StructValue } from '../spec/layout.ts';
 import { Cursor } from './cursor.ts';
 
@@ -6,7 +7,8 @@ import { Cursor } from './cursor.ts';
 const maxTail = 2 ** 20;
 
 /**
- * The device-readable part of a chain, blind to how the driver framed it. Everything here throws a PeerError
+ * The device-readable part of a chain, blind to how the driver framed it. Numbers are little-endian; those of a
+ * legacy driver have its guest's byte order, here and in structures. Everything here throws a PeerError
  * BAD_REQUEST when the chain is shorter than what is asked of it.
  */
 export class ReadableCursor extends Cursor {
@@ -29,26 +31,25 @@ export class ReadableCursor extends Cursor {
     return value;
   }
 
-  /** Little-endian. */
   u16(): number {
-    if (!this.ready(2)) return this.gather(2).getUint16(0, true);
-    const value = this.region.view.getUint16(this.at, true);
+    if (!this.ready(2)) return this.gather(2).getUint16(0, this.chain.little);
+    const value = this.region.view.getUint16(this.at, this.chain.little);
     this.advance(2);
     return value;
   }
 
-  /** Little-endian. */
   u32(): number {
-    if (!this.ready(4)) return this.gather(4).getUint32(0, true);
-    const value = this.region.view.getUint32(this.at, true);
+    if (!this.ready(4)) return this.gather(4).getUint32(0, this.chain.little);
+    const value = this.region.view.getUint32(this.at, this.chain.little);
     this.advance(4);
     return value;
   }
 
   /** Two 32-bit halves joined; above 2^53 the number is not exact, and too large for any bound. */
   u64(): number {
-    const low = this.u32();
-    return this.u32() * 2 ** 32 + low;
+    const first = this.u32();
+    const second = this.u32();
+    return this.chain.little ? second * 2 ** 32 + first : first * 2 ** 32 + second;
   }
 
   /** Copies `length` bytes. Bound it first: the driver may have given gigabytes. */
@@ -74,6 +75,6 @@ export class ReadableCursor extends Cursor {
       throw new PeerError('BAD_REQUEST', `${layout.notation} of ${length} bytes`);
     }
     const copy = this.bytes(length);
-    return layout.read(new DataView(copy.buffer));
+    return layout.read(guestView(copy, this.chain.little ? 'little' : 'big'));
   }
 }

@@ -1,10 +1,12 @@
 import type { PieceSink } from '../memory/guest-memory.ts';
+import { encodeFor } from '../spec/guest-endian.ts';
 import type { Fields, Struct, StructValue } from '../spec/layout.ts';
 import { Cursor } from './cursor.ts';
 
 /**
- * The device-writable part of a chain, blind to how the driver framed it. Numbers are little-endian. What
- * must fit and does not throws a PeerError BAD_REQUEST: the driver gave too few bytes.
+ * The device-writable part of a chain, blind to how the driver framed it. Numbers are little-endian; for a
+ * legacy driver they have its guest's byte order, here and in structures. What must fit and does not throws
+ * a PeerError BAD_REQUEST: the driver gave too few bytes.
  */
 export class WritableCursor extends Cursor {
   get length(): number {
@@ -37,10 +39,10 @@ export class WritableCursor extends Cursor {
 
   u16(value: number): void {
     if (this.ready(2)) {
-      this.region.view.setUint16(this.at, value, true);
+      this.region.view.setUint16(this.at, value, this.chain.little);
       this.advance(2);
     } else {
-      this.scratchFor(2).setUint16(0, value, true);
+      this.scratchFor(2).setUint16(0, value, this.chain.little);
       this.scatter(2);
     }
     this.#mark();
@@ -48,10 +50,10 @@ export class WritableCursor extends Cursor {
 
   u32(value: number): void {
     if (this.ready(4)) {
-      this.region.view.setUint32(this.at, value, true);
+      this.region.view.setUint32(this.at, value, this.chain.little);
       this.advance(4);
     } else {
-      this.scratchFor(4).setUint32(0, value, true);
+      this.scratchFor(4).setUint32(0, value, this.chain.little);
       this.scatter(4);
     }
     this.#mark();
@@ -60,8 +62,10 @@ export class WritableCursor extends Cursor {
   /** A whole number below 2^53. */
   u64(value: number): void {
     this.need(8);
-    this.u32(value >>> 0);
-    this.u32(Math.floor(value / 2 ** 32));
+    const low = value >>> 0;
+    const high = Math.floor(value / 2 ** 32);
+    this.u32(this.chain.little ? low : high);
+    this.u32(this.chain.little ? high : low);
   }
 
   /** Copies as many bytes as fit; returns how many. */
@@ -88,7 +92,7 @@ export class WritableCursor extends Cursor {
 
   /** Writes a structure, all of it or nothing; fields that are not given are 0. */
   struct<F extends Fields>(layout: Struct<F>, value: Partial<StructValue<F>>): void {
-    const encoded = layout.encode(value);
+    const encoded = encodeFor(this.chain.little ? 'little' : 'big', layout, value);
     this.need(encoded.length);
     this.write(encoded);
   }

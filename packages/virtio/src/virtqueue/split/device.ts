@@ -67,7 +67,7 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#changes = memory.changes;
     this.#areas = areas;
     this.#options = options;
-    this.#chains = new ChainsInFlight(areas.size);
+    this.#chains = new ChainsInFlight(areas.size, options.endian === 'little');
     this.#order = options.inOrder ? new TakenOrder(areas.size) : undefined;
     this.#table = new IndirectTable(memory);
     this.#nextAvailable = restored?.nextAvailable ?? 0;

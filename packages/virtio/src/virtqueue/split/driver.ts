@@ -144,11 +144,13 @@ export class SplitDriverQueue<T> implements DriverQueue<T> {
     if ((this.#polled & 0xffff) === this.#usedIndex && !this.#look()) return undefined;
     const at = 4 + 8 * (this.#polled & (this.size - 1));
     const id = this.#used.view.getUint32(at, this.#little);
-    const written = this.#used.view.getUint32(at + 4, this.#little);
+    let written = this.#used.view.getUint32(at + 4, this.#little);
     if (id >= this.size || this.#counts[id] === 0 || this.#sequences[id]! >= this.#published) {
       return this.#fail('USED_ID_INVALID', `used id ${id} is not in flight`);
     }
-    if (written > this.#writable[id]!) {
+    if (written > this.#writable[id]! && this.#options.ignoresUsedLength === true) {
+      written = this.#writable[id]!;
+    } else if (written > this.#writable[id]!) {
       return this.#fail(
         'USED_LENGTH_INVALID',
         `${written} bytes written to ${this.#writable[id]} writable ones`,
