@@ -37,7 +37,7 @@ export class ConfigSpace {
 
   /** A change by the device: the fields that are given, in one generation. */
   update(values: Readonly<Record<string, unknown>>): void {
-    this.#type.config.write(this.#view, 0, values);
+    this.set(values);
     this.#generation = (this.#generation + 1) >>> 0;
   }
 
@@ -51,14 +51,23 @@ export class ConfigSpace {
    * that the driver may write; else it changes nothing and `undefined` comes back.
    */
   write(offset: number, width: number, value: number): ConfigWrite | undefined {
-    for (const field of this.#type.driverWritable) {
-      const accessor = this.#type.config.field[field];
-      if (accessor === undefined || offset < accessor.offset) continue;
-      if (offset + width > accessor.offset + accessor.size) continue;
-      writeLittle(this.#bytes, offset, width, value);
-      return { field, value: accessor.get(this.#view) };
-    }
-    return undefined;
+    const field = this.writableField(offset, width);
+    if (field === undefined) return undefined;
+    writeLittle(this.#bytes, offset, width, value);
+    return { field, value: this.#type.config.field[field]?.get(this.#view) };
+  }
+
+  /** The field that the driver may write and that holds these bytes. */
+  writableField(offset: number, width: number): string | undefined {
+    return this.#type.driverWritable.find((name) => {
+      const field = this.#type.config.field[name];
+      return field !== undefined && offset >= field.offset && offset + width <= field.offset + field.size;
+    });
+  }
+
+  /** What the driver wrote: no new generation. */
+  set(values: Readonly<Record<string, unknown>>): void {
+    this.#type.config.write(this.#view, 0, values);
   }
 
   /** Bytes and generation, to be saved. */

@@ -11,6 +11,7 @@ import { ActiveQueue, type QueueOwner } from './active-queue.ts';
 import { type Administration, adminQueueLabel } from './administration.ts';
 import type { ActiveDevice, Device, ServeHandler } from './device.ts';
 import type { DeviceHost } from './host.ts';
+import type { LegacyInterface } from './legacy.ts';
 import { offeredFeatures, queueSetups } from './offer.ts';
 import { defaultQueueSetup, type QueueSetup } from './queue-setup.ts';
 import type { DeviceState } from './state.ts';
@@ -26,15 +27,18 @@ const mostBytesAtOnce = 64 * 2 ** 20;
  */
 export class DeviceCore implements QueueOwner {
   readonly device: Device;
-  readonly offered: FeatureSet;
   /** The device type's own queues, and behind them the administration virtqueues. */
   readonly queues: readonly QueueSetup[];
   /** The index of the first administration virtqueue: how many queues are the device type's own. */
   readonly adminQueueIndex: number;
 
   readonly #host: DeviceHost;
+  readonly #offered: FeatureSet;
   readonly #administration: Administration | undefined;
   #status = 0;
+  #legacy: LegacyInterface | undefined;
+  /** A legacy driver uses the device and has not set DRIVER_OK yet. */
+  #early = false;
   #driverFeatures = FeatureSet.empty;
   #active: (ActiveQueue | undefined)[] = [];
   #suspending = false;
@@ -54,10 +58,11 @@ export class DeviceCore implements QueueOwner {
     device.onConfigUpdate = this.#onConfigUpdate;
     this.device = device;
     this.#host = host;
-    this.offered = offeredFeatures(device, host);
+    this.#offered = offeredFeatures(device, host);
+    this.#legacy = this.#defaultLegacy;
     const own = queueSetups(device);
     this.adminQueueIndex = own.length;
-    if (this.offered.has(reservedFeatures.ADMIN_VQ)) this.#administration = device.administration;
+    if (this.#offered.has(reservedFeatures.ADMIN_VQ)) this.#administration = device.administration;
     const { count, size } = this.#administration?.queues ?? { count: 0, size: 0 };
     this.queues = [...own, ...Array.from({ length: count }, () => defaultQueueSetup(size))];
   }
@@ -77,6 +82,29 @@ export class DeviceCore implements QueueOwner {
     return this.#host.trace;
   }
 
+  /** The features that the device offers, through the interface that is in force. */
+  get offered(): FeatureSet {
+    return this.#legacy?.offered(this.device, this.#offered) ?? this.#offered;
+  }
+
+  /** The legacy interface while it is in force. */
+  get legacy(): LegacyInterface | undefined {
+    return this.#legacy;
+  }
+
+  /**
+   * The driver reached for the legacy interface of a transitional device: its rules are in force until the next
+   * reset. False, having named the mistake, when the driver has begun with the modern one.
+   */
+  useLegacy(): boolean {
+    if (this.#legacy !== undefined) return true;
+    const begun = (this.#status & (status.FEATURES_OK | status.DRIVER_OK)) !== 0;
+    if (begun)
+      this.violation('REGISTER_ACCESS', 'the driver uses the modern and the legacy interface at once');
+    else this.#legacy = this.#host.legacy;
+    return !begun;
+  }
+
   /** The device status field. */
   get status(): number {
     return this.#status;
@@ -88,7 +116,8 @@ export class DeviceCore implements QueueOwner {
 
   /** True once FEATURES_OK was accepted and the feature is among those that both sides have. */
   negotiated(feature: ReservedFeatureName): boolean {
-    return (this.#status & status.FEATURES_OK) !== 0 && this.#driverFeatures.has(reservedFeatures[feature]);
+    const isSettled = (this.#status & status.FEATURES_OK) !== 0 || this.#legacy !== undefined;
+    return isSettled && this.#driverFeatures.has(reservedFeatures[feature]);
   }
 
   /** A queue that the driver may set up; `undefined` when it is none, or was not negotiated. */
@@ -101,9 +130,13 @@ export class DeviceCore implements QueueOwner {
     return this.#resets;
   }
 
-  /** True from DRIVER_OK to reset, but not while suspended or in need of a reset. */
+  /**
+   * True from DRIVER_OK to reset, but not while suspended or in need of a reset. With a legacy driver, from its
+   * first use of the device.
+   */
   get live(): boolean {
-    return (this.#status & (status.DRIVER_OK | status.DEVICE_NEEDS_RESET)) === status.DRIVER_OK;
+    if ((this.#status & status.DEVICE_NEEDS_RESET) !== 0) return false;
+    return (this.#status & status.DRIVER_OK) !== 0 || this.#early;
   }
 
   /**
@@ -112,8 +145,8 @@ export class DeviceCore implements QueueOwner {
    * @spec 3.1.1 driver: General Initialization And Device Operation / Device Initialization
    */
   writeDriverFeatures(word: number, value: number): void {
-    if ((this.#status & status.FEATURES_OK) !== 0) {
-      this.violation('STATUS_SEQUENCE', 'the driver wrote its features after FEATURES_OK');
+    if ((this.#status & (status.FEATURES_OK | status.DRIVER_OK)) !== 0 || this.#early) {
+      this.violation('STATUS_SEQUENCE', 'the driver wrote its features after they were settled');
       return;
     }
     this.#driverFeatures = this.#driverFeatures.withWord(word, value);
@@ -133,7 +166,9 @@ export class DeviceCore implements QueueOwner {
     if (this.#isAnothers) return;
     // A transport that let go of a device may be driven again while nobody else has taken it.
     this.device.onConfigUpdate = this.#onConfigUpdate;
-    const step = checkStatusWrite(this.#status, value, this.negotiated('SUSPEND'));
+    const step =
+      this.#legacy?.checkStatusWrite(this.#status, value) ??
+      checkStatusWrite(this.#status, value, this.negotiated('SUSPEND'));
     for (const mistake of step.mistakes) this.violation(mistake.code, mistake.message);
     this.#take(step);
     this.trace?.({ kind: 'status', value: this.#status });
@@ -149,6 +184,8 @@ export class DeviceCore implements QueueOwner {
     for (const queue of this.#active) queue?.close();
     this.#active = [];
     this.#status = 0;
+    this.#legacy = this.#defaultLegacy;
+    this.#early = false;
     this.#driverFeatures = FeatureSet.empty;
     this.#suspending = false;
     this.#suspendAfterResume = false;
@@ -210,6 +247,7 @@ export class DeviceCore implements QueueOwner {
    */
   notify(index: number): void {
     this.trace?.({ kind: 'notify', queue: this.#label(index) });
+    if (!this.live && this.#isFirstUse(index)) this.#startEarly();
     if (!this.live) {
       if ((this.#status & (status.DRIVER_OK | status.SUSPEND)) === 0) {
         this.violation('NOTIFICATION_UNEXPECTED', `queue ${index} was notified before DRIVER_OK`);
@@ -224,9 +262,10 @@ export class DeviceCore implements QueueOwner {
     this.#process(queue);
   }
 
-  /** 1, 2 or 4 bytes of the configuration space, little-endian. */
+  /** 1, 2 or 4 bytes of the configuration space, joined little-endian whatever they are to the driver. */
   readConfig(offset: number, width: number): number {
-    return this.device.configSpace.read(offset, width);
+    const { configSpace, type } = this.device;
+    return this.#legacy?.readConfig(type, configSpace, offset, width) ?? configSpace.read(offset, width);
   }
 
   /**
@@ -236,7 +275,11 @@ export class DeviceCore implements QueueOwner {
    */
   writeConfig(offset: number, width: number, value: number): void {
     if (this.#suspended || this.#isAnothers) return;
-    const written = this.device.configSpace.write(offset, width, value);
+    const { configSpace, type } = this.device;
+    const written =
+      this.#legacy === undefined
+        ? configSpace.write(offset, width, value)
+        : this.#legacy.writeConfig(type, configSpace, offset, width, value);
     if (written === undefined) {
       this.violation(
         'REGISTER_ACCESS',
@@ -282,6 +325,7 @@ export class DeviceCore implements QueueOwner {
       driverFeatures: [0, 1, 2, 3].map((word) => this.#driverFeatures.word(word)),
       config: this.device.configSpace.save(),
       pendingConfig: this.#configChanged,
+      ...(this.#legacy === undefined ? {} : { legacy: this.#early ? ('early' as const) : ('used' as const) }),
       ...(this.#suspending || this.#suspendAfterResume ? { suspending: true } : {}),
       queues: this.queues.map((setup, i) => ({ ...setup, ring: this.#active[i]?.ring.save() ?? null })),
       device: this.device.behaviour.save?.() ?? null,
@@ -296,10 +340,12 @@ export class DeviceCore implements QueueOwner {
    */
   restore(state: DeviceState): void {
     this.reset();
+    if (state.legacy !== undefined) this.#legacy = this.#host.legacy;
     const features = FeatureSet.fromWords(state.driverFeatures);
     if (
       state.type !== this.device.type.id ||
       state.queues.length !== this.queues.length ||
+      (state.legacy !== undefined) !== (this.#legacy !== undefined) ||
       // Until FEATURES_OK a driver may have written what it likes.
       ((state.status & status.FEATURES_OK) !== 0 && !features.without(this.offered).isEmpty())
     ) {
@@ -379,6 +425,7 @@ export class DeviceCore implements QueueOwner {
   #adopt(state: DeviceState, features: FeatureSet): void {
     this.#status = state.status;
     this.#driverFeatures = features;
+    this.#early = state.legacy === 'early';
     this.#configChanged = state.pendingConfig;
     this.#suspendAfterResume = state.suspending === true;
     this.device.configSpace.restore(state.config);
@@ -388,7 +435,11 @@ export class DeviceCore implements QueueOwner {
     }
     this.device.behaviour.restore?.(state.device);
     this.#administration?.restore(state.administration ?? null);
-    if ((this.#status & (status.DRIVER_OK | status.SUSPEND)) !== 0) this.#activate();
+    if (this.#early || (this.#status & (status.DRIVER_OK | status.SUSPEND)) !== 0) this.#activate();
+  }
+
+  get #defaultLegacy(): LegacyInterface | undefined {
+    return this.#host.transitional === true ? undefined : this.#host.legacy;
   }
 
   /** True when this core let go of the device, and another has it. */
@@ -433,11 +484,23 @@ export class DeviceCore implements QueueOwner {
     return refusal === undefined;
   }
 
+  /** What a legacy driver has accepted holds from its first use of the device: no bit asks whether it may. */
+  #settleFeatures(legacy: LegacyInterface): void {
+    const { type } = this.device;
+    const { features, mistakes } = legacy.soundFeatures(type, this.#driverFeatures, this.offered);
+    for (const mistake of mistakes) this.violation('FEATURES_REFUSED', `the driver ${mistake}`);
+    this.#driverFeatures = features;
+    const refusal = this.#refusal();
+    this.trace?.({ kind: 'features', accepted: type.featureNames(features), ok: refusal === undefined });
+    if (refusal !== undefined) this.needsReset(new PeerError('FEATURES_REFUSED', `the driver ${refusal}`));
+  }
+
   /** What the device itself has against the driver's features. */
   #refusal(): string | undefined {
     let refusal: string | undefined = 'met a device that failed';
     this.#guard(() => {
-      refusal = this.device.behaviour.negotiate?.((name) => this.#accepted(name));
+      const isLegacy = this.#legacy !== undefined;
+      refusal = this.device.behaviour.negotiate?.((name) => this.#accepted(name), isLegacy);
     });
     return refusal;
   }
@@ -448,6 +511,26 @@ export class DeviceCore implements QueueOwner {
 
   #start(): void {
     this.#status |= status.DRIVER_OK;
+    if (!this.#early) this.#begin();
+    this.#early = false;
+  }
+
+  /** A legacy driver may use a queue before it sets DRIVER_OK. */
+  #isFirstUse(index: number): boolean {
+    const { DRIVER_OK, DEVICE_NEEDS_RESET } = status;
+    const mayBegin = (this.#status & (DRIVER_OK | DEVICE_NEEDS_RESET)) === 0;
+    return this.#legacy !== undefined && mayBegin && this.queues[index]?.enabled === true;
+  }
+
+  #startEarly(): void {
+    this.#early = true;
+    this.#begin();
+  }
+
+  /** The driver uses the device from here on. */
+  #begin(): void {
+    if (this.#legacy !== undefined) this.#settleFeatures(this.#legacy);
+    if (!this.live) return;
     for (const [index, setup] of this.queues.entries()) if (setup.enabled) this.#open(index);
     this.#activate();
     for (const queue of this.#active) if (queue !== undefined) this.#process(queue);
@@ -455,9 +538,12 @@ export class DeviceCore implements QueueOwner {
 
   #activate(): void {
     const { type } = this.device;
+    const bitOf = (feature: string): number => type.legacy.features?.[feature] ?? -1;
     const active: ActiveDevice = {
       has: (feature) => this.#accepted(feature),
       memory: this.memory,
+      endian: this.#legacy?.endian ?? 'little',
+      legacy: this.#legacy && { has: (feature) => this.#driverFeatures.has(bitOf(feature)) },
       queue: (name, number) => this.#active[type.queueIndex(name, number) ?? -1],
     };
     this.#guard(() => this.device.behaviour.activate?.(active));
@@ -477,7 +563,7 @@ export class DeviceCore implements QueueOwner {
             eventIdx: this.negotiated('EVENT_IDX'),
             indirect: this.negotiated('INDIRECT_DESC'),
             inOrder: this.negotiated('IN_ORDER'),
-            endian: 'little',
+            endian: this.#legacy?.endian ?? 'little',
           },
           restored,
         )

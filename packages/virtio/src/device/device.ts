@@ -8,6 +8,7 @@ import type {
   QueueNameOf,
 } from '../spec/device-type.ts';
 import type { ReservedFeatureName } from '../spec/features.ts';
+import type { Endian } from '../spec/guest-endian.ts';
 import type { StructValue } from '../spec/layout.ts';
 import type { Chain } from '../virtqueue/chain.ts';
 import type { ActiveQueue } from './active-queue.ts';
@@ -34,6 +35,10 @@ export interface ActiveDevice<T extends DeviceType = DeviceType> {
   /** True when the feature was negotiated. */
   has(feature: FeatureNameOf<T>): boolean;
   readonly memory: GuestMemory;
+  /** The byte order that chains read and write numbers in: little, but for legacy drivers of a big-endian guest. */
+  readonly endian: Endian;
+  /** Set when the driver uses the legacy interface: `legacy.has('BARRIER')` tells of features that it alone has. */
+  readonly legacy?: { has(feature: string): boolean } | undefined;
   /** The queue, if the driver has enabled it. */
   queue(name: QueueNameOf<T>, number?: number): ActiveQueue | undefined;
 }
@@ -45,6 +50,8 @@ export interface ActiveDevice<T extends DeviceType = DeviceType> {
 export interface DeviceBehaviour<T extends DeviceType = DeviceType> {
   /** The device type's own features that this device offers. */
   readonly offers?: readonly OwnFeatureNameOf<T>[];
+  /** Features of the type's legacy form that it offers to legacy drivers besides. */
+  readonly legacyOffers?: readonly string[];
   /** The reserved features that it offers, instead of {@link defaultReservedFeatures}. VERSION_1 always is. */
   readonly reserved?: readonly ReservedFeatureName[] | undefined;
   /** Queues that differ from one queue of 256 descriptors. */
@@ -63,10 +70,11 @@ export interface DeviceBehaviour<T extends DeviceType = DeviceType> {
   readonly resources?: DeviceResources;
   /**
    * The driver's features are a sound subset of the offer, and FEATURES_OK is about to be set. Returns what
-   * is wrong with them all the same, as in "the driver …"; `undefined` when they will do.
+   * is wrong with them all the same, as in "the driver …"; `undefined` when they will do. A `legacy` driver has no
+   * FEATURES_OK: this is called when it first uses the device, and a refusal makes the device need a reset.
    */
-  negotiate?(has: (feature: FeatureNameOf<T>) => boolean): string | undefined;
-  /** The driver set DRIVER_OK. */
+  negotiate?(has: (feature: FeatureNameOf<T>) => boolean, legacy: boolean): string | undefined;
+  /** The driver set DRIVER_OK, or used the device before that through the legacy interface. */
   activate?(active: ActiveDevice<T>): void;
   /**
    * The driver wrote a field that it may write; the configuration already holds the value. When it throws, or

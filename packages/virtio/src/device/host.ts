@@ -1,6 +1,7 @@
 import type { VirtioError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { ReservedFeatureName } from '../spec/features.ts';
+import type { LegacyInterface } from './legacy.ts';
 import type { Tracer } from './trace.ts';
 
 /** What a transport lends to the core. */
@@ -15,6 +16,13 @@ export interface DeviceHost {
   readonly carries?: readonly ReservedFeatureName[];
   /** Reserved features that the transport adds to what the device offers. */
   readonly adds?: readonly ReservedFeatureName[] | undefined;
+  /** How legacy drivers reach the device; without it they cannot. */
+  readonly legacy?: LegacyInterface | undefined;
+  /**
+   * True for a transport that modern drivers use as well: the legacy interface is in force from `useLegacy` to
+   * the next reset. Else it always is, where there is one.
+   */
+  readonly transitional?: boolean | undefined;
   /** Runs a task after the caller's turn; a microtask unless told. A host with an event loop gives its own. */
   readonly defer?: ((task: () => void) => void) | undefined;
   /**

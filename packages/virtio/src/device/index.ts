@@ -4,6 +4,7 @@ export { ConfigSpace, type ConfigState } from './config-space.ts';
 export { DeviceCore } from './core.ts';
 export * from './device.ts';
 export type { DeviceHost } from './host.ts';
+export { type LegacyInterface, legacyInterface } from './legacy.ts';
 export type { QueueSetup } from './queue-setup.ts';
 export { RegisterBank, type RegisterTarget } from './register-bank.ts';
 export type { DeviceState } from './state.ts';

@@ -10,6 +10,8 @@ export interface DeviceState {
   readonly driverFeatures: readonly number[];
   readonly config: ConfigState;
   readonly pendingConfig: boolean;
+  /** The legacy interface was in use; `early` when its driver had not set DRIVER_OK yet, but used the device. */
+  readonly legacy?: 'used' | 'early';
   /** The driver has asked for a suspend that is not done. */
   readonly suspending?: boolean;
   readonly queues: readonly SavedQueue[];

@@ -1,6 +1,8 @@
 import { PeerError, UsageError } from '../errors.ts';
 import type { DeviceType } from '../spec/device-type.ts';
 import type { FeatureSet } from '../spec/features.ts';
+import { guestView } from '../spec/guest-endian.ts';
+import { configEndian, untilTwoAgree } from './legacy.ts';
 import type { Transport } from './transport.ts';
 
 /** How often a read is tried again while the generation moves. */
@@ -26,6 +28,7 @@ export function readConfigFields(
  * @spec 2.5.1 driver: Basic Facilities of a Virtio Device / Device Configuration Space
  */
 export async function inOneGeneration<V>(transport: Transport, read: () => Promise<V>): Promise<V> {
+  if (transport.legacy !== undefined) return untilTwoAgree(read);
   for (let tries = 0; tries < generationTries; tries++) {
     const before = await transport.configGeneration();
     const values = await read();
@@ -51,7 +54,7 @@ async function readOnce(
       const bytes = await transport.readConfig(accessor.offset + part.offset, part.size);
       whole.set(bytes.subarray(0, part.size), accessor.offset + part.offset);
     }
-    values[name] = accessor.get(new DataView(whole.buffer));
+    values[name] = accessor.get(guestView(whole, configEndian(transport, type)));
   }
   return values;
 }
@@ -72,7 +75,7 @@ export async function writeConfigField(
     throw new UsageError('UNKNOWN_NAME', `${name} is not a field of ${type.name} that a driver may write`);
   }
   const whole = new Uint8Array(type.config.size);
-  accessor.set(new DataView(whole.buffer), 0, value);
+  accessor.set(guestView(whole, configEndian(transport, type)), 0, value);
   for (const part of type.config.codecs[name]?.parts() ?? []) {
     const start = accessor.offset + part.offset;
     await transport.writeConfig(start, whole.slice(start, start + part.size));

@@ -1,6 +1,7 @@
 import { PeerError } from '../errors.ts';
 import type { DeviceType, OwnFeatureNameOf } from '../spec/device-type.ts';
 import { FeatureSet, type ReservedFeatureName, reservedFeatures } from '../spec/features.ts';
+import { legacyFeatures } from './legacy.ts';
 import { defaultAcceptedFeatures } from './options.ts';
 import type { Transport } from './transport.ts';
 
@@ -18,7 +19,8 @@ export function chooseFeatures<T extends DeviceType>(
   understood: readonly OwnFeatureNameOf<T>[],
   offered: FeatureSet,
 ): FeatureSet {
-  if (!offered.has(reservedFeatures.VERSION_1)) {
+  const isLegacy = transport.legacy !== undefined;
+  if (!isLegacy && !offered.has(reservedFeatures.VERSION_1)) {
     throw new PeerError(
       'OFFER_INVALID',
       `the ${type.name} device does not offer VIRTIO_F_VERSION_1: it is legacy`,
@@ -33,7 +35,8 @@ export function chooseFeatures<T extends DeviceType>(
   }
   const carried = new Set<string>(transport.carries);
   const reserved = accepted.filter((name) => carried.has(name));
-  let chosen = type.featureSet(['VERSION_1', ...reserved, ...understood]).intersect(offered);
+  const wanted = type.featureSet(['VERSION_1', ...reserved, ...understood]);
+  let chosen = isLegacy ? legacyFeatures(wanted, offered) : wanted.intersect(offered);
   for (
     let lacks = type.missingRequirements(chosen);
     lacks.length > 0;

@@ -1,12 +1,15 @@
 import { HostError, PeerError, UsageError } from '../errors.ts';
 import type { ConfigFieldsOf, DeviceType, FeatureNameOf, QueueNameOf } from '../spec/device-type.ts';
 import { type FeatureSet, type ReservedFeatureName, reservedFeatures } from '../spec/features.ts';
-import type { StructValue } from '../spec/layout.ts';
+import { type Endian, encodeFor, guestView } from '../spec/guest-endian.ts';
+import type { Fields, Struct, StructValue } from '../spec/layout.ts';
 import { status } from '../spec/status.ts';
-import { createDriverQueue, ringAreas } from '../virtqueue/create.ts';
+import { createDriverQueue } from '../virtqueue/create.ts';
 import { readConfigFields, writeConfigField } from './config.ts';
 import { resetDevice, waitForStatus } from './device-status.ts';
+import { legacyQueueSize } from './legacy.ts';
 import type { OpenOptions } from './options.ts';
+import { placeAreas, placeLegacy } from './place-queue.ts';
 import { type Completion, OpenQueue } from './queue.ts';
 import type { Transport } from './transport.ts';
 
@@ -38,6 +41,21 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
     this.features = negotiated.features;
     this.#options = options;
     this.#config = negotiated.config;
+  }
+
+  /** The byte order of rings and messages: little-endian, or that of the guest of a legacy device. */
+  get endian(): Endian {
+    return this.transport.legacy?.endian ?? 'little';
+  }
+
+  /** A message's structure in bytes, as the device wants them. */
+  encode<F extends Fields>(layout: Struct<F>, value: Partial<StructValue<F>>): Uint8Array<ArrayBuffer> {
+    return encodeFor(this.endian, layout, value);
+  }
+
+  /** A view of what the device wrote, for structures to be read from. */
+  view(bytes: Uint8Array): DataView {
+    return guestView(bytes, this.endian);
   }
 
   /** True when the feature was negotiated. */
@@ -115,11 +133,13 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
       eventIdx: bit('EVENT_IDX'),
       indirect: bit('INDIRECT_DESC'),
       inOrder: bit('IN_ORDER'),
-      endian: 'little' as const,
+      endian: this.endian,
+      ignoresUsedLength: transport.legacy !== undefined,
     };
     const wished = Math.min(most, size ?? this.#options.queueSize ?? 256);
-    const chosen = ring.packed ? wished : 2 ** Math.floor(Math.log2(wished));
-    const parts = ringAreas(chosen, ring);
+    const rounded = ring.packed ? wished : 2 ** Math.floor(Math.log2(wished));
+    const { legacy } = transport;
+    const chosen = legacy === undefined ? rounded : legacyQueueSize(legacy, most, rounded);
     const placed: number[] = [];
     const place = (part: { length: number; alignment: number }): number => {
       const address = transport.allocator.allocate(part.length, part.alignment);
@@ -128,12 +148,8 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
       return address;
     };
     try {
-      const areas = {
-        size: chosen,
-        descriptor: place(parts.descriptor),
-        driver: place(parts.driver),
-        device: place(parts.device),
-      };
+      const areas =
+        legacy === undefined ? placeAreas(chosen, ring, place) : placeLegacy(chosen, legacy, place);
       const queue = new OpenQueue({
         index,
         label,

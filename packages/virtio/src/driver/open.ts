@@ -1,6 +1,6 @@
 import { PeerError, UsageError } from '../errors.ts';
 import type { DeviceType, QueueNameOf } from '../spec/device-type.ts';
-import { reservedFeatures } from '../spec/features.ts';
+import { type FeatureSet, reservedFeatures } from '../spec/features.ts';
 import { status } from '../spec/status.ts';
 import { readConfigFields } from './config.ts';
 import { resetDevice } from './device-status.ts';
@@ -11,7 +11,8 @@ import type { Transport } from './transport.ts';
 
 /**
  * Opens a device: runs the initialisation sequence once, reads FEATURES_OK back, sets up the queues, and
- * sets DRIVER_OK. When a step fails, FAILED is set and the error is thrown.
+ * sets DRIVER_OK. When a step fails, FAILED is set and the error is thrown. A transport to a legacy device is
+ * driven by the sequence of 3.1.2.
  *
  * @throws {PeerError} OFFER_INVALID, FEATURES_NOT_ACCEPTED, RESET_INCOMPLETE, QUEUE_MISSING.
  * @throws {UsageError} BAD_ARGUMENT when the transport's device is of another type.
@@ -50,12 +51,7 @@ async function initialise<const T extends DeviceType>(
       : options.features;
   const features = chooseFeatures(transport, type, options.reserved, understood, offered);
   await transport.writeDriverFeatures(features);
-  const negotiating = status.ACKNOWLEDGE | status.DRIVER | status.FEATURES_OK;
-  await transport.writeStatus(negotiating);
-  if (((await transport.readStatus()) & status.FEATURES_OK) === 0) {
-    const names = type.featureNames(features).join(', ');
-    throw new PeerError('FEATURES_NOT_ACCEPTED', `the ${type.name} device does not accept ${names}`);
-  }
+  const negotiated = await settleFeatures(transport, type, features);
   const config = await readConfigFields(transport, type, offered);
   const opened = new OpenDevice(type, transport, options, { offered, features, config });
   transport.listen({
@@ -68,7 +64,7 @@ async function initialise<const T extends DeviceType>(
       await opened.enableQueue(name, number);
     }
     if (features.has(reservedFeatures.ADMIN_VQ)) await opened.enableAdminQueues();
-    await transport.writeStatus(negotiating | status.DRIVER_OK);
+    await transport.writeStatus(negotiated | status.DRIVER_OK);
   } catch (error) {
     // No queue was ever live, so the device does not use them.
     opened.release();
@@ -76,6 +72,18 @@ async function initialise<const T extends DeviceType>(
   }
   if (opened.failure !== undefined) throw opened.failure;
   return opened;
+}
+
+/** Ends negotiation, which the legacy interface has no step for; answers the status bits that are set by then. */
+async function settleFeatures(transport: Transport, type: DeviceType, features: FeatureSet): Promise<number> {
+  const begun = status.ACKNOWLEDGE | status.DRIVER;
+  if (transport.legacy !== undefined) return begun;
+  await transport.writeStatus(begun | status.FEATURES_OK);
+  if (((await transport.readStatus()) & status.FEATURES_OK) === 0) {
+    const names = type.featureNames(features).join(', ');
+    throw new PeerError('FEATURES_NOT_ACCEPTED', `the ${type.name} device does not accept ${names}`);
+  }
+  return begun | status.FEATURES_OK;
 }
 
 /** Tells the device that its driver has given up. One that cannot even be told is no news. */

@@ -1,6 +1,7 @@
 import type { Allocator } from '../memory/allocator.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { FeatureSet, ReservedFeatureName } from '../spec/features.ts';
+import type { Endian } from '../spec/guest-endian.ts';
 import type { QueueAreas } from '../virtqueue/queue.ts';
 
 /** What a device tells its driver without being asked. A notification may be spurious. */
@@ -11,6 +12,16 @@ export interface NotificationListener {
   configChange(): void;
   /** The device is gone: unplugged, or its socket died. */
   gone?(error: Error): void;
+}
+
+/** What a driver must know of a device that it reaches through the legacy interface. */
+export interface LegacyTransport {
+  /** The byte order of rings, messages and the configuration: the guest's. */
+  readonly endian: Endian;
+  /** Queue Align, in bytes: where a queue starts, and its used ring in it. */
+  readonly queueAlign: number;
+  /** The device chooses the queue size, not the driver. */
+  readonly sizeIsFixed: boolean;
 }
 
 /** The administration virtqueues of a device. */
@@ -33,6 +44,8 @@ export interface Transport {
   readonly allocator: Allocator;
   /** The reserved features that this transport can carry on the driver side. */
   readonly carries: readonly ReservedFeatureName[];
+  /** Set where the device is reached through the legacy interface. */
+  readonly legacy?: LegacyTransport | undefined;
 
   readDeviceFeatures(): Promise<FeatureSet>;
   writeDriverFeatures(features: FeatureSet): Promise<void>;
@@ -42,7 +55,7 @@ export interface Transport {
   /** One integer of the device's configuration space: 1, 2, 4 or 8 bytes, the last as two halves. */
   readConfig(offset: number, length: number): Promise<Uint8Array>;
   writeConfig(offset: number, bytes: Uint8Array): Promise<void>;
-  /** Changes when the configuration may have changed between two reads. */
+  /** Changes when the configuration may have changed between two reads; always 0 in the legacy interface, which has none. */
   configGeneration(): Promise<number>;
 
   /** The largest size of a queue, in descriptors; 0 when the device has no such queue. */
@@ -54,7 +67,7 @@ export interface Transport {
    * @throws {PeerError} LAYOUT_INVALID when they are where no queue of theirs can be.
    */
   adminQueues?(): Promise<AdminQueues>;
-  /** Tells the device where a queue is, and enables it. */
+  /** Tells the device where a queue is, and enables it. A legacy queue is one piece, and starts with its descriptors. */
   enableQueue(index: number, areas: QueueAreas): Promise<void>;
   /** Resets one queue and waits until the device says that it has. Only with VIRTIO_F_RING_RESET. */
   resetQueue(index: number): Promise<void>;

@@ -1,4 +1,4 @@
-import type { NotificationListener, Transport } from '../driver/transport.ts';
+import type { LegacyTransport, NotificationListener, Transport } from '../driver/transport.ts';
 import type { Allocator } from '../memory/allocator.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { FeatureSet, ReservedFeatureName } from '../spec/features.ts';
@@ -26,6 +26,10 @@ export class TransportProxy implements Transport {
 
   get carries(): readonly ReservedFeatureName[] {
     return this.inner.carries;
+  }
+
+  get legacy(): LegacyTransport | undefined {
+    return this.inner.legacy;
   }
 
   readDeviceFeatures(): Promise<FeatureSet> {

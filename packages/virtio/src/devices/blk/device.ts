@@ -63,14 +63,16 @@ export function blkDevice(options: BlkOptions): BlkDevice {
     queues: { requestq: { count: options.queues ?? 1, size: options.queueSize ?? 256 } },
     config: offer.config,
     serve: { requestq: (chain) => server.serve(chain) },
-    negotiate(has) {
+    legacyOffers: ['BARRIER'],
+    negotiate(has, legacy) {
       if (!has('ZONED') && offer.zones?.writeRequired) {
         return 'did not accept ZONED, and the disk is host-managed';
       }
-      disk.configSpace.update(server.negotiated(has));
+      // A legacy driver may have chosen the cache mode before: it stays.
+      if (!legacy) disk.configSpace.update(server.negotiated(has));
       return undefined;
     },
-    activate: (active) => server.activate(active.has, disk.config.writeback !== 0),
+    activate: (active) => server.activate(active, disk.config.writeback !== 0),
     writeConfig(field, value) {
       if (field === 'writeback') server.setWriteback(value !== 0);
     },

@@ -34,12 +34,14 @@ const mostData = 256 * 1024;
 export class BlkRequests {
   /** Bytes of data that one request can carry; whole sectors, at least one. */
   readonly dataMax: number;
+  readonly #device: OpenDevice<typeof blk>;
   readonly #queues: readonly OpenQueue[];
   readonly #sizeMax: number;
   readonly #budget: ByteBudget;
 
   constructor(device: OpenDevice<typeof blk>, queues: readonly OpenQueue[]) {
     const { size_max, seg_max } = device.config;
+    this.#device = device;
     this.#queues = queues;
     this.#sizeMax = device.has('SIZE_MAX') && size_max ? size_max : 2 ** 32 - 1;
     const elements = Math.max(1, Math.min(...queues.map((queue) => queue.size)) - 2);
@@ -63,7 +65,7 @@ export class BlkRequests {
     data: Uint8Array = new Uint8Array(),
     answerLength = 0,
   ): Promise<Uint8Array<ArrayBuffer>> {
-    const header = virtio_blk_req.encode({ type, sector: BigInt(sector) });
+    const header = this.#device.encode(virtio_blk_req, { type, sector: BigInt(sector) });
     const total = header.length + data.length + answerLength + 1;
     await this.#budget.take(total);
     const queue = this.#leastBusy();

@@ -27,7 +27,9 @@ export function readRanges(
   const ranges: SectorRange[] = [];
   let outside = false;
   for (let i = 0; i < count; i++) {
-    const segment = chain.readable.struct(virtio_blk_discard_write_zeroes);
+    // Little-endian for legacy drivers too.
+    const bytes = chain.readable.bytes(size);
+    const segment = virtio_blk_discard_write_zeroes.read(new DataView(bytes.buffer));
     const { unmap, reserved } = segment.flags;
     if (reserved !== 0 || (unmap !== 0 && !unmapAllowed)) return requestStatus.UNSUPP;
     const sector = Number(segment.sector);

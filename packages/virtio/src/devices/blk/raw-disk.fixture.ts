@@ -1,7 +1,9 @@
+import { legacyInterface } from '../../device/legacy.ts';
 import { open } from '../../driver/open.ts';
 import type { VirtioError } from '../../errors.ts';
 import type { OwnFeatureNameOf } from '../../spec/device-type.ts';
-import type { ReservedFeatureName } from '../../spec/features.ts';
+import { FeatureSet, type ReservedFeatureName } from '../../spec/features.ts';
+import { type Endian, encodeFor } from '../../spec/guest-endian.ts';
 import { Loopback } from '../../transports/loopback/loopback.ts';
 import type { BufferElement } from '../../virtqueue/queue.ts';
 import { type BlkDevice, type BlkOptions, blkDevice } from './device.ts';
@@ -48,6 +50,8 @@ export async function rawDisk(
     readonly without?: readonly OwnFeatureNameOf<typeof blk>[];
     readonly reserved?: readonly ReservedFeatureName[];
     readonly restored?: Loopback;
+    /** Through the legacy interface, with these features of its own. */
+    readonly legacy?: { readonly endian: Endian; readonly bits: readonly number[] };
   } = {},
 ): Promise<RawDisk> {
   const errors: VirtioError[] = [];
@@ -55,7 +59,13 @@ export async function rawDisk(
     ...options,
     ...(negotiate.reserved === undefined ? {} : { reserved: negotiate.reserved }),
   });
-  const transport = new Loopback(device, { onError: (error) => void errors.push(error) });
+  const { legacy } = negotiate;
+  const transport = new Loopback(device, {
+    onError: (error) => void errors.push(error),
+    legacy: legacy && legacyInterface(legacy.endian),
+  });
+  const write = transport.writeDriverFeatures.bind(transport);
+  transport.writeDriverFeatures = (chosen) => write(chosen.union(FeatureSet.of(legacy?.bits ?? [])));
   const features = blk.ownFeatures.filter((name) => !negotiate.without?.includes(name));
   const { reserved } = negotiate;
   const start = () => open(transport, blk, { features, ...(reserved === undefined ? {} : { reserved }) });
@@ -79,7 +89,7 @@ export async function rawDisk(
       opened = await start();
     },
     async request({ type, sector = 0, data = new Uint8Array(), answer = 0, ...cuts }) {
-      const header = virtio_blk_req.encode({ type, sector: BigInt(sector) });
+      const header = encodeFor(legacy?.endian ?? 'little', virtio_blk_req, { type, sector: BigInt(sector) });
       const readableLength = header.length + data.length;
       const writableLength = answer + 1;
       const address = transport.allocator.allocate(readableLength + writableLength);

@@ -1,8 +1,10 @@
+import type { ActiveDevice } from '../../device/device.ts';
 import { HostError, PeerError, UsageError } from '../../errors.ts';
 import type { OwnFeatureNameOf } from '../../spec/device-type.ts';
 import type { Chain } from '../../virtqueue/chain.ts';
 import { after, type Eventually, eachInTurn } from './eventually.ts';
 import { Flusher } from './flusher.ts';
+import { readLegacyType } from './legacy.ts';
 import { type BlkOffer, noZones, type RangeRules } from './offer.ts';
 import type { BlkOptions } from './options.ts';
 import { isWithin, readRanges, type SectorRange } from './ranges.ts';
@@ -50,6 +52,7 @@ export class RequestServer {
   readonly #zoneRequests: ZoneRequests | undefined;
   readonly #id: Uint8Array;
   #has: Has = () => false;
+  #legacy: ActiveDevice['legacy'];
   #writeback = false;
 
   constructor(options: BlkOptions, offer: BlkOffer) {
@@ -83,8 +86,9 @@ export class RequestServer {
   }
 
   /** A driver is there; `writeback` as the configuration has it now. */
-  activate(has: Has, writeback: boolean): void {
+  activate({ has, legacy }: ActiveDevice<typeof blk>, writeback: boolean): void {
     this.#has = has;
+    this.#legacy = legacy;
     this.#writeback = writeback;
   }
 
@@ -95,6 +99,7 @@ export class RequestServer {
   /** The driver is gone. */
   reset(): void {
     this.#has = () => false;
+    this.#legacy = undefined;
     this.drain();
   }
 
@@ -126,10 +131,17 @@ export class RequestServer {
     const type = readable.u32();
     readable.seek(virtio_blk_req.field.sector.offset);
     const request: Request = { chain, type, sector: readable.u64() };
-    return after(
-      this.#turns.run(() => this.#attempt(request)),
-      (status) => finish(chain, this.#known(status)),
-    );
+    const served =
+      this.#legacy === undefined
+        ? this.#turns.run(() => this.#attempt(request))
+        : this.#serveLegacy(request, this.#legacy.has('BARRIER'));
+    return after(served, (status) => finish(chain, this.#known(status)));
+  }
+
+  #serveLegacy(request: Request, barriers: boolean): Eventually<number> {
+    const { type, isBarrier } = readLegacyType(request.type, barriers);
+    const attempt = (): Eventually<number> => this.#attempt({ ...request, type });
+    return isBarrier ? this.#turns.runAlone(attempt) : this.#turns.run(attempt);
   }
 
   /** A request that fails beneath us ends with IOERR, and its cause is reported. */
@@ -207,11 +219,13 @@ export class RequestServer {
     const known = this.#options.lifetime?.();
     const unreserved = (value: number | undefined, most: number): number =>
       value !== undefined && Number.isInteger(value) && value >= 0 && value <= most ? value : 0;
-    chain.writable.struct(virtio_blk_lifetime, {
+    const answer = virtio_blk_lifetime.encode({
       pre_eol_info: unreserved(known?.preEolInfo, preEolInfo.URGENT),
       device_lifetime_est_typ_a: unreserved(known?.estimateA, lifetimeEstimateMax),
       device_lifetime_est_typ_b: unreserved(known?.estimateB, lifetimeEstimateMax),
     });
+    // Little-endian for legacy drivers too, like ranges and zones: their byte order ends with the header.
+    chain.writable.write(answer);
     return OK;
   }
 

@@ -136,6 +136,7 @@ export const blk: DeviceType<
     zoned: 'ZONED',
   },
   driverWritable: ['writeback'],
+  legacy: { features: { BARRIER: 0, SCSI: 7 } },
   // SCSI storage, as every other virtio block device says.
   pciClass: 0x0100,
 });

@@ -51,6 +51,24 @@ describe('Turns', () => {
     expect(log).toEqual(['old', 'older', 'new']);
   });
 
+  it('runs work alone: all of before has settled, and what comes after waits', async () => {
+    const log: string[] = [];
+    const turns = new Turns(4);
+    const works = ['old', 'alone', 'new'].map((name) => pendingWork(log, name));
+    const [old, alone, next] = works;
+    const all = [turns.run(old!.work), turns.runAlone(alone!.work), turns.run(next!.work)];
+    expect(log).toEqual(['old']);
+    old!.end();
+    await settle();
+    expect(log).toEqual(['old', 'alone']);
+    alone!.end();
+    await settle();
+    expect(log).toEqual(['old', 'alone', 'new']);
+    next!.end();
+    await Promise.all(all);
+    expect(turns.runAlone(() => 'at once')).toBe('at once');
+  });
+
   it('goes on after work that failed, at once or later', async () => {
     const turns = new Turns(1);
     const failing = turns.run(() => Promise.reject(new Error('no')));

@@ -6,7 +6,7 @@ import type { Eventually } from './eventually.ts';
  */
 export class Turns {
   readonly #limit: number;
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting: { readonly begin: () => void; readonly alone: boolean }[] = [];
   #running = 0;
   #draining = false;
 
@@ -16,16 +16,16 @@ export class Turns {
 
   /** Runs `work` now, or when its turn comes. */
   run<T>(work: () => Eventually<T>): Eventually<T> {
-    if (this.#mayStart() && this.#waiting.length === 0) return this.#start(work);
-    return new Promise<T>((resolve, reject) => {
-      this.#waiting.push(() => {
-        try {
-          resolve(this.#start(work));
-        } catch (error) {
-          reject(error);
-        }
-      });
-    });
+    return this.#inTurn(work, false);
+  }
+
+  /** Runs `work` when all that came before has settled; what comes after waits until it has. */
+  runAlone<T>(work: () => Eventually<T>): Eventually<T> {
+    return this.#inTurn(() => {
+      const result = work();
+      this.#draining = result instanceof Promise;
+      return result;
+    }, true);
   }
 
   /** Whatever comes from here on waits until all that is under way has settled. */
@@ -33,8 +33,22 @@ export class Turns {
     this.#draining = this.#running > 0;
   }
 
-  #mayStart(): boolean {
-    return this.#running < this.#limit && !this.#draining;
+  #inTurn<T>(work: () => Eventually<T>, alone: boolean): Eventually<T> {
+    if (this.#waiting.length === 0 && this.#mayStart(alone)) return this.#start(work);
+    return new Promise<T>((resolve, reject) => {
+      const begin = (): void => {
+        try {
+          resolve(this.#start(work));
+        } catch (error) {
+          reject(error);
+        }
+      };
+      this.#waiting.push({ begin, alone });
+    });
+  }
+
+  #mayStart(alone: boolean): boolean {
+    return this.#running < (alone ? 1 : this.#limit) && !this.#draining;
   }
 
   #start<T>(work: () => Eventually<T>): Eventually<T> {
@@ -47,6 +61,10 @@ export class Turns {
   #ended(): void {
     this.#running--;
     if (this.#running === 0) this.#draining = false;
-    while (this.#waiting.length > 0 && this.#mayStart()) this.#waiting.shift()?.();
+    for (let next = this.#waiting[0]; next !== undefined && this.#mayStart(next.alone); ) {
+      this.#waiting.shift();
+      next.begin();
+      next = this.#waiting[0];
+    }
   }
 }

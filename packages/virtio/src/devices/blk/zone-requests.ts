@@ -159,9 +159,9 @@ export class ZoneRequests {
     if (room < 0 || sector >= zones.layout.capacity) return ZONE_INVALID_CMD;
     const first = zones.zoneOf(sector);
     const count = Math.min(room, zones.count - first);
-    writable.struct(virtio_blk_zone_report, { nr_zones: BigInt(count) });
+    writable.write(virtio_blk_zone_report.encode({ nr_zones: BigInt(count) }));
     for (let zone = first; zone < first + count; zone++) {
-      writable.struct(virtio_blk_zone_descriptor, zones.descriptor(zone));
+      writable.write(virtio_blk_zone_descriptor.encode(zones.descriptor(zone)));
     }
     return OK;
   }

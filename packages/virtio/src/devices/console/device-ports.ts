@@ -1,6 +1,7 @@
 import type { ActiveQueue } from '../../device/active-queue.ts';
 import type { ActiveDevice } from '../../device/device.ts';
 import { UsageError } from '../../errors.ts';
+import { encodeFor } from '../../spec/guest-endian.ts';
 import { encodeUtf8 } from '../../spec/utf8.ts';
 import type { ReadableCursor } from '../../virtqueue/chain.ts';
 import { ConsolePort, type PortOptions, type PortOwner } from './device-port.ts';
@@ -178,7 +179,8 @@ export class Ports implements PortOwner {
     if (!this.#options.sizes) return;
     const { cols, rows } = size;
     const fields = this.#options.rowsFirst ? { cols: rows, rows: cols } : { cols, rows };
-    this.#post(id, controlEvent.RESIZE, 0, virtio_console_resize.encode(fields));
+    const payload = encodeFor(this.#active?.endian ?? 'little', virtio_console_resize, fields);
+    this.#post(id, controlEvent.RESIZE, 0, payload);
   }
 
   #post(id: number, event: number, value: number, payload?: Uint8Array): void {

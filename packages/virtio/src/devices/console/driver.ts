@@ -150,7 +150,7 @@ export class OpenConsole {
    * @spec 5.3.6.2.2 driver: Device Types / Console Device / Device Operation / Multiport Device Operation
    */
   async #control(bytes: Uint8Array): Promise<void> {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const view = this.#device.view(bytes);
     if (bytes.length < virtio_console_control.size)
       throw malformed(`a control message of ${bytes.length} bytes`);
     const { id, event, value } = virtio_console_control.read(view);
@@ -228,7 +228,7 @@ export class OpenConsole {
   }
 
   async #send(id: number, event: number, value: number): Promise<void> {
-    const message = virtio_console_control.encode({ id, event, value });
+    const message = this.#device.encode(virtio_console_control, { id, event, value });
     await this.#device.queue('control transmitq').request(message, 0);
   }
 

@@ -1,9 +1,10 @@
 import { DeviceCore } from '../../device/core.ts';
 import type { Device } from '../../device/device.ts';
 import type { DeviceHost } from '../../device/host.ts';
+import type { LegacyInterface } from '../../device/legacy.ts';
 import type { DeviceState } from '../../device/state.ts';
 import type { Tracer } from '../../device/trace.ts';
-import type { NotificationListener, Transport } from '../../driver/transport.ts';
+import type { LegacyTransport, NotificationListener, Transport } from '../../driver/transport.ts';
 import type { VirtioError } from '../../errors.ts';
 import { Allocator } from '../../memory/allocator.ts';
 import { GuestMemory } from '../../memory/guest-memory.ts';
@@ -22,6 +23,8 @@ export interface LoopbackOptions {
   /** The driver's part of that memory; all of the first region, but for address 0, unless told. */
   readonly allocator?: Allocator;
   readonly trace?: Tracer | undefined;
+  /** Joins the two through the legacy interface: `legacyInterface('big')`. */
+  readonly legacy?: LegacyInterface | undefined;
   /** Hears what either side did wrong. */
   readonly onError?: ((error: VirtioError, needsReset: boolean) => void) | undefined;
 }
@@ -42,6 +45,7 @@ export class Loopback implements Transport {
   readonly allocator: Allocator;
   readonly deviceId: number;
   readonly carries: readonly ReservedFeatureName[] = carries;
+  readonly legacy: LegacyTransport | undefined;
   /** The device's side of the rules: for tests that look into it. */
   readonly core: DeviceCore;
   #listener: NotificationListener | undefined;
@@ -53,9 +57,11 @@ export class Loopback implements Transport {
     this.memory = options.memory ?? GuestMemory.ofSize(defaultMemoryLength);
     this.allocator = options.allocator ?? wholeOf(this.memory);
     this.deviceId = device.type.id;
+    this.legacy = options.legacy && { endian: options.legacy.endian, queueAlign: 4096, sizeIsFixed: false };
     const host: DeviceHost = {
       memory: this.memory,
       carries,
+      legacy: options.legacy,
       trace: options.trace,
       interruptQueue: (index) => {
         this.#pendingQueues.add(index);
@@ -103,7 +109,7 @@ export class Loopback implements Transport {
   }
 
   async configGeneration(): Promise<number> {
-    return this.core.configGeneration;
+    return this.legacy === undefined ? this.core.configGeneration : 0;
   }
 
   async queueMaxSize(index: number): Promise<number> {

@@ -1,0 +1,129 @@
+import type { DeviceType } from '../spec/device-type.ts';
+import { FeatureSet } from '../spec/features.ts';
+import { type Endian, encodeFor, guestView } from '../spec/guest-endian.ts';
+import { legacyReservedFeatures } from '../spec/legacy.ts';
+import { status } from '../spec/status.ts';
+import type { ConfigSpace, ConfigWrite } from './config-space.ts';
+import type { Device } from './device.ts';
+import { readLittle, writeLittle } from './little-endian.ts';
+import type { StatusStep } from './status-machine.ts';
+
+/** How a driver of before virtio 1.0 uses a device: the rules of the sections headed "Legacy Interface". */
+export interface LegacyInterface {
+  /** The guest's byte order, which numbers in rings, messages and the configuration have. */
+  readonly endian: Endian;
+  /** What a device that offers `modern` offers through this interface: 32 bits. */
+  offered(device: Device, modern: FeatureSet): FeatureSet;
+  /** The features that are in force, and what was wrong with those that the driver wrote. */
+  soundFeatures(type: DeviceType, written: FeatureSet, offered: FeatureSet): SoundFeatures;
+  checkStatusWrite(current: number, written: number): StatusStep;
+  /** As those of the configuration space, with its bytes in the guest's order. */
+  readConfig(type: DeviceType, space: ConfigSpace, offset: number, width: number): number;
+  writeConfig(
+    type: DeviceType,
+    space: ConfigSpace,
+    offset: number,
+    width: number,
+    value: number,
+  ): ConfigWrite | undefined;
+}
+
+/** What is left of the features that a legacy driver wrote. */
+export interface SoundFeatures {
+  readonly features: FeatureSet;
+  readonly mistakes: readonly string[];
+}
+
+const { ANY_LAYOUT, UNUSED } = legacyReservedFeatures;
+const legacyBits = FeatureSet.fromWords([0xffff_ffff]);
+const added = FeatureSet.of([ANY_LAYOUT, UNUSED]);
+
+/**
+ * The legacy interface for a guest of the byte order that is told: little-endian everywhere but on Channel I/O
+ * and for some guests of MMIO and PCI. A transport that is given it can serve legacy drivers; one that is not
+ * leaves the code out of the bundle.
+ */
+export function legacyInterface(endian: Endian = 'little'): LegacyInterface {
+  return {
+    endian,
+    offered: ({ type, behaviour }, modern) => {
+      const bits = (behaviour.legacyOffers ?? []).map((name) => type.legacy.features?.[name] ?? UNUSED);
+      return modern.intersect(legacyBits).union(added).union(FeatureSet.of(bits));
+    },
+    soundFeatures,
+    checkStatusWrite: checkLegacyStatusWrite,
+    readConfig: (type, space, offset, width) =>
+      isSwapped(type, endian)
+        ? readLittle(bytesOf(type, space, endian), offset, width)
+        : space.read(offset, width),
+    writeConfig: (type, space, offset, width, value) =>
+      isSwapped(type, endian)
+        ? writeSwapped(type, space, endian, { offset, width, value })
+        : space.write(offset, width, value),
+  };
+}
+
+/** There is no FEATURES_OK to withhold: what cannot be is left out. */
+function soundFeatures(type: DeviceType, written: FeatureSet, offered: FeatureSet): SoundFeatures {
+  const unused = FeatureSet.of([UNUSED]);
+  const mistakes: string[] = [];
+  const leaveOut = (from: FeatureSet, some: FeatureSet, why: string): FeatureSet => {
+    const present = from.intersect(some);
+    if (!present.isEmpty()) mistakes.push(`accepted ${type.featureNames(present).join(', ')}${why}`);
+    return from.without(some);
+  };
+  let features = leaveOut(written, written.without(offered), ', not offered');
+  features = leaveOut(features, unused, ', which is offered to find drivers that accept everything');
+  for (let lacks = type.missingRequirements(features); lacks.length > 0; ) {
+    const [{ feature, requires } = { feature: '', requires: '' }] = lacks;
+    features = leaveOut(features, FeatureSet.of([type.features[feature] ?? UNUSED]), ` without ${requires}`);
+    lacks = type.missingRequirements(features);
+  }
+  return { features, mistakes };
+}
+
+/** As `checkStatusWrite`, but DRIVER_OK needs no FEATURES_OK, which does not exist. */
+function checkLegacyStatusWrite(current: number, written: number): StatusStep {
+  const news = written & ~current;
+  const removed = current & ~written & ~status.DEVICE_NEEDS_RESET;
+  const mistakes: StatusStep['mistakes'][number][] = [];
+  if (removed !== 0) {
+    const message = `status bits 0x${removed.toString(16)} were cleared`;
+    mistakes.push({ code: 'STATUS_BIT_CLEARED', message });
+  }
+  if ((news & status.FEATURES_OK) !== 0) {
+    const message =
+      'FEATURES_OK was set through the legacy interface, which has none: ' +
+      'a modern driver must use the modern one, and a device that has it';
+    mistakes.push({ code: 'STATUS_SEQUENCE', message });
+  }
+  return {
+    set: news & (status.ACKNOWLEDGE | status.DRIVER | status.FAILED),
+    featuresOk: false,
+    driverOk: (news & status.DRIVER_OK) !== 0,
+    suspend: false,
+    resume: false,
+    mistakes,
+  };
+}
+
+const isSwapped = (type: DeviceType, endian: Endian): boolean =>
+  endian === 'big' && type.legacy.configIsLittleEndian !== true;
+
+const bytesOf = (type: DeviceType, space: ConfigSpace, endian: Endian): Uint8Array =>
+  encodeFor(endian, type.config, space.values);
+
+function writeSwapped(
+  type: DeviceType,
+  space: ConfigSpace,
+  endian: Endian,
+  { offset, width, value }: { offset: number; width: number; value: number },
+): ConfigWrite | undefined {
+  const field = space.writableField(offset, width);
+  if (field === undefined) return undefined;
+  const bytes = bytesOf(type, space, endian);
+  writeLittle(bytes, offset, width, value);
+  const written: unknown = type.config.field[field]?.get(guestView(bytes, endian));
+  space.set({ [field]: written });
+  return { field, value: written };
+}
