@@ -3,7 +3,7 @@ import { mkdtemp, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { ensureTool, type Tool } from 'virtio-node/guests';
+import { ensureTool, type ProgressEvent, type Tool, type ToolName } from 'virtio-node/guests';
 import { expect, test } from 'vitest';
 
 const run = promisify(execFile);
@@ -30,4 +30,16 @@ test('chromium from packages runs a page with no screen', async () => {
   const args = ['--headless', '--no-sandbox', '--disable-gpu', '--dump-dom', page];
   const { stdout } = await run(tool.file, args, { env: environment(tool) });
   expect(stdout).toContain('<p id="a">42object</p>');
+});
+
+test.each<[ToolName, readonly string[]]>([
+  ['qemu-x86', ['pc', 'q35', 'microvm']],
+  ['qemu-arm', ['virt']],
+  ['qemu-s390x', ['s390-ccw-virtio']],
+])('%s from packages knows its machines', async (name, machines) => {
+  const progress = ({ step, detail }: ProgressEvent): void =>
+    void process.stderr.write(`${step} ${detail}\n`);
+  const tool = await ensureTool(name, { path: [], progress });
+  const { stdout } = await run(tool.file, ['-machine', 'help'], { env: environment(tool) });
+  expect(stdout.split('\n').map((line) => line.split(' ')[0])).toEqual(expect.arrayContaining([...machines]));
 });

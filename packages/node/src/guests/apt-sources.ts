@@ -5,16 +5,33 @@ import { entriesForSuite, parseDeb822Sources, parseSourcesList, type SourceEntry
 
 /** The system's own package sources, in both forms, disabled ones left out. */
 export async function systemSources(etc: string): Promise<SourceEntry[]> {
-  const apt = join(etc, 'apt');
-  const parts = (await listFolder(join(apt, 'sources.list.d')))
-    .sort()
-    .map((name) => join('sources.list.d', name));
   const entries: SourceEntry[] = [];
-  for (const name of ['sources.list', ...parts]) {
-    if (name.endsWith('.sources')) entries.push(...parseDeb822Sources(await readText(join(apt, name))));
-    else if (name.endsWith('.list')) entries.push(...parseSourcesList(await readText(join(apt, name))));
+  for (const path of [join(etc, 'apt', 'sources.list'), ...(await sourceParts(etc))]) {
+    if (path.endsWith('.sources')) entries.push(...parseDeb822Sources(await readText(path)));
+    else if (path.endsWith('.list')) entries.push(...parseSourcesList(await readText(path)));
   }
   return entries;
+}
+
+/** Paths of the files that hold the system's sources beside `sources.list`. */
+export async function sourceParts(etc: string): Promise<string[]> {
+  const folder = join(etc, 'apt', 'sources.list.d');
+  return (await listFolder(folder)).sort().map((name) => join(folder, name));
+}
+
+/**
+ * The backports of the system's own release of Debian, and the sources to be added to the system's for them: none
+ * where it has them already. `undefined` if the system is no Debian, or a release whose own packages are young enough.
+ */
+export async function backports(
+  etc: string,
+): Promise<{ readonly suite: string; readonly added: readonly SourceEntry[] } | undefined> {
+  const release = await osRelease(etc);
+  if (release.get('ID') !== 'debian' || release.get('VERSION_CODENAME') !== 'bookworm') return undefined;
+  const suite = 'bookworm-backports';
+  const present = (await systemSources(etc)).some(({ suites }) => suites.includes(suite));
+  const entries = present ? [] : await sourcesForSuite(etc, suite);
+  return { suite, added: entries.map((entry) => ({ ...entry, suites: [suite] })) };
 }
 
 /** The system's sources, turned to another suite of Debian; none if the system is not a Debian. */

@@ -1,9 +1,10 @@
-import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { HostError } from 'virtio/errors';
+import { sourceParts } from './apt-sources.ts';
 import { fileHash } from './cache.ts';
 import type { Progress } from './progress.ts';
-import { findProgram, programFolders, type RunOptions, run, runOrFail } from './run.ts';
+import { type Ended, findProgram, programFolders, type RunOptions, run, runOrFail } from './run.ts';
 import { fieldsOf, formatSources, type SourceEntry } from './sources.ts';
 
 /** A package at one version, as the signed index describes it. */
@@ -26,6 +27,8 @@ export interface AptWorldOptions {
   readonly architecture?: string;
   /** Where packages come from; `undefined` for the system's own sources as they are. */
   readonly sources?: readonly SourceEntry[];
+  /** Sources beside the system's own, where those are used. */
+  readonly added?: readonly SourceEntry[];
   readonly progress?: Progress;
 }
 
@@ -38,6 +41,7 @@ export class AptWorld {
   readonly #archives: string;
   readonly #architecture: string | undefined;
   readonly #sources: readonly SourceEntry[] | undefined;
+  readonly #added: readonly SourceEntry[];
   readonly #progress: Progress;
 
   constructor(options: AptWorldOptions) {
@@ -45,6 +49,7 @@ export class AptWorld {
     this.#archives = options.archives;
     this.#architecture = options.architecture;
     this.#sources = options.sources;
+    this.#added = options.added ?? [];
     this.#progress = options.progress ?? (() => {});
   }
 
@@ -76,12 +81,21 @@ export class AptWorld {
   /**
    * The packages that installing these would bring to this machine, themselves included.
    *
+   * @param suite taken from where it has them, such as `bookworm-backports`; else the system's choice
    * @throws HostError `DOWNLOAD_FAILED` if apt sees no way.
    */
-  async closure(names: readonly string[]): Promise<DebianPackage[]> {
+  async closure(names: readonly string[], suite?: string): Promise<DebianPackage[]> {
     await this.find(names);
-    const args = ['-c', this.#config, '--simulate', '--no-install-recommends', 'install', ...names];
-    const { status, stdout, stderr } = await run('apt-get', args);
+    const preferred = suite === undefined ? [] : [`-oAPT::Default-Release=${suite}`];
+    const install = ['--simulate', '--no-install-recommends', '--reinstall', 'install', ...names];
+    const simulate = (): Promise<Ended> => run('apt-get', ['-c', this.#config, ...preferred, ...install]);
+    let ended = await simulate();
+    if (ended.status !== 0) {
+      // The index may have been fetched before this suite was asked for.
+      await this.update();
+      ended = await simulate();
+    }
+    const { status, stdout, stderr } = ended;
     if (status !== 0)
       throw new HostError('DOWNLOAD_FAILED', `apt cannot resolve ${names.join(', ')}: ${stderr}`);
     // Inst NAME [installed version] (VERSION origin [ARCHITECTURE])
@@ -159,7 +173,6 @@ export class AptWorld {
   async #configure(): Promise<void> {
     await mkdir(join(this.#folder, 'lists', 'partial'), { recursive: true });
     await mkdir(join(this.#folder, 'cache', 'archives', 'partial'), { recursive: true });
-    const sources = join(this.#folder, 'private.sources');
     const settings = [
       `Dir::State::Lists "${join(this.#folder, 'lists')}";`,
       `Dir::Cache "${join(this.#folder, 'cache')}";`,
@@ -177,7 +190,11 @@ export class AptWorld {
         'Dir::State::status "/dev/null";',
       );
     }
+    if (this.#sources === undefined && this.#added.length > 0) {
+      settings.push(`Dir::Etc::sourceparts "${await this.#systemPartsAndAdded()}";`);
+    }
     if (this.#sources !== undefined) {
+      const sources = join(this.#folder, 'private.sources');
       await writeFile(sources, formatSources(this.#sources));
       settings.push(
         `Dir::Etc::sourcelist "${sources}"; Dir::Etc::sourceparts "-";`,
@@ -185,6 +202,16 @@ export class AptWorld {
       );
     }
     await writeFile(this.#config, `${settings.join('\n')}\n`);
+  }
+
+  /** A folder of links to the parts of the system's sources, with ours beside them. */
+  async #systemPartsAndAdded(): Promise<string> {
+    const folder = join(this.#folder, 'sources.list.d');
+    await rm(folder, { recursive: true, force: true });
+    await mkdir(folder);
+    for (const path of await sourceParts('/etc')) await symlink(path, join(folder, basename(path)));
+    await writeFile(join(folder, 'virtio-added.sources'), formatSources(this.#added));
+    return folder;
   }
 }
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { HostError } from 'virtio/errors';
-import { sourcesForSuite } from './apt-sources.ts';
+import { backports, sourcesForSuite } from './apt-sources.ts';
 import { AptWorld, type DebianPackage, hasApt, unpackPackages } from './apt-world.ts';
 import { exists, withLock } from './cache.ts';
 import type { Progress } from './progress.ts';
@@ -53,7 +53,8 @@ export async function withDebian<T>(
 }
 
 /**
- * The same with this machine's own suite and processor, where packages already installed are not fetched.
+ * The same with this machine's own suite and processor, where packages already installed are not fetched. The suite's
+ * backports are at hand beside it; `body` is told their name where they may be wanted.
  *
  * @param purpose what the packages are for, said where there is no apt
  * @throws HostError `MISSING_TOOL` without apt.
@@ -61,17 +62,20 @@ export async function withDebian<T>(
 export async function withMachinePackages<T>(
   options: { readonly cache: string; readonly progress?: Progress },
   purpose: string,
-  body: (world: AptWorld) => Promise<T>,
+  body: (world: AptWorld, backports: string | undefined) => Promise<T>,
 ): Promise<T> {
   await requireApt(purpose);
   const folder = join(options.cache, 'debian', 'machine');
+  const newer = await backports('/etc');
   return withLock(`${folder}.lock`, () =>
     body(
       new AptWorld({
         folder,
         archives: join(options.cache, 'archives'),
+        added: newer?.added ?? [],
         progress: options.progress ?? (() => {}),
       }),
+      newer?.suite,
     ),
   );
 }

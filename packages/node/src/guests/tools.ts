@@ -14,7 +14,11 @@ interface ToolRecipe {
   readonly folder: string;
   /** Arguments with which it starts, does nothing and succeeds. */
   readonly check: readonly string[];
+  /** Taken from the release's backports, where the release's own is old. */
+  readonly backports?: boolean;
 }
+
+const qemu = { folder: 'usr/bin', check: ['--version'], backports: true };
 
 const recipes = {
   e2fsprogs: { packages: ['e2fsprogs'], program: 'mke2fs', folder: 'sbin', check: ['-V'] },
@@ -25,13 +29,17 @@ const recipes = {
     folder: 'usr/lib/chromium',
     check: ['--version'],
   },
+  'qemu-x86': { ...qemu, packages: ['qemu-system-x86'], program: 'qemu-system-x86_64' },
+  'qemu-arm': { ...qemu, packages: ['qemu-system-arm'], program: 'qemu-system-aarch64' },
+  // Older releases have it in one package with all the rarer machines.
+  'qemu-s390x': { ...qemu, packages: ['qemu-system-s390x'], program: 'qemu-system-s390x' },
 } as const satisfies Record<string, ToolRecipe>;
 
 /** A tool that can be had without root. */
 export type ToolName = keyof typeof recipes;
 
 export interface Tool {
-  /** Path of its main program; `mke2fs` for e2fsprogs. */
+  /** Path of its main program; `mke2fs` for e2fsprogs, `qemu-system-aarch64` for qemu-arm. */
   readonly file: string;
   /** Folder of its programs. */
   readonly folder: string;
@@ -68,10 +76,10 @@ export async function ensureTool(name: ToolName, options: ToolOptions = {}): Pro
   if (kept) return kept;
   const progress = options.progress ?? (() => {});
   const purpose = `${name} is not installed and would be fetched by it`;
-  return withMachinePackages({ cache, progress }, purpose, async (world) => {
+  return withMachinePackages({ cache, progress }, purpose, async (world, backports) => {
     const meanwhile = await keptTool(folder, recipe);
     if (meanwhile) return meanwhile;
-    const packages = await world.closure(recipe.packages);
+    const packages = await world.closure(recipe.packages, recipe.backports ? backports : undefined);
     // The C library belongs to the machine's own dynamic linker; another one beside it does not start.
     const foreign = packages.filter((one) => !/^(libc6|libc-bin)$/.test(one.name));
     const files = await world.fetch(foreign);
