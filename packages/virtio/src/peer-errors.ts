@@ -74,6 +74,9 @@ export const peerErrorClauses = {
   NOTIFICATION_UNEXPECTED: 'driver: General Initialization And Device Operation / Device Initialization',
   /** A register access that the transport does not define: a hole, or a wrong width. */
   REGISTER_ACCESS: undefined,
+  /** A command of virtio's own before the revision was set, on a device that knows no legacy drivers. */
+  REVISION_NOT_SET:
+    'driver: Virtio Transport Options / Virtio over channel I/O / Device Initialization / Setting the Virtio Revision',
   /** A request that the device type's chapter does not allow. */
   BAD_REQUEST: undefined,
 
@@ -101,6 +104,10 @@ export const peerErrorClauses = {
   LAYOUT_INVALID: undefined,
   /** The device set DEVICE_NEEDS_RESET. */
   DEVICE_NEEDS_RESET: 'device: Basic Facilities of a Virtio Device / Device Status Field',
+  /** A Channel I/O device takes no revision that the driver knows. */
+  REVISION_REFUSED: undefined,
+  /** A channel program ended otherwise than a sound device ends it. */
+  COMMAND_FAILED: undefined,
   /** A response that the device type's chapter does not allow. */
   BAD_RESPONSE: undefined,
 } as const satisfies Record<string, ClauseId | undefined>;

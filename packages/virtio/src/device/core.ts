@@ -21,6 +21,8 @@ import type { Tracer } from './trace.ts';
 /** Bytes of buffers that are served before others have their turn: a driver may offer the same gigabytes again and again. */
 const mostBytesAtOnce = 64 * 2 ** 20;
 
+const knownStatus = Object.values(status).reduce<number>((all, bit) => all | bit, 0);
+
 /**
  * The rules of all devices: status, negotiation, queue set-up, configuration space, reset, suspend. Every
  * device-side transport drives one through its registers; a device's behaviour is called from here alone.
@@ -172,6 +174,26 @@ export class DeviceCore implements QueueOwner {
     for (const mistake of step.mistakes) this.violation(mistake.code, mistake.message);
     this.#take(step);
     this.trace?.({ kind: 'status', value: this.#status });
+  }
+
+  /**
+   * A write of the device status field, not 0, where the transport can refuse one: false when it did not take, and
+   * the field is as it was. A suspend takes when it has begun.
+   */
+  tryStatus(value: number): boolean {
+    const before = this.#status;
+    const { DEVICE_NEEDS_RESET, SUSPEND, DRIVER_OK } = status;
+    const cleared = before & ~value & ~(DEVICE_NEEDS_RESET | SUSPEND);
+    if (cleared !== 0 || (value & ~knownStatus) !== 0) {
+      const message = `status 0x${value.toString(16)} was written where it is 0x${before.toString(16)}`;
+      this.violation(cleared === 0 ? 'STATUS_SEQUENCE' : 'STATUS_BIT_CLEARED', message);
+      return false;
+    }
+    this.writeStatus(value);
+    const mayBeMissing = this.negotiated('SUSPEND') ? SUSPEND | DRIVER_OK : 0;
+    if ((value & ~this.#status & ~DEVICE_NEEDS_RESET & ~mayBeMissing) === 0) return true;
+    this.#status = before | (this.#status & DEVICE_NEEDS_RESET);
+    return false;
   }
 
   /**

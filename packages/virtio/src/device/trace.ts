@@ -15,6 +15,14 @@ export type TraceEvent =
       readonly width: number;
       readonly value: number;
     }
+  /** The driver issued a channel command; `command` is its name, or `?`, and `length` the bytes that it moved. */
+  | {
+      readonly kind: 'command';
+      readonly command: string;
+      readonly code: number;
+      readonly length: number;
+      readonly end: string;
+    }
   | { readonly kind: 'status'; readonly value: number }
   | { readonly kind: 'features'; readonly accepted: readonly string[]; readonly ok: boolean }
   /** The driver's available buffer notification. */

@@ -46,6 +46,11 @@ export interface Transport {
   readonly carries: readonly ReservedFeatureName[];
   /** Set where the device is reached through the legacy interface. */
   readonly legacy?: LegacyTransport | undefined;
+  /**
+   * True where the device status cannot be read: `readStatus` tells what the device took of what was written, and never
+   * DEVICE_NEEDS_RESET.
+   */
+  readonly statusIsWriteOnly?: boolean;
 
   readDeviceFeatures(): Promise<FeatureSet>;
   writeDriverFeatures(features: FeatureSet): Promise<void>;

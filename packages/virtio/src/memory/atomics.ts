@@ -67,3 +67,19 @@ export class OrderedView {
     else Atomics.store(this.words, offset >>> 2, this.swapped ? swap32(value) : value);
   }
 }
+
+/** Sets bits of one byte at an offset in a region, in one step for whoever else uses it; gives what it was. */
+export function orByte(region: Region, offset: number, bits: number): number {
+  if (region.shared) return Atomics.or(region.bytes, offset, bits);
+  const before = region.view.getUint8(offset);
+  region.view.setUint8(offset, before | bits);
+  return before;
+}
+
+/** Puts another value into one byte at an offset in a region, in one step likewise; gives what it was. */
+export function exchangeByte(region: Region, offset: number, value: number): number {
+  if (region.shared) return Atomics.exchange(region.bytes, offset, value);
+  const before = region.view.getUint8(offset);
+  region.view.setUint8(offset, value);
+  return before;
+}
