@@ -1,3 +1,4 @@
+import { connectCcw } from '../transports/ccw/connect.ts';
 import { Loopback } from '../transports/loopback/loopback.ts';
 import { connectPci } from '../transports/pci/connect.ts';
 import type { Bus } from './matrix.ts';
@@ -18,5 +19,23 @@ export const pciBus: Bus = {
   },
 };
 
+/** A channel subsystem with one device on it, driven by channel programs at revision 1, with classic indicators. */
+export const ccw1Bus: Bus = {
+  name: 'ccw-1',
+  async connect(device, options) {
+    return {
+      transport: (await connectCcw(device, { ...options, revision: 1, adapterInterrupts: false })).transport,
+    };
+  },
+};
+
+/** The same at revision 2, which can read the device status, with two-stage indicators and adapter interruptions. */
+export const ccw2Bus: Bus = {
+  name: 'ccw-2',
+  async connect(device, options) {
+    return { transport: (await connectCcw(device, { ...options, revision: 2 })).transport };
+  },
+};
+
 /** Every bus of the matrix. */
-export const buses: readonly Bus[] = [loopbackBus, pciBus];
+export const buses: readonly Bus[] = [loopbackBus, pciBus, ccw1Bus, ccw2Bus];

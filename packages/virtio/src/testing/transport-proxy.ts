@@ -32,6 +32,10 @@ export class TransportProxy implements Transport {
     return this.inner.legacy;
   }
 
+  get statusIsWriteOnly(): boolean {
+    return this.inner.statusIsWriteOnly === true;
+  }
+
   readDeviceFeatures(): Promise<FeatureSet> {
     return this.inner.readDeviceFeatures();
   }

@@ -162,6 +162,7 @@ export const controlAttacks: readonly AnyRingAttack[] = [
     expects: [],
     harmless: true,
     async run({ target: { transport }, driver, ring }) {
+      if (!transport.carries.includes('RING_RESET')) return;
       ring.offer(driver.elements());
       driver.kick(ring);
       await transport.resetQueue(driver.queue);

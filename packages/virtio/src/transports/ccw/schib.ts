@@ -50,6 +50,8 @@ export const iscShift = 11;
 
 /** `chars` of a PMCW. */
 export const pmcwChars = Object.freeze({
+  /** The program must leave these 0. */
+  RESERVED: 0xff1f_fff8,
   MEASUREMENT_FORMAT1: 0x4,
   EXTENDED_MEASUREMENTS: 0x2,
   /** Sense data come with the IRB. */
