@@ -82,7 +82,9 @@ export class ChannelData {
 
   /** Bytes that the program gives; `undefined` when there are fewer, or they cannot be reached. */
   read(offset: number, length: number): DataView | undefined {
-    if (this.available(offset + length) < offset + length || this.check !== 0) return undefined;
+    const there = this.available(offset + length);
+    if (there < offset + length) this.used = Math.max(this.used, there);
+    if (there < offset + length || this.check !== 0) return undefined;
     const bytes = new Uint8Array(length);
     this.#pieces(offset, length, (address, at, count) => {
       const piece = this.#guest.read(address, count);

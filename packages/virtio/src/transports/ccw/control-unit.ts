@@ -303,7 +303,8 @@ export class ControlUnit implements SubchannelUnit {
     const asked = data.read(index.offset, index.size);
     if (asked === undefined) return 'short';
     const maxSize = this.core.queue(asked.getUint16(0))?.maxSize ?? 0;
-    const answer = vq_config_block.encode({ max_queue_size: maxSize });
+    const shown = this.core.negotiated('RING_PACKED') ? maxSize : largestSplitRing(maxSize);
+    const answer = vq_config_block.encode({ max_queue_size: shown });
     data.write(max_queue_size.offset, answer.subarray(max_queue_size.offset));
     return 'done';
   }
@@ -327,6 +328,10 @@ export class ControlUnit implements SubchannelUnit {
       this.core.violation('QUEUE_SIZE_INVALID', `queue ${index} cannot have size ${size} at these addresses`);
       return false;
     }
+    if (size !== largestSplitRing(size) && !this.core.negotiated('RING_PACKED')) {
+      this.core.violation('QUEUE_SIZE_INVALID', `queue ${index} is split, and cannot have size ${size}`);
+      return false;
+    }
     // A driver that lets go of a queue sets it up as nothing.
     if (size === 0 && descriptor === 0) {
       Object.assign(queue, { size: queue.maxSize, descriptor: 0, driver: 0, device: 0, enabled: false });
@@ -337,6 +342,9 @@ export class ControlUnit implements SubchannelUnit {
     return true;
   }
 }
+
+/** The size of a split ring is a power of two, whatever the device's maximum; 0 stays 0. */
+const largestSplitRing = (most: number): number => (most === 0 ? 0 : 1 << (31 - Math.clz32(most)));
 
 /** Reads what a command carries and does it: rejects what is refused, and a command that carries too little. */
 function ifTaken<F extends Fields>(
