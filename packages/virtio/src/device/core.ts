@@ -250,16 +250,16 @@ export class DeviceCore implements QueueOwner {
       this.violation('FEATURES_REFUSED', `queue ${index} was reset without VIRTIO_F_RING_RESET`);
       return;
     }
-    this.#active[index]?.close();
-    this.#active[index] = undefined;
     Object.assign(setup, defaultQueueSetup(setup.maxSize));
-    const place = this.#isAdmin(index) ? undefined : this.device.type.queueAt(index);
-    if (place !== undefined) {
-      this.#guard(() => this.device.behaviour.resetQueue?.(asQueueName(place.name), place.number));
-    }
-    this.#finishSuspend();
-    this.#tellIdle();
-    this.trace?.({ kind: 'reset', queue: this.#label(index) });
+    this.#stopQueue(index);
+  }
+
+  /** The driver stops using a queue, where a transport lets it: its set-up stays, what was in flight is void. */
+  disableQueue(index: number): void {
+    const setup = this.queue(index);
+    if (setup?.enabled !== true) return;
+    setup.enabled = false;
+    this.#stopQueue(index);
   }
 
   /**
@@ -596,6 +596,19 @@ export class DeviceCore implements QueueOwner {
     }
     const number = this.#isAdmin(index) ? index - this.adminQueueIndex : (type.queueAt(index)?.number ?? 0);
     this.#active[index] = new ActiveQueue(index, number, this.#label(index), ring, this);
+  }
+
+  /** The device lets go of a queue, and of all that it has taken from it. */
+  #stopQueue(index: number): void {
+    this.#active[index]?.close();
+    this.#active[index] = undefined;
+    const place = this.#isAdmin(index) ? undefined : this.device.type.queueAt(index);
+    if (place !== undefined) {
+      this.#guard(() => this.device.behaviour.resetQueue?.(asQueueName(place.name), place.number));
+    }
+    this.#finishSuspend();
+    this.#tellIdle();
+    this.trace?.({ kind: 'reset', queue: this.#label(index) });
   }
 
   #isAdmin(index: number): boolean {

@@ -8,6 +8,8 @@ export interface RegisterTarget<N extends string> {
   read(register: Register<N>): number;
   /** A write of the register's own width. */
   write(register: Register<N>, value: number): void;
+  /** What there is to say of a hole: that another version has a register there. */
+  hint?(offset: number): string | undefined;
 }
 
 /**
@@ -61,7 +63,10 @@ export class RegisterBank<N extends string> {
 
   #misfit(access: 'read' | 'write', offset: number, width: number): void {
     const held = this.#block.holding(offset);
-    const where = held === undefined ? 'no register' : `${held.name}, ${held.width} wide and ${held.access}`;
+    const where =
+      held === undefined
+        ? (this.#target.hint?.(offset) ?? 'no register')
+        : `${held.name}, ${held.width} wide and ${held.access}`;
     this.#core.violation(
       'REGISTER_ACCESS',
       `a ${access} of ${width} bytes at ${offset} of ${this.#block.name}: ${where}`,

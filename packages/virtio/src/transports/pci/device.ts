@@ -1,12 +1,12 @@
 import { AccessLog } from '../../device/access-log.ts';
+import { configBank } from '../../device/config-bank.ts';
 import { DeviceCore } from '../../device/core.ts';
 import type { Device } from '../../device/device.ts';
 import { RegisterBank } from '../../device/register-bank.ts';
 import type { DeviceState } from '../../device/state.ts';
 import { UsageError } from '../../errors.ts';
 import { busFreeFeatures, type ReservedFeatureName } from '../../spec/features.ts';
-import { fieldRegisters, RegisterBlock } from '../../spec/registers.ts';
-import type { Bar, BarContent, PciBar } from './bar.ts';
+import type { Bar, PciBar } from './bar.ts';
 import { CommonConfig, type QueueNumbers } from './common-config.ts';
 import { ConfigSpace } from './config-space.ts';
 import { FunctionLayout } from './function-layout.ts';
@@ -261,28 +261,9 @@ export class PciFunction {
       common: new RegisterBank(commonRegisters, this.#common, core),
       isr: new RegisterBank(isrRegisters, isr, core),
       notify,
-      device: this.#deviceConfig(),
+      device: configBank(core, () => this.#common.followGeneration()),
       msix: this.#msix,
     });
-  }
-
-  /** The device's own configuration as registers, field by field. */
-  #deviceConfig(): BarContent | undefined {
-    const { core } = this;
-    const { config, driverWritable } = core.device.type;
-    if (config.size === 0) return undefined;
-    const registers = fieldRegisters(config, { readWrite: driverWritable });
-    return new RegisterBank(
-      new RegisterBlock('config', registers),
-      {
-        read: ({ offset, width }) => {
-          this.#common.followGeneration();
-          return core.readConfig(offset, width);
-        },
-        write: ({ offset, width }, value) => core.writeConfig(offset, width, value),
-      },
-      core,
-    );
   }
 
   #readConfig(offset: number, width: number): number {
