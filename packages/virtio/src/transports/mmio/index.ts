@@ -1,0 +1,3 @@
+export { MmioDevice } from './device.ts';
+export type * from './options.ts';
+export { interruptBit, type MmioRegister, magicValue, mmioRegisters, mmioVersion } from './registers.ts';

@@ -1,0 +1,51 @@
+import type { ControlRegisters } from '../../device/control-registers.ts';
+import type { DeviceState } from '../../device/state.ts';
+import type { Tracer } from '../../device/trace.ts';
+import type { VirtioError } from '../../errors.ts';
+import type { GuestMemory } from '../../memory/guest-memory.ts';
+
+/** What a host lends to a device. A callback must not throw; it may access the device. */
+export interface MmioHost {
+  /** The guest's memory, as this device may see it. */
+  readonly memory: GuestMemory;
+  /** Drives the interrupt, which is a level: called when the level changes, and with the present one by `resume`. */
+  readonly setInterruptLine: (level: boolean) => void;
+  /** Runs a task after the caller's turn; a microtask unless told. */
+  readonly defer?: ((task: () => void) => void) | undefined;
+  /** Sees everything that happens at this device. */
+  readonly trace?: Tracer | undefined;
+  /** Hears of what the driver did wrong, and of handlers that failed. */
+  readonly onError?: ((error: VirtioError, needsReset: boolean) => void) | undefined;
+}
+
+/** A shared memory region (2.10), which the host has put into the guest's address space. */
+export interface MmioSharedMemory {
+  /** What the device type gives it. */
+  readonly id: number;
+  /** A guest address, and bytes. */
+  readonly address: number;
+  readonly length: number;
+}
+
+/** How a device of either version is to be. */
+export interface MmioWindowOptions extends MmioHost {
+  /** What VendorID reads; 0x1AF4 unless told. */
+  readonly vendorId?: number;
+}
+
+/** How a device of version 2 is to be, beside its host. */
+export interface MmioDeviceOptions extends MmioWindowOptions {
+  readonly sharedMemory?: readonly MmioSharedMemory[];
+}
+
+/** What both versions save. */
+export interface MmioWindowState extends ReturnType<ControlRegisters['save']> {
+  readonly version: number;
+  readonly interruptStatus: number;
+  readonly core: DeviceState;
+}
+
+/** The state of a device of version 2 as JSON. */
+export interface MmioDeviceState extends MmioWindowState {
+  readonly sharedMemorySelect: number;
+}
