@@ -42,20 +42,21 @@ export class CommonConfig implements RegisterTarget<CommonRegister> {
   readonly #core: DeviceCore;
   readonly #interrupts: Interrupts;
   readonly #numbers: QueueNumbers;
-  readonly #control: ControlRegisters;
+  /** @internal */
+  readonly control: ControlRegisters;
   #generation = 0;
   #seenGeneration: number;
 
   constructor(core: DeviceCore, interrupts: Interrupts, numbers: QueueNumbers) {
     this.#core = core;
-    this.#control = new ControlRegisters(core);
+    this.control = new ControlRegisters(core);
     this.#interrupts = interrupts;
     this.#numbers = numbers;
     this.#seenGeneration = core.configGeneration;
   }
 
   read({ name }: Register<CommonRegister>): number {
-    const control = this.#control;
+    const control = this.control;
     const { queue, queueSelect } = control;
     if (isAddress(name)) {
       const [area, half] = addressHalves[name];
@@ -106,13 +107,13 @@ export class CommonConfig implements RegisterTarget<CommonRegister> {
   write(register: Register<CommonRegister>, value: number): void {
     switch (register.name) {
       case 'device_feature_select':
-        this.#control.deviceFeatureSelect = value;
+        this.control.deviceFeatureSelect = value;
         return;
       case 'driver_feature_select':
-        this.#control.driverFeatureSelect = value;
+        this.control.driverFeatureSelect = value;
         return;
       case 'driver_feature':
-        this.#control.acceptFeatures(value);
+        this.control.acceptFeatures(value);
         return;
       case 'config_msix_vector':
         this.#interrupts.mapConfig(value);
@@ -122,7 +123,7 @@ export class CommonConfig implements RegisterTarget<CommonRegister> {
         if (value === 0) this.reset();
         return;
       case 'queue_select':
-        this.#control.queueSelect = value;
+        this.control.queueSelect = value;
         return;
       default:
         this.#writeQueue(register.name, value);
@@ -131,7 +132,7 @@ export class CommonConfig implements RegisterTarget<CommonRegister> {
 
   /** The device was reset: the selections too, and no event is mapped to a vector. */
   reset(): void {
-    this.#control.reset();
+    this.control.reset();
     this.#interrupts.reset();
   }
 
@@ -147,18 +148,18 @@ export class CommonConfig implements RegisterTarget<CommonRegister> {
   }
 
   save(): Selections & { generation: number } {
-    return { ...this.#control.save(), generation: this.#generation };
+    return { ...this.control.save(), generation: this.#generation };
   }
 
   /** Takes saved selections back. The driver may be in mid-read, so the generation moves on. */
   restore(state: ReturnType<CommonConfig['save']>): void {
-    this.#control.restore(state);
+    this.control.restore(state);
     this.#generation = (state.generation + 1) & 0xff;
     this.#seenGeneration = this.#core.configGeneration;
   }
 
   #writeQueue(name: CommonRegister, value: number): void {
-    const control = this.#control;
+    const control = this.control;
     if (name === 'queue_enable') control.enableQueue(name, value);
     else if (name === 'queue_reset') {
       if (control.resetQueue(name, value)) this.#interrupts.mapQueue(control.queueSelect, noVector);

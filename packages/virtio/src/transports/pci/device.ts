@@ -11,6 +11,7 @@ import { CommonConfig, type QueueNumbers } from './common-config.ts';
 import { ConfigSpace } from './config-space.ts';
 import { FunctionLayout } from './function-layout.ts';
 import { Interrupts } from './interrupts.ts';
+import type { LegacyRegisters } from './legacy-device.ts';
 import type { MsixTable } from './msix-table.ts';
 import { NotifyArea } from './notify-area.ts';
 import type { PciFunctionOptions, PciFunctionState } from './options.ts';
@@ -24,7 +25,8 @@ const windowField = virtio_pci_cfg_cap.field;
 
 /**
  * A device as a whole PCI function: type 0 configuration header, BARs, capabilities, INTx and MSI-X. It is
- * non-transitional, and knows no host: a host routes the guest's accesses to it. No access throws.
+ * non-transitional unless it is given a legacy interface, and knows no host: a host routes the guest's accesses to it.
+ * No access throws.
  *
  * The function keeps to PCI's Bus Master bit: while it is off no buffer is taken and no MSI-X message sent;
  * both wait until it is on.
@@ -35,6 +37,8 @@ const windowField = virtio_pci_cfg_cap.field;
 export class PciFunction {
   /** The device's side of the rules. */
   readonly core: DeviceCore;
+  /** @internal The legacy structure, where there is one. */
+  readonly legacy: LegacyRegisters | undefined;
 
   readonly #options: PciFunctionOptions;
   readonly #layout: FunctionLayout;
@@ -73,6 +77,8 @@ export class PciFunction {
         ...own,
       ],
       adds: own,
+      legacy: options.legacy?.interface,
+      transitional: options.legacy?.transitional,
       defer: options.defer,
       onError: options.onError,
       trace: options.trace,
@@ -91,6 +97,13 @@ export class PciFunction {
       notifConfigData: notifConfigData ?? ((queue) => queue),
     };
     this.#common = new CommonConfig(this.core, this.#interrupts, this.#numbers);
+    this.legacy = options.legacy?.makeRegisters({
+      core: this.core,
+      common: this.#common,
+      interrupts: this.#interrupts,
+      msix: this.#msix,
+      becomeMaster: () => this.#becomeMaster(),
+    });
     try {
       const notify = new NotifyArea(this.core, multiplier, this.#numbers, () => this.#busMaster);
       this.#layout = this.#makeLayout(notify);
@@ -263,6 +276,7 @@ export class PciFunction {
       notify,
       device: configBank(core, () => this.#common.followGeneration()),
       msix: this.#msix,
+      legacy: this.legacy,
     });
   }
 
@@ -310,6 +324,14 @@ export class PciFunction {
       if (bar.update(low, high, this.#command)) moved = true;
     }
     if (moved) this.#options.barsMoved?.(this.#layout.bars);
+  }
+
+  /** Sets Bus Master for a driver that did not; true when it was off. */
+  #becomeMaster(): boolean {
+    if (this.#busMaster) return false;
+    this.#config.set(commandField.offset, 2, this.#command | commandBit.BUS_MASTER);
+    this.#headerChanged();
+    return true;
   }
 
   /** What waited for the bit goes on: messages, and buffers that were made available meanwhile. */

@@ -6,7 +6,7 @@ import { ConfigSpace } from './config-space.ts';
 import type { MsixTable } from './msix-table.ts';
 import type { NotifyArea } from './notify-area.ts';
 import type { BarChoice, CapabilityRoom, PciFunctionOptions, PciLayout } from './options.ts';
-import { capabilityId, pci_header } from './pci-registers.ts';
+import { capabilityId, configSpaceSize, pci_header } from './pci-registers.ts';
 import {
   cfgType,
   deviceIdBase,
@@ -25,6 +25,8 @@ export interface FunctionContents {
   /** Absent where the device type has no configuration. */
   readonly device: BarContent | undefined;
   readonly msix: MsixTable | undefined;
+  /** Absent where there are no legacy drivers. */
+  readonly legacy: (BarContent & { readonly length: number }) | undefined;
 }
 
 /** The ISR status is one byte; drivers that read its reserved bits along find them 0. */
@@ -38,19 +40,30 @@ export class FunctionLayout implements CapabilityRoom {
   readonly config: ConfigSpace;
   /** By index. */
   readonly bars: Bar[] = [];
-  /** Where the PCI_CFG capability stands. */
+  /** Where the PCI_CFG capability stands; behind the end where there is none. */
   readonly cfgOffset: number;
 
   readonly #options: PciFunctionOptions;
   readonly #core: DeviceCore;
+  readonly #mainBar: BarChoice;
+  /** False for a legacy device, which has no virtio capabilities. */
+  readonly #isModern: boolean;
 
   constructor(core: DeviceCore, options: PciFunctionOptions, contents: FunctionContents) {
     this.#core = core;
     this.#options = options;
     this.config = new ConfigSpace(this.#header());
     const { capabilities = [] } = options;
-    this.#addStructures(contents);
-    this.cfgOffset = this.#addWindow(this.choices.common?.[0] ?? mainBar);
+    const { legacy } = options;
+    this.#mainBar = legacy?.mainBar ?? mainBar;
+    if (legacy?.bar !== undefined && contents.legacy !== undefined) {
+      this.place(legacy.bar, contents.legacy.length, 4, contents.legacy);
+    }
+    this.#isModern = legacy?.transitional !== false;
+    if (this.#isModern) this.#addStructures(contents);
+    this.cfgOffset = this.#isModern
+      ? this.#addWindow(this.choices.common?.[0] ?? this.#mainBar)
+      : configSpaceSize;
     for (const capability of capabilities) capability.add(this, capabilities);
     if (contents.msix !== undefined) this.#addMsix(contents.msix, this.choices.msix ?? msixBar);
     this.#addBars();
@@ -68,6 +81,9 @@ export class FunctionLayout implements CapabilityRoom {
     fields: Partial<StructValue<F>>,
     writable?: Uint8Array,
   ): number {
+    if (!this.#isModern) {
+      throw new UsageError('BAD_ARGUMENT', `a legacy device cannot have the capability ${structure.name}`);
+    }
     const body = structure.encode(fields);
     body.set(
       virtio_pci_cap.encode({ cap_vndr: capabilityId.VENDOR, cap_len: structure.size }).subarray(0, 3),
@@ -107,6 +123,7 @@ export class FunctionLayout implements CapabilityRoom {
       subsystem_vendor_id: options.subsystemVendorId ?? virtioVendorId,
       subsystem_id: options.subsystemId ?? deviceIdBase + type.id,
       interrupt_pin: options.interruptPin ?? 1,
+      ...options.legacy?.ids(type),
     };
   }
 
@@ -121,7 +138,7 @@ export class FunctionLayout implements CapabilityRoom {
     const { choices: layout } = this;
     const { notifyMultiplier = 4 } = this.#options;
     const add = (
-      choices: readonly BarChoice[] = [mainBar],
+      choices: readonly BarChoice[] = [this.#mainBar],
       type: number,
       length: number,
       content: BarContent,
@@ -135,7 +152,7 @@ export class FunctionLayout implements CapabilityRoom {
     add(layout.isr, cfgType.ISR_CFG, isrLength, isr);
     const { size } = this.#core.device.type.config;
     if (device !== undefined) add(layout.device, cfgType.DEVICE_CFG, size, device);
-    for (const choice of layout.notify ?? [mainBar]) {
+    for (const choice of layout.notify ?? [this.#mainBar]) {
       this.addVirtio(virtio_pci_notify_cap, {
         cfg_type: cfgType.NOTIFY_CFG,
         ...this.place(choice, notify.length, 4, notify),

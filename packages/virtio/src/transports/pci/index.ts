@@ -6,6 +6,13 @@ export { type ConnectedPci, type ConnectPciOptions, connectPci } from './connect
 export { PciFunction } from './device.ts';
 export { PciTransport, type PciTransportOptions, virtioDeviceId } from './driver.ts';
 export type { InterruptChoice } from './driver-interrupts.ts';
+export {
+  legacyOnly,
+  type PciLegacyOptions,
+  type PciLegacySupport,
+  transitional,
+} from './legacy-device.ts';
+export * from './legacy-registers.ts';
 export { type MsixSupport, msix } from './msix-table.ts';
 export type * from './options.ts';
 export { PciMember } from './parts/member.ts';

@@ -5,6 +5,7 @@ import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Fields, Struct, StructValue } from '../../spec/layout.ts';
 import type { BarContent, PciBar } from './bar.ts';
 import type { ConfigSpace } from './config-space.ts';
+import type { PciLegacySupport } from './legacy-device.ts';
 import type { MsixSupport } from './msix-table.ts';
 import type { BarKind } from './pci-registers.ts';
 
@@ -34,7 +35,7 @@ export interface BarChoice {
 
 /**
  * Where the structures live. Several places make several capabilities, the preferred one first. Unless told,
- * all of them are in BAR 0 (`memory64`), the MSI-X tables in BAR 2 and shared memory in BAR 4 (both `memory64`).
+ * all of them are in BAR 0 (`memory64`), or in BAR 1 (`memory32`) of a transitional device, the MSI-X tables in BAR 2 and shared memory in BAR 4 (both `memory64`).
  */
 export interface PciLayout {
   readonly common?: readonly BarChoice[];
@@ -76,6 +77,8 @@ export interface CapabilityRoom {
 
 /** How a function is to be, beside its host. */
 export interface PciFunctionOptions extends PciHost {
+  /** How legacy drivers reach the device: `transitional()` or `legacyOnly()`. Without it they cannot. */
+  readonly legacy?: PciLegacySupport;
   readonly layout?: PciLayout;
   /**
    * Bytes from one queue's notification address to the next: 0 (all share one) or a power of two from 2;

@@ -13,8 +13,7 @@ import type { PciFunctionOptions } from './options.ts';
 import { commandBit, msix_cap, msixControl, pci_header } from './pci-registers.ts';
 import { type CommonRegister, cfgType, commonRegisters, virtio_pci_cap } from './registers.ts';
 
-/** A device type with a field of every width, and queues of every kind that PCI must tell apart. */
-export const sample = deviceType({
+const declaration = {
   id: 20,
   name: 'sample',
   features: { LOW: 0, HIGH: 50, HIGHEST: 127 },
@@ -29,12 +28,18 @@ export const sample = deviceType({
   }),
   driverWritable: ['knob'],
   pciClass: 0x0180,
-});
+} as const;
+
+/** A device type with a field of every width, and queues of every kind that PCI must tell apart. */
+export const sample = deviceType(declaration);
+
+/** The same with an id that legacy drivers know: that of the block device. */
+export const oldSample: typeof sample = deviceType({ ...declaration, id: 2 });
 
 export type SampleBehaviour = DeviceBehaviour<typeof sample>;
 
-export const sampleDevice = (behaviour: SampleBehaviour = {}): Device<typeof sample> =>
-  device(sample, {
+export const sampleDevice = (behaviour: SampleBehaviour = {}, type = sample): Device<typeof sample> =>
+  device(type, {
     offers: ['LOW', 'HIGH', 'HIGHEST'],
     queues: { first: { size: 64 }, second: { count: 2, size: 100 } },
     config: { capacity: 0x1122334455667788n, mac: Uint8Array.of(1, 2, 3, 4, 5, 6), short: 0xabcd, flag: 9 },
@@ -65,7 +70,7 @@ export class Guest {
   readonly pciFunction: PciFunction;
 
   constructor(options: Partial<PciFunctionOptions> = {}, behaviour: SampleBehaviour = {}) {
-    this.device = sampleDevice(behaviour);
+    this.device = sampleDevice(behaviour, options.legacy === undefined ? sample : oldSample);
     this.pciFunction = new PciFunction(this.device, {
       memory: this.memory,
       setInterruptLine: (level) => void this.line.push(level),
