@@ -128,6 +128,15 @@ describe('openConsole', () => {
     expect(port.size).toEqual({ cols: 7, rows: 8 });
   });
 
+  it('takes a name that ends in NUL, as QEMU sends it', async () => {
+    const scripted = new Scripted();
+    const opened = await openConsole(new Loopback(scripted.device));
+    const named = opened.port('ab');
+    scripted.say(1, DEVICE_ADD);
+    scripted.say(1, PORT_NAME, 1, [0x61, 0x62, 0]);
+    expect((await named).name).toBe('ab');
+  });
+
   it('reads the size of port 0 from the configuration, and again when that changes', async () => {
     const made = consoleDevice({ offers: ['SIZE'], size: { cols: 90, rows: 40 } });
     const port = await (await openConsole(new Loopback(made))).port(0);

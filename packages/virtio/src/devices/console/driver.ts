@@ -166,7 +166,7 @@ export class OpenConsole {
     } else if (event === controlEvent.PORT_OPEN) {
       port.setHostOpen(value !== 0);
     } else if (event === controlEvent.PORT_NAME) {
-      port.setName(decodeUtf8(bytes.subarray(payload)));
+      port.setName(nameOf(bytes.subarray(payload)));
       this.#appeared(port);
     } else if (event === controlEvent.RESIZE) {
       if (bytes.length < payload + virtio_console_resize.size) throw malformed('a RESIZE without a size');
@@ -309,6 +309,9 @@ function queuesOf(ports: number, multiport: boolean): QueueChoice<typeof console
     ...(multiport ? control : []),
   ];
 }
+
+/** There is to be no NUL behind it, but QEMU sends one. */
+const nameOf = (bytes: Uint8Array): string => decodeUtf8(bytes.at(-1) === 0 ? bytes.subarray(0, -1) : bytes);
 
 const isMeant = (port: OpenPort, which: number | string): boolean => port.id === which || port.name === which;
 
