@@ -135,6 +135,7 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
       inOrder: bit('IN_ORDER'),
       endian: this.endian,
       ignoresUsedLength: transport.legacy !== undefined,
+      usedLengthWithoutWrite: transport.deviations?.includes('USED_LENGTH_WITHOUT_WRITE') ?? false,
     };
     const wished = Math.min(most, size ?? this.#options.queueSize ?? 256);
     const rounded = ring.packed ? wished : 2 ** Math.floor(Math.log2(wished));

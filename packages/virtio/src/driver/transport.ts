@@ -24,6 +24,14 @@ export interface LegacyTransport {
   readonly sizeIsFixed: boolean;
 }
 
+/**
+ * What a device is known to do otherwise than the specification has it, and its driver can put up with:
+ *
+ * - `USED_LENGTH_WITHOUT_WRITE`: in a packed virtqueue it tells the bytes that it wrote, but never sets
+ *   VIRTQ_DESC_F_WRITE in a used descriptor, without which Element Length means nothing (2.8.5).
+ */
+export type Deviation = 'USED_LENGTH_WITHOUT_WRITE';
+
 /** The administration virtqueues of a device. */
 export interface AdminQueues {
   /** The index of the first. */
@@ -46,6 +54,8 @@ export interface Transport {
   readonly carries: readonly ReservedFeatureName[];
   /** Set where the device is reached through the legacy interface. */
   readonly legacy?: LegacyTransport | undefined;
+  /** Known of the device behind it; none unless told. */
+  readonly deviations?: readonly Deviation[] | undefined;
   /**
    * True where the device status cannot be read: `readStatus` tells what the device took of what was written, and never
    * DEVICE_NEEDS_RESET.

@@ -1,4 +1,4 @@
-import type { LegacyTransport, NotificationListener, Transport } from '../driver/transport.ts';
+import type { Deviation, LegacyTransport, NotificationListener, Transport } from '../driver/transport.ts';
 import type { Allocator } from '../memory/allocator.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { FeatureSet, ReservedFeatureName } from '../spec/features.ts';
@@ -30,6 +30,10 @@ export class TransportProxy implements Transport {
 
   get legacy(): LegacyTransport | undefined {
     return this.inner.legacy;
+  }
+
+  get deviations(): readonly Deviation[] | undefined {
+    return this.inner.deviations;
   }
 
   get statusIsWriteOnly(): boolean {

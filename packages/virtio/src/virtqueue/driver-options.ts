@@ -5,6 +5,8 @@ import type { RingOptions } from './queue.ts';
 export interface DriverRingOptions extends RingOptions {
   /** Used lengths that are too large are cut: some legacy devices never told them right. False unless told. */
   readonly ignoresUsedLength?: boolean;
+  /** The device tells in a packed ring how much it wrote, but not that it did. False unless told. */
+  readonly usedLengthWithoutWrite?: boolean;
   /** Where indirect tables are allocated. Without one, none are used. */
   readonly allocator?: Allocator;
   /**

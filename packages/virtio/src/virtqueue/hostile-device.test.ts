@@ -132,6 +132,20 @@ it('takes a packed buffer without the WRITE flag for not written, whatever its l
   expect(driver.poll()).toEqual({ token: 1, written: 0 });
 });
 
+it('takes the length of a packed buffer without the WRITE flag where the device is known never to set it', () => {
+  const ring = new RawPackedRing(8);
+  const options = { ...ring.options, usedLengthWithoutWrite: true };
+  const driver = createDriverQueue<number>(ring.memory, ring.areas, options);
+  driver.submit([], [{ address: dataStart, length: 4 }], 1);
+  driver.submit([], [{ address: dataStart, length: 4 }], 2);
+  driver.publish();
+  ring.descriptor(0, { id: 0, len: 3, flags: usedFlags });
+  expect(driver.poll()).toEqual({ token: 1, written: 3 });
+  ring.descriptor(1, { id: 1, len: 5, flags: usedFlags });
+  expect(driver.poll()).toBeUndefined();
+  expect(driver.error?.code).toBe('USED_LENGTH_INVALID');
+});
+
 // @holds 2.7.8.3 driver: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Used Ring
 it('tells how much was written, and no more', () => {
   const ring = new RawSplitRing(8);

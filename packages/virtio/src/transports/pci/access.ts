@@ -41,6 +41,8 @@ export interface PciAccess {
 
   /** The driver has put a BAR somewhere. */
   barAssigned?(bar: AssignedBar): Promise<void>;
+  /** Calls the handler when the function is gone for good. Absent where only a failing access tells of it. */
+  listenGone?(handler: (error: Error) => void): void;
   /** Calls the handler whenever the interrupt line is raised. Absent where there is no INTx. */
   listenLine?(handler: (() => void) | undefined): void;
   /** Gives a message that calls the handler, or `undefined` when none is left. Absent where there is no MSI-X. */

@@ -1,4 +1,4 @@
-import type { AdminQueues, NotificationListener, Transport } from '../../driver/transport.ts';
+import type { AdminQueues, Deviation, NotificationListener, Transport } from '../../driver/transport.ts';
 import { HostError, PeerError, UsageError } from '../../errors.ts';
 import type { Allocator } from '../../memory/allocator.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
@@ -33,6 +33,8 @@ export interface PciTransportOptions {
   readonly window?: boolean;
   /** The most MSI-X vectors to use; 0 is INTx. As many as the function has, unless told. */
   readonly vectors?: number;
+  /** Known of the device; none unless told. */
+  readonly deviations?: readonly Deviation[];
 }
 
 /** The first PCI Device ID of transitional devices, whose subsystem id is the device type. */
@@ -87,6 +89,7 @@ export class PciTransport implements Transport {
   readonly memory: GuestMemory;
   readonly allocator: Allocator;
   readonly carries: readonly ReservedFeatureName[];
+  readonly deviations: readonly Deviation[] | undefined;
   /** What the function's capabilities tell. */
   readonly capabilities: PciCapabilities;
 
@@ -108,12 +111,14 @@ export class PciTransport implements Transport {
     readonly path: BarPath;
     readonly common: RegisterAccess<CommonRegister>;
     readonly interrupts: DriverInterrupts;
+    readonly deviations?: readonly Deviation[] | undefined;
   }) {
     this.#access = parts.access;
     this.#path = parts.path;
     this.#common = parts.common;
     this.#interrupts = parts.interrupts;
     this.deviceId = parts.deviceId;
+    this.deviations = parts.deviations;
     this.memory = parts.access.memory;
     this.allocator = parts.access.allocator;
     this.capabilities = parts.capabilities;
@@ -158,7 +163,9 @@ export class PciTransport implements Transport {
       mostVectors: options.vectors ?? maxMsixVectors,
       onError,
     });
-    transport = new PciTransport({ access, deviceId, capabilities, path, common, interrupts });
+    const { deviations } = options;
+    transport = new PciTransport({ access, deviceId, capabilities, path, common, interrupts, deviations });
+    access.listenGone?.(onError);
     return transport;
   }
 

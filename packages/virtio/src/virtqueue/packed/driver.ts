@@ -147,7 +147,8 @@ export class PackedDriverQueue<T> implements DriverQueue<T> {
     const id = this.#ring.view.getUint16(at + 12, true);
     const flags = this.#ring.view.getUint16(at + 14, true);
     // Element Length means nothing where the device says that it wrote nothing.
-    const written = (flags & WRITE) === 0 ? 0 : this.#ring.view.getUint32(at + 8, true);
+    const lengthCounts = (flags & WRITE) !== 0 || this.#options.usedLengthWithoutWrite === true;
+    const written = lengthCounts ? this.#ring.view.getUint32(at + 8, true) : 0;
     if (id >= this.size || this.#counts[id] === 0 || this.#sequences[id]! >= this.#visible) {
       return this.#fail('PACKED_USED_ID_INVALID', `used buffer id ${id} is not in flight`);
     }
