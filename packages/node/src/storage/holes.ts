@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { systemCalls } from './ffi.ts';
+import { systemCalls } from '../ffi.ts';
 
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;

@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import { HostError } from 'virtio/errors';
-import { systemCalls } from './ffi.ts';
+import { systemCalls } from '../ffi.ts';
 
 const LOCK_SH = 1;
 const LOCK_EX = 2;

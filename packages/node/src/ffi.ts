@@ -7,7 +7,21 @@ export interface SystemCalls {
   flock(fd: number, operation: number): number;
   /** Linux alone; `undefined` elsewhere. Offsets and lengths in bytes. */
   readonly fallocate: ((fd: number, mode: number, offset: number, length: number) => number) | undefined;
+  /** Maps bytes of a file, to be read and written and shared with other processes. A number is the errno of its failure. */
+  mapShared(fd: number, offset: number, length: number): Mapping | number;
 }
+
+/** A mapped part of a file. */
+export interface Mapping {
+  readonly buffer: ArrayBuffer;
+  /** Takes the bytes away. Whoever touches `buffer` then crashes the process. */
+  unmap(): void;
+}
+
+/** Of mmap(2); the same on every system that Node runs on. */
+const protection = { READ: 1, WRITE: 2 } as const;
+const mapShared = 1;
+const mapFailed = 2n ** 64n - 1n;
 
 let loaded: SystemCalls | undefined;
 
@@ -27,8 +41,18 @@ function load(): SystemCalls {
     process.platform === 'linux'
       ? libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)')
       : undefined;
+  // The parameters are 64 bits wide on every 64-bit system.
+  const mmap = libc.func(
+    'void *mmap(void *addr, size_t length, int prot, int flags, int fd, int64_t offset)',
+  );
+  const munmap = libc.func('int munmap(void *addr, size_t length)');
   return {
     flock: (fd, operation) => errnoOf(flock(fd, operation)),
     fallocate: fallocate && ((fd, mode, offset, length) => errnoOf(fallocate(fd, mode, offset, length))),
+    mapShared(fd, offset, length) {
+      const address: bigint = mmap(null, length, protection.READ | protection.WRITE, mapShared, fd, offset);
+      if (address === mapFailed) return koffi.errno();
+      return { buffer: koffi.view(address, length), unmap: () => void munmap(address, length) };
+    },
   };
 }

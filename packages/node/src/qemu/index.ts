@@ -1,0 +1,7 @@
+export { type Board, type BoardName, boards } from './boards.ts';
+export { QemuMachine, type QemuOptions } from './machine.ts';
+export { QemuPciFunction } from './pci-access.ts';
+export { QemuPciMachine, type QemuPciOptions, qemuDeviations } from './pci-machine.ts';
+export { Qmp } from './qmp.ts';
+export { type InterruptHandler, Qtest, type QtestWidth } from './qtest.ts';
+export { SharedMemory } from './shared-memory.ts';

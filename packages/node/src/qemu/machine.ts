@@ -1,0 +1,275 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { HostError, UsageError } from 'virtio/errors';
+import { Allocator, GuestMemory } from 'virtio/memory';
+import { findProgram, programFolders } from '../guests/run.ts';
+import type { Tool } from '../guests/tools.ts';
+import { type Board, type BoardName, boards } from './boards.ts';
+import { Qmp } from './qmp.ts';
+import { Qtest } from './qtest.ts';
+import { SharedMemory } from './shared-memory.ts';
+import { AwaitedSocket } from './sockets.ts';
+
+/** Which machine QEMU is to be. */
+export interface QemuOptions {
+  /** QEMU, as `ensureTool` answers it. */
+  readonly tool: Tool;
+  readonly board: BoardName;
+  /** Properties of the machine, such as `acpi=off`. */
+  readonly machine?: string;
+  /** Bytes of memory, shared with this process; 64 MiB unless told. */
+  readonly memory?: number;
+  /** Devices and everything else: QEMU's own arguments. There is nothing in the machine that is not named here. */
+  readonly args?: readonly string[];
+  /** Names of character devices for `args`; `socket` gives the other end of each. */
+  readonly sockets?: readonly string[];
+}
+
+/** Of what QEMU complains, this much is kept, in characters. */
+const longestComplaint = 65_536;
+
+/** Milliseconds that QEMU has to start, on a machine with much else to do. */
+const patience = 60_000;
+
+const running = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
+/**
+ * A machine of QEMU's in a process of its own. Its processor stands still: this process makes the accesses, over
+ * QEMU's test protocol, and shares the memory. It ends with `close`, or with this process.
+ */
+export class QemuMachine {
+  readonly board: Board;
+  /** The machine's memory; the same bytes as QEMU's. */
+  readonly memory: GuestMemory;
+  /** The part of it that is a driver's to give. */
+  readonly allocator: Allocator;
+  readonly qtest: Qtest;
+  readonly qmp: Qmp;
+
+  readonly #parts: Parts;
+  readonly #lines = new Map<number, () => void>();
+  readonly #goneHandlers = new Set<(error: Error) => void>();
+
+  private constructor(board: Board, parts: Parts, qtest: Qtest, qmp: Qmp) {
+    this.board = board;
+    this.#parts = parts;
+    this.qtest = qtest;
+    this.qmp = qmp;
+    this.memory = new GuestMemory();
+    parts.shared.addTo(this.memory, board.memoryStart);
+    const { freeStart, memoryStart } = board;
+    this.allocator = new Allocator(freeStart, memoryStart + parts.shared.length - freeStart);
+    qtest.onInterrupt = (line, level) => {
+      if (level) this.#lines.get(line)?.();
+    };
+    void parts.ended.then((error) => {
+      for (const handler of this.#goneHandlers) handler(error);
+    });
+  }
+
+  /**
+   * Starts QEMU and waits until it can be used.
+   *
+   * @throws {HostError} GUEST_FAILED with QEMU's words when it does not start.
+   */
+  static async start(options: QemuOptions): Promise<QemuMachine> {
+    const board = boards[options.board];
+    const length = options.memory ?? 64 << 20;
+    if (length > board.mostMemory) {
+      throw new UsageError(
+        'BAD_ARGUMENT',
+        `${options.board} has at most ${board.mostMemory} bytes in one piece`,
+      );
+    }
+    const parts = await Parts.start(options, board, length);
+    try {
+      const whyClosed = (): Promise<HostError> => parts.end();
+      const qtest = new Qtest(await parts.socket('qtest'), whyClosed);
+      const qmp = await Qmp.start(await parts.socket('qmp'), whyClosed);
+      const machine = new QemuMachine(board, parts, qtest, qmp);
+      await machine.#watchInterrupts();
+      return machine;
+    } catch (error) {
+      await parts.close();
+      if (!(error instanceof HostError) || error.code !== 'DEVICE_GONE') throw error;
+      throw new HostError('GUEST_FAILED', error.message, { cause: error });
+    }
+  }
+
+  /** The other end of a character device that `sockets` named. */
+  socket(name: string): Promise<Socket> {
+    return this.#parts.socket(name);
+  }
+
+  /**
+   * Calls the handler whenever the interrupt line is raised; `undefined` ends it.
+   *
+   * @throws {UsageError} BAD_STATE when somebody listens to the line already: its level tells of one device.
+   */
+  listenLine(line: number, handler: (() => void) | undefined): void {
+    if (handler === undefined) {
+      this.#lines.delete(line);
+      return;
+    }
+    if (this.#lines.has(line)) {
+      throw new UsageError(
+        'BAD_STATE',
+        `interrupt line ${line} has a listener already: put the device elsewhere`,
+      );
+    }
+    this.#lines.set(line, handler);
+  }
+
+  /** Calls the handler once when QEMU ends before `close`. */
+  listenGone(handler: (error: Error) => void): void {
+    this.#goneHandlers.add(handler);
+  }
+
+  /** What QEMU complained of so far. */
+  get complaints(): string {
+    return this.#parts.complaints;
+  }
+
+  /** Ends QEMU and removes what it was lent. */
+  async close(): Promise<void> {
+    this.#goneHandlers.clear();
+    await this.#parts.close();
+  }
+
+  async #watchInterrupts(): Promise<void> {
+    const { interrupts } = this.board;
+    if (interrupts === undefined) return;
+    await this.qtest.interceptInterrupts(
+      'path' in interrupts ? interrupts.path : await this.#pathOf(interrupts.type),
+    );
+  }
+
+  /** The path of a device that QEMU itself has put into the machine, by its type. */
+  async #pathOf(type: string): Promise<string> {
+    const path = '/machine/unattached';
+    const children = await this.qmp.execute('qom-list', { path });
+    for (const child of Array.isArray(children) ? children : []) {
+      if (child?.type === `child<${type}>`) return `${path}/${child.name}`;
+    }
+    throw new HostError('NOT_FOUND', `QEMU's machine has no ${type}`);
+  }
+}
+
+/** What a machine is made of outside QEMU: the process, sockets, shared memory and a folder. */
+class Parts {
+  readonly shared: SharedMemory;
+  readonly #folder: string;
+  readonly #sockets = new Map<string, AwaitedSocket>();
+  #child: ChildProcess | undefined;
+  #ended: (error: HostError) => void = () => {};
+  /** Settles when QEMU has ended. */
+  readonly ended: Promise<HostError> = new Promise((resolve) => {
+    this.#ended = resolve;
+  });
+  complaints = '';
+
+  private constructor(folder: string, shared: SharedMemory) {
+    this.#folder = folder;
+    this.shared = shared;
+  }
+
+  static async start(options: QemuOptions, board: Board, memory: number): Promise<Parts> {
+    const shared = await SharedMemory.create(memory);
+    const parts = new Parts(await mkdtemp(join(tmpdir(), 'virtio-qemu-')), shared);
+    try {
+      for (const name of ['qtest', 'qmp', ...(options.sockets ?? [])]) {
+        parts.#sockets.set(name, await AwaitedSocket.listen(parts.#folder, name));
+      }
+      const firmware = board.firmware?.();
+      if (firmware !== undefined) await writeFile(join(parts.#folder, 'firmware'), firmware);
+      await parts.#spawn(options.tool, parts.#arguments(options, firmware !== undefined));
+      return parts;
+    } catch (error) {
+      await parts.close();
+      throw error;
+    }
+  }
+
+  async socket(name: string): Promise<Socket> {
+    const awaited = this.#sockets.get(name);
+    if (awaited === undefined) throw new UsageError('UNKNOWN_NAME', `the machine has no socket ${name}`);
+    return awaited.connected;
+  }
+
+  /** Ends QEMU, and answers how it ended. */
+  end(): Promise<HostError> {
+    this.#child?.kill('SIGKILL');
+    return this.ended;
+  }
+
+  async close(): Promise<void> {
+    if (this.#child !== undefined) await this.end();
+    for (const one of this.#sockets.values()) one.close(this.#gone('was not started'));
+    await rm(this.#folder, { recursive: true, force: true });
+    await this.shared.close();
+  }
+
+  #arguments(options: QemuOptions, hasFirmware: boolean): string[] {
+    const chardevs = [...this.#sockets].flatMap(([name, { path }]) => [
+      '-chardev',
+      `socket,id=${name},path=${path}`,
+    ]);
+    const memory = `memory-backend-file,id=memory,size=${this.shared.length},mem-path=${this.shared.path},share=on`;
+    const machine = [options.board, 'memory-backend=memory', ...(options.machine ? [options.machine] : [])];
+    return [
+      ...['-machine', machine.join(','), '-m', `${this.shared.length / 1024}K`, '-object', memory],
+      // Not every QEMU has the accelerator that is made for the test protocol. A processor that is halted does as well.
+      ...['-accel', 'tcg', '-nodefaults', '-no-user-config', '-display', 'none'],
+      ...(hasFirmware ? ['-bios', join(this.#folder, 'firmware')] : []),
+      ...chardevs,
+      ...['-qtest', 'chardev:qtest', '-qtest-log', 'none', '-mon', 'chardev=qmp,mode=control'],
+      ...(options.args ?? []),
+    ];
+  }
+
+  async #spawn(tool: Tool, args: readonly string[]): Promise<void> {
+    const env = { ...process.env, LC_ALL: 'C', ...tool.environment };
+    // With it QEMU ends even when this process is killed.
+    const guarded = (await findProgram('setpriv', programFolders())) !== undefined;
+    const [program, all] = guarded
+      ? ['setpriv', ['--pdeathsig', 'KILL', '--', tool.file, ...args]]
+      : [tool.file, args];
+    const child = spawn(program, all, { env, stdio: ['ignore', 'ignore', 'pipe'] });
+    this.#child = child;
+    running.add(child);
+    child.stderr.on('data', (bytes: Buffer) => {
+      this.complaints = (this.complaints + bytes.toString()).slice(-longestComplaint);
+    });
+    const end = (how: string): void => {
+      running.delete(child);
+      clearTimeout(timer);
+      const error = this.#gone(how);
+      for (const one of this.#sockets.values()) one.close(error);
+      this.#ended(error);
+    };
+    child.on('error', (cause) => end(`cannot be run: ${cause.message}`));
+    child.on('close', (status, signal) => end(`ended (${signal ?? status})`));
+    const timer = setTimeout(() => {
+      this.complaints += 'it did not connect in time\n';
+      child.kill('SIGKILL');
+    }, patience);
+    try {
+      await Promise.all([...this.#sockets.values()].map(({ connected }) => connected));
+    } catch (cause) {
+      const message = cause instanceof Error ? cause.message : String(cause);
+      throw new HostError('GUEST_FAILED', message, { cause });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #gone(how: string): HostError {
+    return new HostError('DEVICE_GONE', `QEMU ${how}: ${this.complaints.trim() || 'it said nothing'}`);
+  }
+}
