@@ -1,4 +1,4 @@
-import { HostError, PeerError } from '../../errors.ts';
+import { HostError, PeerError, UsageError } from '../../errors.ts';
 import type { StructValue } from '../../spec/layout.ts';
 import { ccw1, ccwFlag, orb, orbCtrl0 } from './ccw.ts';
 import type { ChannelIo } from './channel-io.ts';
@@ -7,13 +7,13 @@ import { ControlBlock } from './control-block.ts';
 import { iscShift, pmcwChars, pmcwFlag, schib } from './schib.ts';
 import {
   bitNames,
-  concurrentSense,
   deviceStatus,
   functionControl,
   irb,
   type scsw,
   scswFlag,
   senseBit,
+  senseIsThere,
   senseLength,
   statusControl,
   subchannelStatus,
@@ -113,16 +113,33 @@ export class DriverChannel {
   /** As `issue`; `undefined` when the device answers with command reject. */
   tryIssue(name: ChannelCommandName, command: Command = {}): Promise<Uint8Array | undefined> {
     return this.#inTurn(async () => {
-      if (this.#closed) await this.#open();
-      const end = await this.#run(name, command);
-      if ('bytes' in end) return end.bytes;
-      const first = end.sense[0] ?? 0;
-      if ((first & senseBit.COMMAND_REJECT) !== 0) return undefined;
-      throw failed(name, `the device checks, with sense ${bitNames(senseBit, first)}`);
+      if (!this.#closed) return await this.#attempt(name, command);
+      throw new UsageError('BAD_STATE', `channel command ${name} after the transport was closed`);
     });
   }
 
-  /** Disables the subchannel and gives its memory back. The next command opens it again. */
+  /** As `issue`; `undefined` when it was closed before the command had its turn. */
+  ask(name: ChannelCommandName, command: Command): Promise<Uint8Array | undefined> {
+    return this.#inTurn(async () => {
+      if (this.#closed) return undefined;
+      const bytes = await this.#attempt(name, command);
+      if (bytes === undefined) throw failed(name, 'the device rejects it');
+      return bytes;
+    });
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Enables the subchannel again after `close`, at the same revision. */
+  async reopen(): Promise<void> {
+    await this.#inTurn(async () => {
+      if (this.#closed) await this.#open();
+    });
+  }
+
+  /** Disables the subchannel and gives its memory back. What is issued later is refused. */
   async close(): Promise<void> {
     await this.#inTurn(async () => {
       if (this.#closed) return;
@@ -132,6 +149,14 @@ export class DriverChannel {
         this.#release();
       }
     });
+  }
+
+  async #attempt(name: ChannelCommandName, command: Command): Promise<Uint8Array | undefined> {
+    const end = await this.#run(name, command);
+    if ('bytes' in end) return end.bytes;
+    const first = end.sense[0] ?? 0;
+    if ((first & senseBit.COMMAND_REJECT) !== 0) return undefined;
+    throw failed(name, `the device checks, with sense ${bitNames(senseBit, first)}`);
   }
 
   async #open(): Promise<void> {
@@ -241,10 +266,15 @@ export class DriverChannel {
       const { pmcw } = schib.read(this.block.view('schib'));
       if ((pmcw.flags & pmcwFlag.DEVICE_NUMBER_VALID) === 0) return 3;
       const others = pmcw.flags & ~(pmcwFlag.ENABLED | pmcwFlag.ISC);
-      const flags = others | (enable ? pmcwFlag.ENABLED | (this.#isc << iscShift) : 0);
-      const chars = pmcw.chars | pmcwChars.CONCURRENT_SENSE;
-      this.block.write('schib', schib.encode({ pmcw: { ...pmcw, intparm: this.#schid, flags, chars } }));
-      return await this.#io.modifySubchannel(this.#schid, at);
+      const set = async (bits: number): Promise<number> => {
+        const chars = pmcw.chars | pmcwChars.CONCURRENT_SENSE;
+        const changed = { ...pmcw, intparm: this.#schid, flags: others | bits, chars };
+        this.block.write('schib', schib.encode({ pmcw: changed }));
+        return await this.#io.modifySubchannel(this.#schid, at);
+      };
+      // Whoever had it before may have set a revision, which lasts until it is disabled.
+      const cc = !enable || (pmcw.flags & pmcwFlag.ENABLED) !== 0 ? await set(0) : 0;
+      return cc === 0 && enable ? await set(pmcwFlag.ENABLED | (this.#isc << iscShift)) : cc;
     });
   }
 
@@ -294,9 +324,9 @@ interface TakenStatus {
 }
 
 function takenStatus(view: DataView): TakenStatus {
-  const { scsw, esw, ecw } = irb.read(view);
-  const concurrent = ((esw[1] ?? 0) & concurrentSense & 0x0100_0000) !== 0;
-  return { scsw, sense: concurrent ? ecw : undefined };
+  // Interruptions come often, and with sense data rarely.
+  const concurrent = (view.getUint32(irb.field.esw.offset + 4) & senseIsThere) !== 0;
+  return { scsw: irb.field.scsw.get(view), sense: concurrent ? irb.field.ecw.get(view) : undefined };
 }
 
 /** A device that says channel end has yet to say device end; what goes wrong ends a command at once. */

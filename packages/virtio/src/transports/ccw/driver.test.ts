@@ -5,7 +5,9 @@ import type { Transport } from '../../driver/transport.ts';
 import { HostError, PeerError, UsageError } from '../../errors.ts';
 import { status as deviceStatusBits } from '../../spec/status.ts';
 import { sampleDevice } from './ccw.fixture.ts';
+import type { ChannelIo } from './channel-io.ts';
 import { sample, tapped } from './driver.fixture.ts';
+import { CcwTransport } from './driver.ts';
 import { findCcwDevices } from './find.ts';
 import { legacyCcwDevice, legacyCcwDriver } from './legacy.ts';
 import { irb, scsw, senseid } from './status.ts';
@@ -212,6 +214,10 @@ describe('a driver', () => {
     expect(way.subsystem.unit(way.schid).core.status).toBe(0);
     expect(way.subsystem.startSubchannel(way.schid, 4096)).toBe(3);
     expect(way.io.allocator.available).toBeGreaterThan(free);
+    expect(await transport.readStatus()).toBe(0);
+    expect([...(await transport.readConfig(0, 4))]).toEqual([0x88, 0x77, 0x66, 0x55]);
+    await expect(transport.readDeviceFeatures()).rejects.toMatchObject({ code: 'BAD_STATE' });
+    await transport.close();
     await openSample(transport);
     expect(way.subsystem.unit(way.schid).core.live).toBe(true);
     expect(way.subsystem.unit(way.schid).revision).toBe(2);
@@ -248,6 +254,39 @@ describe('a driver', () => {
       [second, 20],
     ]);
     expect(found.map(({ devno }) => devno)).toEqual([0, 1]);
+  });
+
+  it('begins anew with a subchannel that firmware has left enabled', async () => {
+    const way = tapped();
+    let leave = (): void => {};
+    const listen: ChannelIo['listen'] = (listener) => {
+      leave = way.io.listen(listener);
+      return leave;
+    };
+    await CcwTransport.open({ ...way.io, listen }, way.schid, { revision: 1 });
+    leave();
+    expect(way.subsystem.unit(way.schid).revision).toBe(1);
+    expect((await way.open()).revision).toBe(2);
+  });
+
+  it('shares its machine and its interruption subclass with others', async () => {
+    const behaviour = { serve: { first: () => {} } };
+    const way = tapped({}, {}, behaviour);
+    const second = way.subsystem.add(sampleDevice(behaviour));
+    const transports = [await way.open(), await CcwTransport.open(way.io, second)];
+    const opened = await Promise.all(transports.map(openSample));
+    const answers = opened.map((one) => one.queue('first').request(Uint8Array.of(1, 2), 64));
+    expect(await Promise.all(answers)).toEqual([new Uint8Array(0), new Uint8Array(0)]);
+    expect(transports.map(({ interrupts }) => interrupts)).toEqual(['adapter', 'adapter']);
+  });
+
+  it('passes by devices that do not say what they are', async () => {
+    const way = tapped({
+      irb: (view, last) => {
+        if (last?.name === 'SENSE_ID') view.setUint8(status.dstat, 0x0e);
+      },
+    });
+    expect(await findCcwDevices(way.io)).toEqual([]);
   });
 
   it('finds no device where there is none, and passes by what is no virtio device', async () => {

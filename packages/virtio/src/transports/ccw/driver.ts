@@ -141,14 +141,14 @@ export class CcwTransport implements Transport {
   }
 
   /**
-   * The device status; before revision 2 what the device has taken of it.
+   * The device status; before revision 2 what the device has taken of it. It is 0 once the transport was closed.
    *
    * @spec 4.3.2.3.1 driver: Virtio Transport Options / Virtio over channel I/O / Device Initialization / Communicating Status Information
    */
   async readStatus(): Promise<number> {
     if (this.statusIsWriteOnly) return this.#status;
-    const answer = await this.#channel.issue('READ_STATUS', { length: device_status.size });
-    return device_status.read(viewOf(answer)).status;
+    const answer = await this.#channel.ask('READ_STATUS', { length: device_status.size });
+    return answer === undefined ? 0 : device_status.read(viewOf(answer)).status;
   }
 
   /**
@@ -159,6 +159,7 @@ export class CcwTransport implements Transport {
    */
   async writeStatus(value: number): Promise<void> {
     if (value === 0) {
+      await this.#channel.reopen();
       await this.#channel.issue('VDEV_RESET');
       this.#status = 0;
       this.#queues = 0;
@@ -238,9 +239,10 @@ export class CcwTransport implements Transport {
     this.#indicators.listener = listener;
   }
 
-  /** Resets the device and disables its subchannel. What is used again is enabled again, at the same revision. */
+  /** Resets the device and disables its subchannel. The next reset enables it again, at the same revision. */
   async close(): Promise<void> {
     this.listen(undefined);
+    if (this.#channel.closed) return;
     try {
       await this.writeStatus(0);
     } finally {
@@ -266,7 +268,9 @@ export class CcwTransport implements Transport {
   }
 
   async #readConfigTo(end: number): Promise<Uint8Array> {
-    const read = await this.#channel.issue('READ_CONF', { length: end, suppressLength: true });
+    const read = await this.#channel.ask('READ_CONF', { length: end, suppressLength: true });
+    // Who asks a device that was let go is told what it said last.
+    if (read === undefined) return this.#config;
     const known = Math.min(read.length, this.#config.length);
     let changed = false;
     for (let at = 0; at < known; at++) if (read[at] !== this.#config[at]) changed = true;

@@ -1,4 +1,4 @@
-import { UsageError } from '../../errors.ts';
+import { PeerError, UsageError } from '../../errors.ts';
 import type { ChannelIo } from './channel-io.ts';
 import { DriverChannel } from './driver-channel.ts';
 import { readVirtioDeviceId } from './negotiate-revision.ts';
@@ -17,7 +17,7 @@ const nobody = { interrupted: () => {}, adapter: () => {}, lost: () => {} };
 
 /**
  * Looks at every subchannel until there are no more, and asks each device what it is. Each is enabled for that, and
- * disabled again: what is in use already would be lost.
+ * disabled again: a device that is in use would be lost.
  *
  * @throws {HostError} DEVICE_GONE when the machine goes away meanwhile.
  */
@@ -28,8 +28,8 @@ export async function findCcwDevices(io: ChannelIo): Promise<FoundCcwDevice[]> {
     try {
       found.push({ schid, devno, deviceId: await readVirtioDeviceId(channel, schid) });
     } catch (error) {
-      // Something else is there.
-      if (!(error instanceof UsageError)) throw error;
+      // Something else is there, which may not even say what.
+      if (!(error instanceof UsageError || error instanceof PeerError)) throw error;
     } finally {
       await channel.close();
     }

@@ -106,8 +106,11 @@ export const irb: Struct<typeof interruptionResponseBlock> = struct('irb', inter
 /** Bytes of an IRB that are stored: extended measurements are off. */
 export const irbLength = 64;
 
-/** The word 1 of the extended status: sense data are in the IRB already, and so many bytes of it. */
-export const concurrentSense: number = 0x0100_0000 + senseLength * 2 ** 16;
+/** In word 1 of the extended status: sense data are in the IRB already. */
+export const senseIsThere = 0x0100_0000;
+
+/** The whole of that word: so many bytes of them are. */
+export const concurrentSense: number = senseIsThere + senseLength * 2 ** 16;
 
 /** Bits of the first sense byte. */
 export const senseBit = Object.freeze({

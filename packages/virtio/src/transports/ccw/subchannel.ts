@@ -11,7 +11,7 @@ import {
   functionControl,
   irb,
   irbLength,
-  type scsw,
+  scsw,
   scswCtrlMask,
   scswFlag,
   statusControl,
@@ -196,18 +196,12 @@ export class Subchannel {
   test(): { readonly cc: ConditionCode; readonly irb: Uint8Array } {
     if (!this.enabled) return { cc: 3, irb: new Uint8Array(0) };
     const now = this.#scsw;
-    if (!this.pending) return { cc: 1, irb: irb.encode({ scsw: now }).subarray(0, irbLength) };
-    const sense = this.#sense;
+    if (!this.pending) return { cc: 1, irb: shownStatus(now, undefined) };
+    const stored = shownStatus(now, this.#sense);
     this.#sense = undefined;
-    const flags = sense === undefined ? 0 : scswFlag.EXTENDED_STATUS | scswFlag.EXTENDED_CONTROL;
-    const stored = irb.encode({
-      scsw: { ...now, flags: now.flags | flags },
-      esw: [onlyPath * 2 ** 16, sense === undefined ? 0 : concurrentSense, 0, 0, 0],
-      ...(sense === undefined ? {} : { ecw: sense }),
-    });
     this.#scsw = afterTest(now);
     if (this.#attention) this.attend();
-    return { cc: 0, irb: stored.subarray(0, irbLength) };
+    return { cc: 0, irb: stored };
   }
 
   /** STORE SUBCHANNEL: the SCHIB. */
@@ -319,6 +313,20 @@ export class Subchannel {
     this.#scsw = { flags: this.#scsw.flags, ctrl, dstat: 0, cstat, cpa, count };
     if (!silent) this.#interrupt();
   }
+}
+
+/** An IRB, of which extended status is worth showing while status is pending. */
+function shownStatus(now: Scsw, sense: Uint8Array | undefined): Uint8Array {
+  const bytes = new Uint8Array(irbLength);
+  const view = new DataView(bytes.buffer);
+  irb.field.scsw.set(view, 0, now);
+  if ((now.ctrl & PENDING) !== 0) view.setUint32(irb.field.esw.offset, onlyPath * 2 ** 16);
+  if (sense === undefined) return bytes;
+  const extended = scswFlag.EXTENDED_STATUS | scswFlag.EXTENDED_CONTROL;
+  scsw.field.flags.set(view, irb.field.scsw.offset, now.flags | extended);
+  view.setUint32(irb.field.esw.offset + 4, concurrentSense);
+  irb.field.ecw.set(view, 0, sense);
+  return bytes;
 }
 
 /** What is left of a status that was taken: a program that is only suspended goes on being so. */
