@@ -1,9 +1,9 @@
+import type { AccessWidth } from '../../driver/config-access.ts';
 import type { Allocator } from '../../memory/allocator.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { BarKind } from './pci-registers.ts';
 
-/** The widths of an access, in bytes. */
-export type AccessWidth = 1 | 2 | 4;
+export type { AccessWidth } from '../../driver/config-access.ts';
 
 /** A message that a function may send: what goes into an MSI-X table entry. */
 export interface PciMessage {

@@ -1,4 +1,5 @@
 import type { Device } from '../../device/device.ts';
+import { InterruptWire } from '../../driver/interrupt-wire.ts';
 import { Allocator } from '../../memory/allocator.ts';
 import { GuestMemory } from '../../memory/guest-memory.ts';
 import type { PciAccess, PciMessage } from './access.ts';
@@ -58,7 +59,7 @@ export function joinPci(device: Device, options: ConnectPciOptions = {}): Omit<C
   const memory = options.memory ?? GuestMemory.ofSize(defaultMemoryLength);
   const interrupts = new InterruptWires();
   const pciFunction = new PciFunction(device, {
-    setInterruptLine: (level) => interrupts.setLine(level),
+    setInterruptLine: (level) => interrupts.line.set(level),
     msix: msix((address, data) => interrupts.deliver(address, data)),
     ...options.pciFunction,
     memory,
@@ -85,47 +86,27 @@ function accessTo(
     barRead: async (bar, offset, width) => pciFunction.barRead(bar, offset, width),
     barWrite: async (bar, offset, width, value) => pciFunction.barWrite(bar, offset, width, value),
     barWriteNow: (bar, offset, width, value) => pciFunction.barWrite(bar, offset, width, value),
-    listenLine: (handler) => interrupts.listenLine(handler),
+    listenLine: (handler) => interrupts.line.listen(handler),
     allocateMessage: async (handler) => interrupts.allocate(handler),
   };
 }
 
 /** The interrupt line and the messages of one function. */
 class InterruptWires {
-  readonly #handlers = new Map<number, () => void>();
-  readonly #due = new Set<() => void>();
-  #lineHandler: (() => void) | undefined;
-  #level = false;
+  readonly line: InterruptWire = new InterruptWire();
+  readonly #messages = new Map<number, InterruptWire>();
   #nextData = 1;
-
-  setLine(level: boolean): void {
-    this.#level = level;
-    if (level) this.#call(this.#lineHandler);
-  }
-
-  listenLine(handler: (() => void) | undefined): void {
-    this.#lineHandler = handler;
-    if (this.#level) this.#call(handler);
-  }
 
   allocate(handler: () => void): PciMessage {
     const data = this.#nextData++;
-    this.#handlers.set(data, handler);
-    return { address: messageAddress, data, free: () => void this.#handlers.delete(data) };
+    const wire = new InterruptWire();
+    wire.listen(handler);
+    this.#messages.set(data, wire);
+    return { address: messageAddress, data, free: () => void this.#messages.delete(data) };
   }
 
   deliver(address: number, data: number): void {
-    if (address === messageAddress) this.#call(this.#handlers.get(data));
-  }
-
-  /** After the caller's turn, and once however often it was asked for meanwhile: as processors do it. */
-  #call(handler: (() => void) | undefined): void {
-    if (handler === undefined || this.#due.has(handler)) return;
-    this.#due.add(handler);
-    void Promise.resolve().then(() => {
-      this.#due.delete(handler);
-      handler();
-    });
+    if (address === messageAddress) this.#messages.get(data)?.fire();
   }
 }
 

@@ -1,3 +1,4 @@
+import { readField, writeField } from '../../driver/config-access.ts';
 import type { AdminQueues, Deviation, NotificationListener, Transport } from '../../driver/transport.ts';
 import { HostError, PeerError, UsageError } from '../../errors.ts';
 import type { Allocator } from '../../memory/allocator.ts';
@@ -230,29 +231,20 @@ export class PciTransport implements Transport {
   /** @spec 4.1.3.1 driver: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout */
   async readConfig(offset: number, length: number): Promise<Uint8Array> {
     const structure = this.#deviceStructure();
-    const bytes = new Uint8Array(length);
-    const view = new DataView(bytes.buffer);
-    const width = widthOf(length);
     // A device may be older than a field, and its structure end before it: that reads as 0.
-    for (let at = 0; at < length && offset + at + width <= structure.length; at += width) {
-      const value = await this.#path.barRead(structure.bar, structure.offset + offset + at, width);
-      if (width === 1) view.setUint8(at, value);
-      else if (width === 2) view.setUint16(at, value, true);
-      else view.setUint32(at, value, true);
-    }
-    return bytes;
+    return readField(length, async (at, width) =>
+      offset + at + width <= structure.length
+        ? this.#path.barRead(structure.bar, structure.offset + offset + at, width)
+        : 0,
+    );
   }
 
   /** @spec 4.1.3.1 driver: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout */
   async writeConfig(offset: number, bytes: Uint8Array): Promise<void> {
     const structure = this.#deviceStructure();
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const width = widthOf(bytes.length);
-    for (let at = 0; at < bytes.length; at += width) {
-      const value =
-        width === 1 ? view.getUint8(at) : width === 2 ? view.getUint16(at, true) : view.getUint32(at, true);
-      await this.#path.barWrite(structure.bar, structure.offset + offset + at, width, value);
-    }
+    await writeField(bytes, (at, width, value) =>
+      this.#path.barWrite(structure.bar, structure.offset + offset + at, width, value),
+    );
   }
 
   configGeneration(): Promise<number> {
@@ -423,12 +415,6 @@ function openWindow(
 ): ConfigWindow {
   if (window === undefined) throw invalid('it has no PCI_CFG capability');
   return new ConfigWindow(access, window, onError);
-}
-
-/** The width of the accesses to a field: 64 bits go as two halves; what is no integer goes byte by byte. */
-function widthOf(length: number): 1 | 2 | 4 {
-  if (length === 4 || length === 8) return 4;
-  return length === 2 ? 2 : 1;
 }
 
 function invalid(what: string): PeerError {
