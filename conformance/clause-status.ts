@@ -26,7 +26,6 @@ export const notYetBelow: readonly { readonly below: string; readonly why: strin
     below: `${basics} / Device groups / Group administration commands / Legacy Interface`,
     why: 'legacy PCI interface, which these commands reach into: not built yet',
   },
-  { below: 'Virtio Transport Options / Virtio Over MMIO', why: 'MMIO transport: not built yet' },
   { below: 'Device Types / Network Device', why: 'network device: not built yet' },
   { below: 'Device Types / Memory Balloon Device', why: 'memory balloon device: not built yet' },
   { below: 'Device Types / SCSI Host Device', why: 'SCSI host device: not built yet' },

@@ -102,6 +102,8 @@ export const peerErrorClauses = {
   QUEUE_MISSING: undefined,
   /** A configuration structure or capability of the device is not well-formed. */
   LAYOUT_INVALID: undefined,
+  /** The device shows an event for ever, however often the driver acknowledges it. */
+  INTERRUPT_STUCK: 'device: Virtio Transport Options / Virtio Over MMIO / MMIO Device Register Layout',
   /** The device set DEVICE_NEEDS_RESET. */
   DEVICE_NEEDS_RESET: 'device: Basic Facilities of a Virtio Device / Device Status Field',
   /** A Channel I/O device takes no revision that the driver knows. */

@@ -1,5 +1,6 @@
 import { connectCcw } from '../transports/ccw/connect.ts';
 import { Loopback } from '../transports/loopback/loopback.ts';
+import { connectMmio } from '../transports/mmio/connect.ts';
 import { connectPci } from '../transports/pci/connect.ts';
 import type { Bus } from './matrix.ts';
 
@@ -16,6 +17,14 @@ export const pciBus: Bus = {
   name: 'pci',
   async connect(device, options) {
     return { transport: (await connectPci(device, options)).transport };
+  },
+};
+
+/** One window of registers, version 2. */
+export const mmioBus: Bus = {
+  name: 'mmio',
+  async connect(device, options) {
+    return { transport: (await connectMmio(device, options)).transport };
   },
 };
 
@@ -38,4 +47,4 @@ export const ccw2Bus: Bus = {
 };
 
 /** Every bus of the matrix. */
-export const buses: readonly Bus[] = [loopbackBus, pciBus, ccw1Bus, ccw2Bus];
+export const buses: readonly Bus[] = [loopbackBus, pciBus, mmioBus, ccw1Bus, ccw2Bus];

@@ -1,0 +1,72 @@
+import type { Device } from '../../device/device.ts';
+import { InterruptWire } from '../../driver/interrupt-wire.ts';
+import { Allocator } from '../../memory/allocator.ts';
+import { GuestMemory } from '../../memory/guest-memory.ts';
+import type { MmioAccess } from './access.ts';
+import { MmioDevice } from './device.ts';
+import { MmioTransport } from './driver.ts';
+import type { MmioDeviceOptions } from './options.ts';
+
+/** How a device and its driver are joined. */
+export interface ConnectMmioOptions extends Partial<MmioDeviceOptions> {
+  /** The driver's part of the memory; all of the first region, but for its first page, unless told. */
+  readonly allocator?: Allocator;
+}
+
+/** Both ends. */
+export interface ConnectedMmio {
+  readonly transport: MmioTransport;
+  readonly window: MmioDevice;
+  readonly access: MmioAccess;
+}
+
+const defaultMemoryLength = 16 * 2 ** 20;
+const guardLength = 4096;
+
+/**
+ * A device and its driver in one process, registers of version 2 between them. They share 16 MiB of memory of their
+ * own unless told. Interrupts arrive after the caller's turn.
+ *
+ * @example
+ * const { transport } = await connectMmio(blkDevice({ storage }));
+ * const disk = await openBlk(transport);
+ */
+export async function connectMmio(device: Device, options: ConnectMmioOptions = {}): Promise<ConnectedMmio> {
+  const { window, access } = joinMmio(device, options);
+  return { transport: await MmioTransport.open(access), window, access };
+}
+
+/** @internal The window and the way to it; the driver is not there yet. */
+export function joinMmio(device: Device, options: ConnectMmioOptions = {}): Omit<ConnectedMmio, 'transport'> {
+  const memory = options.memory ?? GuestMemory.ofSize(defaultMemoryLength);
+  const wire = new InterruptWire();
+  const window = new MmioDevice(device, {
+    setInterruptLine: (level) => wire.set(level),
+    ...options,
+    memory,
+  });
+  return { window, access: accessTo(window, memory, options.allocator ?? wholeOf(memory), wire) };
+}
+
+/** @internal */
+export function accessTo(
+  window: Pick<MmioDevice, 'read' | 'write'>,
+  memory: GuestMemory,
+  allocator: Allocator,
+  wire: InterruptWire,
+): MmioAccess {
+  return {
+    memory,
+    allocator,
+    read: async (offset, width) => window.read(offset, width),
+    write: async (offset, width, value) => window.write(offset, width, value),
+    writeNow: (offset, width, value) => window.write(offset, width, value),
+    listenLine: (handler) => wire.listen(handler),
+  };
+}
+
+function wholeOf(memory: GuestMemory): Allocator {
+  const first = memory.regions[0];
+  const length = Math.max(0, (first?.length ?? 0) - guardLength);
+  return new Allocator((first?.start ?? 0) + guardLength, length);
+}
