@@ -2,8 +2,9 @@ import { configBank } from '../../device/config-bank.ts';
 import { type AddressHalf, halfOf } from '../../device/control-registers.ts';
 import type { Device } from '../../device/device.ts';
 import { UsageError } from '../../errors.ts';
-import type { MmioDeviceOptions, MmioDeviceState, MmioSharedMemory } from './options.ts';
+import type { MmioDeviceOptions, MmioDeviceState } from './options.ts';
 import { legacyOnlyRegisters, type MmioRegister, mmioRegisters, mmioVersion } from './registers.ts';
+import type { MmioSharedMemory } from './shared-memory.ts';
 import { MmioWindow } from './window.ts';
 
 /** What SHMLen and SHMBase read where there is no region. */

@@ -5,8 +5,8 @@ import type { QueueAreas } from '../../virtqueue/queue.ts';
 import type { MmioAccess } from './access.ts';
 import { invalid, MmioDriver, type MmioDriverOptions } from './driver-base.ts';
 import { expectMmio } from './identify.ts';
-import type { MmioSharedMemory } from './options.ts';
 import { type MmioRegister, mmioRegisters, mmioVersion } from './registers.ts';
+import type { MmioSharedMemory } from './shared-memory.ts';
 
 /** How often a queue's reset is looked for, and its stop. */
 const resetTries = 1000;

@@ -6,3 +6,4 @@ export type { MmioDriverOptions } from './driver-base.ts';
 export { identifyMmio, type MmioIdentity } from './identify.ts';
 export type * from './options.ts';
 export { interruptBit, type MmioRegister, magicValue, mmioRegisters, mmioVersion } from './registers.ts';
+export type * from './shared-memory.ts';

@@ -3,6 +3,7 @@ import type { DeviceState } from '../../device/state.ts';
 import type { Tracer } from '../../device/trace.ts';
 import type { VirtioError } from '../../errors.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
+import type { MmioSharedMemory } from './shared-memory.ts';
 
 /** What a host lends to a device. A callback must not throw; it may access the device. */
 export interface MmioHost {
@@ -16,15 +17,6 @@ export interface MmioHost {
   readonly trace?: Tracer | undefined;
   /** Hears of what the driver did wrong, and of handlers that failed. */
   readonly onError?: ((error: VirtioError, needsReset: boolean) => void) | undefined;
-}
-
-/** A shared memory region (2.10), which the host has put into the guest's address space. */
-export interface MmioSharedMemory {
-  /** What the device type gives it. */
-  readonly id: number;
-  /** A guest address, and bytes. */
-  readonly address: number;
-  readonly length: number;
 }
 
 /** How a device of either version is to be. */
