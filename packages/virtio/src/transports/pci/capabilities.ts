@@ -134,8 +134,7 @@ class CapabilityReader {
       virtio++;
       await this.#readVirtio(offset);
     }
-    if (virtio === 0)
-      throw invalid('it has no virtio capabilities: a legacy device, which needs a legacy driver');
+    if (virtio === 0) throw invalid('it has no virtio capabilities: a legacy device, which openPci drives');
     const { common, notify, isr, device, window, msix } = this.#found;
     if (common === undefined) throw this.#missing('common configuration');
     if (notify === undefined) throw this.#missing('notification');
@@ -234,35 +233,73 @@ class CapabilityReader {
     needed: number,
     alignment: number,
   ): PciStructure | undefined {
-    const { bar, offset } = structure;
-    const size = this.#bars.find(({ index }) => index === bar)?.size;
-    const length = Math.min(structure.length, (size ?? 0) - offset);
-    let reason: string | undefined;
-    if (size === undefined) reason = `is in BAR ${bar}, which does not exist`;
-    else if (offset % alignment !== 0) reason = `is misaligned at ${offset}`;
-    else if (structure.length < needed) reason = `has ${structure.length} bytes of ${needed}`;
-    else if (length < needed) reason = `at ${offset} is not in BAR ${bar} of ${size} bytes`;
-    if (reason === undefined) return { bar, offset, length };
-    this.#reasons.push(`the ${what} structure ${reason}`);
+    const found = placeOf(this.#bars, structure, needed, alignment);
+    if (typeof found !== 'string') return found;
+    this.#reasons.push(`the ${what} structure ${found}`);
     return undefined;
   }
 
   async #readMsix(at: number): Promise<void> {
     if (this.#found.msix !== undefined) return;
-    const { message_control, table } = msix_cap.field;
-    const size = ((await this.#access.configRead(at + message_control.offset, 2)) & msixControl.SIZE) + 1;
-    const place = await this.#access.configRead(at + table.offset, 4);
-    const length = size * msix_table_entry.size;
-    const structure = { bar: place & 7, offset: (place & ~7) >>> 0, length };
-    const usable = this.#usable('MSI-X table', structure, length, 8);
+    const msix = await readMsix(this.#access, this.#bars, at);
+    if (typeof msix === 'string') this.#reasons.push(`the MSI-X table structure ${msix}`);
     // Without a table there is still INTx.
-    if (usable !== undefined) this.#found.msix = { offset: at, size, table: usable };
+    else this.#found.msix = msix;
   }
 
   #missing(what: string): PeerError {
     const reasons = this.#reasons.length === 0 ? '' : `: ${this.#reasons.join('; ')}`;
     return invalid(`it has no usable ${what} structure${reasons}`);
   }
+}
+
+/** The structure as far as it lies in its BAR, or why that is not enough. */
+function placeOf(
+  bars: readonly FoundBar[],
+  { bar, offset, length: told }: PciStructure,
+  needed: number,
+  alignment: number,
+): PciStructure | string {
+  const size = bars.find(({ index }) => index === bar)?.size;
+  if (size === undefined) return `is in BAR ${bar}, which does not exist`;
+  if (offset % alignment !== 0) return `is misaligned at ${offset}`;
+  if (told < needed) return `has ${told} bytes of ${needed}`;
+  const length = Math.min(told, size - offset);
+  return length < needed ? `at ${offset} is not in BAR ${bar} of ${size} bytes` : { bar, offset, length };
+}
+
+async function readMsix(
+  access: PciAccess,
+  bars: readonly FoundBar[],
+  at: number,
+): Promise<MsixCapability | string> {
+  const { message_control, table } = msix_cap.field;
+  const size = ((await access.configRead(at + message_control.offset, 2)) & msixControl.SIZE) + 1;
+  const place = await access.configRead(at + table.offset, 4);
+  const length = size * msix_table_entry.size;
+  const usable = placeOf(bars, { bar: place & 7, offset: (place & ~7) >>> 0, length }, length, 8);
+  return typeof usable === 'string' ? usable : { offset: at, size, table: usable };
+}
+
+/** The first usable MSI-X capability, where nothing else is looked for. */
+export async function findMsix(
+  access: PciAccess,
+  bars: readonly FoundBar[],
+): Promise<MsixCapability | undefined> {
+  for (const { offset, id } of await listCapabilities(access)) {
+    const msix = id === capabilityId.MSIX ? await readMsix(access, bars, offset) : '';
+    if (typeof msix !== 'string') return msix;
+  }
+  return undefined;
+}
+
+/** True when the function has virtio's capabilities, as all but legacy devices have. */
+export async function hasVirtioCapabilities(access: PciAccess): Promise<boolean> {
+  for (const { offset, id } of await listCapabilities(access)) {
+    if (id !== capabilityId.VENDOR) continue;
+    if (knownTypes.has(await access.configRead(offset + capField.cfg_type.offset, 1))) return true;
+  }
+  return false;
 }
 
 const knownTypes = new Set<number>(Object.values(cfgType));

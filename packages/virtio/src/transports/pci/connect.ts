@@ -5,7 +5,8 @@ import { GuestMemory } from '../../memory/guest-memory.ts';
 import type { PciAccess, PciMessage } from './access.ts';
 import type { BarRoom } from './bar-probe.ts';
 import { PciFunction } from './device.ts';
-import { PciTransport, type PciTransportOptions } from './driver.ts';
+import { PciTransport } from './driver.ts';
+import type { PciTransportOptions } from './function-driver.ts';
 import { msix } from './msix-table.ts';
 import type { PciFunctionOptions } from './options.ts';
 
@@ -21,9 +22,12 @@ export interface ConnectPciOptions extends PciTransportOptions {
   readonly pciFunction?: Omit<PciFunctionOptions, 'memory' | 'trace' | 'onError'>;
 }
 
+/** How the driver opens the function: `PciTransport.open` unless told; `LegacyPciTransport.open`, `openPci`. */
+export type PciOpener<T> = (access: PciAccess, options: PciTransportOptions) => Promise<T>;
+
 /** Both ends. */
-export interface ConnectedPci {
-  readonly transport: PciTransport;
+export interface ConnectedPci<T = PciTransport> {
+  readonly transport: T;
   readonly pciFunction: PciFunction;
   readonly access: PciAccess;
 }
@@ -48,9 +52,18 @@ const messageAddress = 0xfee0_0000;
  * const { transport } = await connectPci(blkDevice({ storage }));
  * const disk = await openBlk(transport);
  */
-export async function connectPci(device: Device, options: ConnectPciOptions = {}): Promise<ConnectedPci> {
+export function connectPci(device: Device, options?: ConnectPciOptions): Promise<ConnectedPci>;
+export function connectPci<T>(
+  device: Device,
+  options: ConnectPciOptions & { readonly open: PciOpener<T> },
+): Promise<ConnectedPci<T>>;
+export async function connectPci(
+  device: Device,
+  options: ConnectPciOptions & { readonly open?: PciOpener<unknown> } = {},
+): Promise<ConnectedPci<unknown>> {
   const { pciFunction, access } = joinPci(device, options);
-  const transport = await PciTransport.open(access, { room, ...options });
+  const { open = PciTransport.open } = options;
+  const transport = await open(access, { room, ...options });
   return { transport, pciFunction, access };
 }
 

@@ -10,8 +10,8 @@ import {
   msixEntryRegisters,
   pci_header,
 } from './pci-registers.ts';
-import type { RegisterAccess } from './register-access.ts';
-import { type CommonRegister, isrBit, noVector } from './registers.ts';
+import type { Registers } from './register-access.ts';
+import { isrBit, noVector } from './registers.ts';
 
 /** Which interrupts a driver uses. */
 export type InterruptChoice = 'msix' | 'intx';
@@ -29,7 +29,7 @@ interface Vector {
 /** What the driver's interrupts are made of. */
 export interface InterruptParts {
   readonly access: PciAccess;
-  readonly common: RegisterAccess<CommonRegister>;
+  readonly common: Registers<'config_msix_vector' | 'queue_msix_vector'>;
   /** Reads the ISR status, which clears it. */
   readonly readIsr: () => Promise<number>;
   readonly msix: MsixCapability | undefined;
@@ -64,7 +64,11 @@ export class DriverInterrupts {
     const interrupts = new DriverInterrupts(parts);
     const useMsix = parts.msix !== undefined && parts.access.allocateMessage !== undefined;
     if (useMsix && parts.mostVectors > 0) await interrupts.#startMsix(parts.msix);
-    else await interrupts.#startLine();
+    else {
+      // Whoever drove the function before may have left MSI-X on, and the line is not used then.
+      await interrupts.#setControl(0);
+      await interrupts.#startLine();
+    }
     return interrupts;
   }
 

@@ -1,11 +1,13 @@
 import type { Device, DeviceBehaviour } from '../../device/device.ts';
 import { open } from '../../driver/open.ts';
 import type { OpenDevice } from '../../driver/open-device.ts';
+import type { Transport } from '../../driver/transport.ts';
 import type { AccessWidth, PciAccess } from './access.ts';
 import { type ConnectPciOptions, joinPci, room } from './connect.ts';
 import type { PciFunction } from './device.ts';
-import { PciTransport, type PciTransportOptions } from './driver.ts';
-import { sample, sampleDevice } from './pci.fixture.ts';
+import { PciTransport } from './driver.ts';
+import type { PciTransportOptions } from './function-driver.ts';
+import { oldSample, sample, sampleDevice } from './pci.fixture.ts';
 
 /** An access of a driver, as it reached the bus. */
 export interface Seen {
@@ -41,7 +43,8 @@ export function tapped(
 ): Tapped {
   const seen: Seen[] = [];
   const errors: string[] = [];
-  const device = sampleDevice({ serve: { first: () => {} }, ...behaviour });
+  const type = options.pciFunction?.legacy === undefined ? sample : oldSample;
+  const device = sampleDevice({ serve: { first: () => {} }, ...behaviour }, type);
   const { access: inner, pciFunction } = joinPci(device, {
     ...options,
     onError: (error) => void errors.push(error.message),
@@ -82,11 +85,12 @@ export function tapped(
 
 /** Opens the sample device with its first queue. */
 export function openSample(
-  transport: PciTransport,
+  transport: Transport,
   reserved?: Parameters<typeof open>[2]['reserved'],
   onConfigChange?: () => void,
 ): Promise<OpenDevice<typeof sample>> {
-  return open(transport, sample, {
+  const type = transport.deviceId === oldSample.id ? oldSample : sample;
+  return open(transport, type, {
     features: ['LOW', 'HIGH', 'HIGHEST'],
     queueSize: 16,
     queues: () => [{ name: 'first' }],

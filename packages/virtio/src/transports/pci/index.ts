@@ -2,18 +2,21 @@ export type * from './access.ts';
 export type { PciBar } from './bar.ts';
 export type { BarRoom, BarWindow } from './bar-probe.ts';
 export type * from './capabilities.ts';
-export { type ConnectedPci, type ConnectPciOptions, connectPci } from './connect.ts';
+export { type ConnectedPci, type ConnectPciOptions, connectPci, type PciOpener } from './connect.ts';
 export { PciFunction } from './device.ts';
-export { PciTransport, type PciTransportOptions, virtioDeviceId } from './driver.ts';
+export { PciTransport } from './driver.ts';
 export type { InterruptChoice } from './driver-interrupts.ts';
+export { type PciTransportOptions, virtioDeviceId } from './function-driver.ts';
 export {
   legacyOnly,
   type PciLegacyOptions,
   type PciLegacySupport,
   transitional,
 } from './legacy-device.ts';
+export { type LegacyPciOptions, LegacyPciTransport } from './legacy-driver.ts';
 export * from './legacy-registers.ts';
 export { type MsixSupport, msix } from './msix-table.ts';
+export { type OpenPciOptions, openPci } from './open-pci.ts';
 export type * from './options.ts';
 export { PciMember } from './parts/member.ts';
 export { ownPart } from './parts/own-kinds.ts';
