@@ -1,5 +1,6 @@
 import { GuestMemory } from 'virtio/memory';
 import {
+  type Bus,
   buses,
   type Configuration,
   configurationName,
@@ -12,15 +13,18 @@ import {
 import { describe, expect, it } from 'vitest';
 
 /** One ring with nothing else negotiated, the other with everything. */
-const choices = [false, true].map((all) => ({ packed: all, eventIdx: all, indirect: all, inOrder: all }));
+const choicesOf = ({ name: bus, legacy = false }: Bus): readonly Configuration[] =>
+  [false, true].map((all) => ({
+    ...{ bus, legacy, packed: all && !legacy },
+    ...{ eventIdx: all, indirect: all, inOrder: all && !legacy },
+  }));
 
 /** For machines that have much else to do. */
 const patience = { timeout: 60_000 };
 
 describe.each(buses)('a hostile device on the $name bus', (bus) => {
   describe.each(fixtures)('against the driver of the $name', (fixture) => {
-    for (const choice of choices) {
-      const configuration: Configuration = { bus: bus.name, ...choice };
+    for (const configuration of choicesOf(bus)) {
       it(`is named, and the driver lives: ${configurationName(configuration)}`, patience, async () => {
         const failures: string[] = [];
         for (const attack of deviceAttacks) {

@@ -2,6 +2,7 @@ import { HostError, type VirtioError } from 'virtio/errors';
 import { Allocator, GuestMemory } from 'virtio/memory';
 import {
   attackSkip,
+  type Bus,
   buses,
   type Configuration,
   configurationName,
@@ -10,13 +11,18 @@ import {
   fixtures,
   launch,
   reservedOf,
+  ringsOf,
 } from 'virtio/testing';
 import { describe, expect, it } from 'vitest';
 
 /** Both rings, with nothing else negotiated and with everything. */
-const choices = [false, true].flatMap((packed) =>
-  [false, true].map((all) => ({ packed, eventIdx: all, indirect: all, inOrder: all })),
-);
+const choicesOf = ({ name: bus, legacy = false }: Bus): readonly Configuration[] =>
+  ringsOf({ legacy }).flatMap((packed) =>
+    [false, true].map((all) => ({
+      ...{ bus, legacy, packed },
+      ...{ eventIdx: all, indirect: all, inOrder: all && !legacy },
+    })),
+  );
 
 /** Memory in pieces: the first is the driver's own, the others have edges in awkward places. */
 function piecewise(): { memory: GuestMemory; allocator: Allocator } {
@@ -34,8 +40,7 @@ const patience = { timeout: 60_000 };
 
 describe.each(buses)('a hostile driver on the $name bus', (bus) => {
   describe.each(fixtures)('against the $name', (fixture) => {
-    for (const choice of choices) {
-      const configuration: Configuration = { bus: bus.name, ...choice };
+    for (const configuration of choicesOf(bus)) {
       it(
         `breaks a queue at most, and the clause is named: ${configurationName(configuration)}`,
         patience,

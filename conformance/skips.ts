@@ -1,5 +1,7 @@
 import type { Configuration } from 'virtio/testing';
 
+export { modernOnly } from 'virtio/testing';
+
 /** Reasons that cases share for not applying to a configuration. */
 export const splitOnly = ({ packed }: Configuration): string | undefined =>
   packed ? 'the clause is about split rings' : undefined;

@@ -1,3 +1,4 @@
+import { legacyInterface } from '../device/legacy.ts';
 import { connectCcw } from '../transports/ccw/connect.ts';
 import { Loopback } from '../transports/loopback/loopback.ts';
 import { connectMmio } from '../transports/mmio/connect.ts';
@@ -9,6 +10,15 @@ export const loopbackBus: Bus = {
   name: 'loopback',
   async connect(device, options) {
     return { transport: new Loopback(device, options) };
+  },
+};
+
+/** No bus, and a driver and a device of before virtio 1.0, in a guest that is big-endian. */
+export const legacyLoopbackBus: Bus = {
+  name: 'loopback-legacy',
+  legacy: true,
+  async connect(device, options) {
+    return { transport: new Loopback(device, { ...options, legacy: legacyInterface('big') }) };
   },
 };
 
@@ -47,4 +57,4 @@ export const ccw2Bus: Bus = {
 };
 
 /** Every bus of the matrix. */
-export const buses: readonly Bus[] = [loopbackBus, pciBus, mmioBus, ccw1Bus, ccw2Bus];
+export const buses: readonly Bus[] = [loopbackBus, legacyLoopbackBus, pciBus, mmioBus, ccw1Bus, ccw2Bus];

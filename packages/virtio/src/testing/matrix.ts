@@ -16,6 +16,8 @@ export interface BusOptions extends Pick<DeviceHost, 'trace' | 'onError'> {
 /** A bus of the matrix: how a device and a driver's transport are joined by it in one process. */
 export interface Bus {
   readonly name: string;
+  /** True where devices are reached through the legacy interface. */
+  readonly legacy?: boolean;
   /** May cross a socket or a bus that must be searched first. */
   connect(device: Device, options: BusOptions): Promise<Connected>;
 }
@@ -29,25 +31,38 @@ export interface Connected {
 export interface Configuration {
   /** The bus's name. */
   readonly bus: string;
+  /** Through the legacy interface, which knows split rings alone and no order. */
+  readonly legacy?: boolean;
   readonly packed: boolean;
   readonly eventIdx: boolean;
   readonly indirect: boolean;
   readonly inOrder: boolean;
 }
 
-/** Every bus with every ring and every choice of ring features. */
-export function configurationsOf(buses: readonly { readonly name: string }[]): Configuration[] {
+/** Every bus with every ring and every choice of ring features that it has. */
+export function configurationsOf(buses: readonly Pick<Bus, 'name' | 'legacy'>[]): Configuration[] {
   const choices = [false, true];
-  return buses.flatMap(({ name: bus }) =>
-    choices.flatMap((packed) =>
+  return buses.flatMap(({ name: bus, legacy = false }) => {
+    const modern = legacy ? [false] : choices;
+    return modern.flatMap((packed) =>
       choices.flatMap((eventIdx) =>
         choices.flatMap((indirect) =>
-          choices.map((inOrder) => ({ bus, packed, eventIdx, indirect, inOrder })),
+          modern.map((inOrder) => ({ bus, legacy, packed, eventIdx, indirect, inOrder })),
         ),
       ),
-    ),
-  );
+    );
+  });
 }
+
+/** The rings that a bus has, packed or not. */
+export const ringsOf = ({ legacy = false }: Pick<Bus, 'legacy'>): readonly boolean[] =>
+  legacy ? [false] : [false, true];
+
+/** A rule for what only the modern interface has; `why` is the reason to skip it elsewhere. */
+export const modernOnly =
+  (why: string) =>
+  ({ legacy = false }: Configuration): string | undefined =>
+    legacy ? why : undefined;
 
 /** As a test is titled: `pci, packed, event index, in order`. */
 export function configurationName(configuration: Configuration): string {
@@ -58,12 +73,10 @@ export function configurationName(configuration: Configuration): string {
 
 /** The reserved features of a configuration. */
 export function reservedOf(configuration: Configuration): ReservedFeatureName[] {
-  const { packed, eventIdx, indirect, inOrder } = configuration;
+  const { legacy = false, packed, eventIdx, indirect, inOrder } = configuration;
   return [
     'VERSION_1',
-    'NOTIFICATION_DATA',
-    'RING_RESET',
-    'SUSPEND',
+    ...(legacy ? [] : (['NOTIFICATION_DATA', 'RING_RESET', 'SUSPEND'] as const)),
     ...(packed ? (['RING_PACKED'] as const) : []),
     ...(eventIdx ? (['EVENT_IDX'] as const) : []),
     ...(indirect ? (['INDIRECT_DESC'] as const) : []),

@@ -46,6 +46,8 @@ export interface DeviceSubject {
   readonly probe: Probe;
   /** As configurations are to name it: `pci`, `vhost-user`. */
   readonly bus: string;
+  /** True where it is reached through the legacy interface. */
+  readonly legacy?: boolean;
   /** A transport to the device, new for each case. What the device reports may be added to `events`. */
   connect(configuration: Configuration, events: TraceEvent[]): Promise<Transport>;
 }
@@ -81,7 +83,9 @@ export async function runConformance(options: ConformanceOptions): Promise<Confo
   for (const one of cases) {
     if (one.side === 'device') {
       for (const subject of devices) {
-        for (const configuration of configurationsFor(one, [{ name: subject.bus }])) {
+        for (const configuration of configurationsFor(one, [
+          { name: subject.bus, legacy: subject.legacy ?? false },
+        ])) {
           add(await limit(runDeviceCase(one, subject, configuration)));
         }
       }
@@ -101,7 +105,7 @@ export async function runConformance(options: ConformanceOptions): Promise<Confo
 /** The configurations that a case is tried in; some of them it may skip. */
 export function configurationsFor(
   one: ConformanceCase,
-  buses: readonly { readonly name: string }[],
+  buses: readonly Pick<Bus, 'name' | 'legacy'>[],
 ): readonly Configuration[] {
   return one.scope === 'matrix'
     ? configurationsOf(buses)
@@ -115,6 +119,7 @@ export function subjectOf(fixture: Fixture, bus: Bus): DeviceSubject {
     type: fixture.type,
     probe: fixture.probe,
     bus: bus.name,
+    legacy: bus.legacy ?? false,
     async connect(configuration, events) {
       const trace = (event: TraceEvent): void => void events.push(event);
       const device = fixture.make(reservedOf(configuration));

@@ -1,15 +1,17 @@
 import { UsageError } from '../../errors.ts';
 import { FeatureSet, reservedFeatures } from '../../spec/features.ts';
 import { status } from '../../spec/status.ts';
-import { live } from '../raw/driver.ts';
+import { modernOnly } from '../matrix.ts';
+import { negotiatedStatus } from '../raw/driver.ts';
 import type { AnyRingAttack, AttackField } from './driver-attack.ts';
 
-const { ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK } = status;
+const { ACKNOWLEDGE, DRIVER, DRIVER_OK } = status;
 
 /** What a driver can do to the registers, before any buffer. */
 export const controlAttacks: readonly AnyRingAttack[] = [
   {
     name: 'DRIVER_OK before anything else',
+    skip: modernOnly('a legacy device may be used before anything else'),
     ring: 'any',
     expects: ['STATUS_SEQUENCE'],
     harmless: true,
@@ -33,7 +35,8 @@ export const controlAttacks: readonly AnyRingAttack[] = [
     ring: 'any',
     expects: ['STATUS_BIT_CLEARED'],
     harmless: true,
-    run: ({ target: { transport } }) => transport.writeStatus(live & ~DRIVER),
+    run: ({ target: { transport } }) =>
+      transport.writeStatus((negotiatedStatus(transport) | DRIVER_OK) & ~DRIVER),
   },
   {
     name: 'features after FEATURES_OK',
@@ -44,6 +47,7 @@ export const controlAttacks: readonly AnyRingAttack[] = [
   },
   {
     name: 'features that were not offered',
+    skip: modernOnly('a legacy device looks at features when it is first used'),
     ring: 'any',
     expects: ['FEATURES_REFUSED'],
     harmless: true,
@@ -188,9 +192,9 @@ export const resetAttacks: readonly AnyRingAttack[] = [1, 2, 3, 4, 5, 6, 7, 8, 9
       () => transport.writeStatus(ACKNOWLEDGE),
       () => transport.writeStatus(ACKNOWLEDGE | DRIVER),
       () => transport.writeDriverFeatures(driver.features),
-      () => transport.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK),
+      () => transport.writeStatus(negotiatedStatus(transport)),
       () => transport.enableQueue(driver.queue, ring.areas),
-      () => transport.writeStatus(live),
+      () => transport.writeStatus(negotiatedStatus(transport) | DRIVER_OK),
       () => void ring.offer(driver.elements()),
       () => driver.kick(ring),
       async () => void (await transport.readStatus()),
@@ -208,7 +212,7 @@ async function renegotiate(
   await transport.writeStatus(ACKNOWLEDGE);
   await transport.writeStatus(ACKNOWLEDGE | DRIVER);
   await transport.writeDriverFeatures(features);
-  await transport.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK);
+  await transport.writeStatus(negotiatedStatus(transport));
 }
 
 /** Starts over, and enables the probed queue with areas that are wrong in one respect. */
@@ -218,5 +222,5 @@ async function enableAgain(
 ): Promise<void> {
   await renegotiate(transport, driver.features);
   await transport.enableQueue(driver.queue, { ...ring.areas, ...wrong });
-  await transport.writeStatus(live);
+  await transport.writeStatus(negotiatedStatus(transport) | DRIVER_OK);
 }

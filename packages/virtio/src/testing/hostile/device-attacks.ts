@@ -3,6 +3,7 @@ import { HostError } from '../../errors.ts';
 import { FeatureSet, reservedFeatures } from '../../spec/features.ts';
 import { status } from '../../spec/status.ts';
 import type { Configuration } from '../matrix.ts';
+import { modernOnly } from '../matrix.ts';
 import { TransportProxy } from '../transport-proxy.ts';
 import type { DeviceAttack } from './device-attack.ts';
 import { type RingAnswer, SpoiltRing } from './spoilt-ring.ts';
@@ -19,11 +20,13 @@ const answering =
 export const ringAttacks: readonly DeviceAttack[] = [
   {
     name: 'a used length longer than the buffer',
+    skip: modernOnly('a legacy driver ignores used lengths'),
     expects: ['USED_LENGTH_INVALID'],
     spoil: answering((ring) => ring.use(ring.id, 0xffff_ffff)),
   },
   {
     name: 'a used length a little longer than any buffer',
+    skip: modernOnly('a legacy driver ignores used lengths'),
     expects: ['USED_LENGTH_INVALID'],
     spoil: answering((ring) => ring.use(ring.id, 2 ** 20)),
   },
@@ -75,6 +78,7 @@ export const ringAttacks: readonly DeviceAttack[] = [
 export const registerAttacks: readonly DeviceAttack[] = [
   {
     name: 'FEATURES_OK is refused',
+    skip: modernOnly('the legacy interface has no FEATURES_OK'),
     expects: ['FEATURES_NOT_ACCEPTED'],
     spoil: (inner) => new Status(inner, (value) => value & ~status.FEATURES_OK),
   },
@@ -90,6 +94,7 @@ export const registerAttacks: readonly DeviceAttack[] = [
   },
   {
     name: 'a generation that never settles',
+    skip: modernOnly('the legacy interface has no generation'),
     expects: ['GENERATION_UNSTABLE', 'works'],
     spoil: (inner) => new Restless(inner),
   },
@@ -105,12 +110,14 @@ export const registerAttacks: readonly DeviceAttack[] = [
   },
   {
     name: 'no VERSION_1',
+    skip: modernOnly('the legacy interface has no VERSION_1'),
     expects: ['OFFER_INVALID'],
     spoil: (inner) =>
       new Offers(inner, (offered) => offered.without(FeatureSet.of([reservedFeatures.VERSION_1]))),
   },
   {
     name: 'every feature bit there is',
+    skip: modernOnly('a legacy device cannot refuse features'),
     // What it knows it accepts, and the sound device behind refuses what it never offered.
     expects: ['FEATURES_NOT_ACCEPTED', 'OFFER_INVALID', 'works'],
     spoil: (inner) => new Offers(inner, () => FeatureSet.fromWords([~0, ~0, ~0, ~0])),

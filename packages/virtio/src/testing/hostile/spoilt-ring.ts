@@ -54,7 +54,7 @@ export class SpoiltRing extends TransportProxy {
   }
 
   #split(index: number, { size, driver, device }: QueueAreas): RingUnderAttack {
-    const bytes = new RawBytes(this.memory);
+    const bytes = new RawBytes(this.memory, this.legacy?.endian);
     const available = bytes.get16(driver + 2);
     return {
       size,

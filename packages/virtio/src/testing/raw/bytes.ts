@@ -1,39 +1,48 @@
 import type { GuestMemory } from '../../memory/guest-memory.ts';
+import type { Endian } from '../../spec/guest-endian.ts';
 
-/** Little-endian fields of guest memory, one at a time: for rings that are written by hand. */
+/** Fields of guest memory, one at a time, little-endian or in a legacy guest's order: for rings that are written by hand. */
 export class RawBytes {
   readonly memory: GuestMemory;
+  readonly #little: boolean;
 
-  constructor(memory: GuestMemory) {
+  constructor(memory: GuestMemory, endian: Endian = 'little') {
     this.memory = memory;
+    this.#little = endian === 'little';
   }
 
   get16(address: number): number {
-    const [low = 0, high = 0] = this.memory.read(address, 2);
-    return low + high * 0x100;
+    return this.#view(address, 2).getUint16(0, this.#little);
   }
 
   get32(address: number): number {
-    return this.get16(address) + this.get16(address + 2) * 0x1_0000;
+    return this.#view(address, 4).getUint32(0, this.#little);
   }
 
   get64(address: number): number {
-    return this.get32(address) + this.get32(address + 4) * 0x1_0000_0000;
+    return Number(this.#view(address, 8).getBigUint64(0, this.#little));
   }
 
   set16(address: number, value: number): void {
-    this.memory.write(address, Uint8Array.of(value & 0xff, (value >>> 8) & 0xff));
+    this.#set(address, 2, (view) => view.setUint16(0, value, this.#little));
   }
 
   set32(address: number, value: number): void {
-    this.set16(address, value & 0xffff);
-    this.set16(address + 2, (value >>> 16) & 0xffff);
+    this.#set(address, 4, (view) => view.setUint32(0, value, this.#little));
   }
 
   /** A `bigint` reaches every address there is, also those that no memory has. */
   set64(address: number, value: number | bigint): void {
-    const wide = BigInt.asUintN(64, BigInt(value));
-    this.set32(address, Number(wide & 0xffff_ffffn));
-    this.set32(address + 4, Number(wide >> 32n));
+    this.#set(address, 8, (view) => view.setBigUint64(0, BigInt(value), this.#little));
+  }
+
+  #view(address: number, length: number): DataView {
+    return new DataView(this.memory.read(address, length).buffer);
+  }
+
+  #set(address: number, length: number, write: (view: DataView) => void): void {
+    const bytes = new Uint8Array(length);
+    write(new DataView(bytes.buffer));
+    this.memory.write(address, bytes);
   }
 }

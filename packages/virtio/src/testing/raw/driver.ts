@@ -2,6 +2,7 @@ import type { Transport } from '../../driver/transport.ts';
 import type { DeviceType } from '../../spec/device-type.ts';
 import { FeatureSet, reservedFeatures } from '../../spec/features.ts';
 import { status } from '../../spec/status.ts';
+import type { QueueAreas } from '../../virtqueue/queue.ts';
 import { check, until } from '../check.ts';
 import type { Probe } from '../fixtures/fixture.ts';
 import { type Configuration, reservedOf } from '../matrix.ts';
@@ -13,6 +14,10 @@ const { ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK } = status;
 
 /** Every status bit that a driver sets on its way to a live device. */
 export const live: number = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK;
+
+/** The status bits that are set before DRIVER_OK: the legacy interface has no FEATURES_OK. */
+export const negotiatedStatus = ({ legacy }: Pick<Transport, 'legacy'>): number =>
+  legacy === undefined ? ACKNOWLEDGE | DRIVER | FEATURES_OK : ACKNOWLEDGE | DRIVER;
 
 /** What a raw driver drives. */
 export interface RawTarget {
@@ -69,7 +74,7 @@ export class RawDriver {
     return { driver, ring };
   }
 
-  /** Resets the device and goes as far as FEATURES_OK. */
+  /** Resets the device and goes as far as FEATURES_OK, or to the features of the legacy interface. */
   static async negotiate(target: RawTarget, wanted?: FeatureSet): Promise<RawDriver> {
     const { transport, type, configuration } = target;
     await transport.writeStatus(0);
@@ -79,9 +84,11 @@ export class RawDriver {
     const offered = await transport.readDeviceFeatures();
     const features = wanted ?? type.featureSet(reservedOf(configuration)).intersect(offered);
     await transport.writeDriverFeatures(features);
-    await transport.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK);
-    const accepted = await transport.readStatus();
-    check((accepted & FEATURES_OK) !== 0, `the device accepts ${type.featureNames(features).join(', ')}`);
+    if (transport.legacy === undefined) {
+      await transport.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK);
+      const accepted = await transport.readStatus();
+      check((accepted & FEATURES_OK) !== 0, `the device accepts ${type.featureNames(features).join(', ')}`);
+    }
     const driver = new RawDriver(target, features);
     transport.listen({
       usedBuffer: (index) => {
@@ -100,22 +107,27 @@ export class RawDriver {
   async enable(size = 16): Promise<RawRing> {
     const most = await this.transport.queueMaxSize(this.queue);
     check(most > 0, `the device has its ${this.probe.queue}`);
-    const ring = this.place(Math.min(size, 2 ** Math.floor(Math.log2(most))));
+    const isFixed = this.transport.legacy?.sizeIsFixed === true;
+    const ring = this.place(isFixed ? most : Math.min(size, 2 ** Math.floor(Math.log2(most))));
     await this.transport.enableQueue(this.queue, ring.areas);
     return ring;
   }
 
   /** A ring in fresh memory, of which the device does not know yet. */
   place(size: number): RawRing {
-    const areas = {
-      size,
-      descriptor: this.allocate(16 * size, 16),
-      driver: this.allocate(6 + 2 * size, 4),
-      device: this.allocate(6 + 8 * size, 4),
-    };
+    const { memory, legacy } = this.transport;
+    const areas =
+      legacy === undefined
+        ? {
+            size,
+            descriptor: this.allocate(16 * size, 16),
+            driver: this.allocate(6 + 2 * size, 4),
+            device: this.allocate(6 + 8 * size, 4),
+          }
+        : this.#placeLegacy(size, legacy.queueAlign);
     const bit = (name: 'EVENT_IDX' | 'IN_ORDER'): boolean => this.features.has(reservedFeatures[name]);
-    const options = { eventIdx: bit('EVENT_IDX'), inOrder: bit('IN_ORDER') };
-    const { memory } = this.transport;
+    const endian = legacy?.endian ?? 'little';
+    const options = { eventIdx: bit('EVENT_IDX'), inOrder: bit('IN_ORDER'), endian };
     const ring = this.packed
       ? new RawPackedRing(memory, areas, options)
       : new RawSplitRing(memory, areas, options);
@@ -125,7 +137,15 @@ export class RawDriver {
 
   /** Sets DRIVER_OK. */
   async go(): Promise<void> {
-    await this.transport.writeStatus(live);
+    await this.transport.writeStatus(negotiatedStatus(this.transport) | DRIVER_OK);
+  }
+
+  /** The three parts in one piece, the last at a multiple of Queue Align (2.7.2). */
+  #placeLegacy(size: number, queueAlign: number): QueueAreas {
+    const aligned = (length: number): number => Math.ceil(length / queueAlign) * queueAlign;
+    const usedAt = aligned(16 * size + 6 + 2 * size);
+    const descriptor = this.allocate(usedAt + aligned(6 + 8 * size), queueAlign);
+    return { size, descriptor, driver: descriptor + 16 * size, device: descriptor + usedAt };
   }
 
   /** Zeroed memory that `finish` gives back. */

@@ -1,3 +1,4 @@
+import type { Endian } from '../../spec/guest-endian.ts';
 import type { QueueAreas } from '../../virtqueue/queue.ts';
 
 /** One element of a buffer that is offered by hand. */
@@ -30,6 +31,8 @@ export interface RawDescriptor {
 export interface RawRingOptions {
   readonly eventIdx: boolean;
   readonly inOrder: boolean;
+  /** Little unless told. */
+  readonly endian?: Endian;
 }
 
 /** When the device shall notify the driver of used buffers. */

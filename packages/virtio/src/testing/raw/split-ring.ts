@@ -33,7 +33,7 @@ export class RawSplitRing implements RawRing {
 
   constructor(memory: GuestMemory, areas: QueueAreas, options: RawRingOptions) {
     this.areas = areas;
-    this.bytes = new RawBytes(memory);
+    this.bytes = new RawBytes(memory, options.endian);
     this.#options = options;
   }
 

@@ -53,6 +53,7 @@ export class DriverWatch {
         eventIdx: bit('EVENT_IDX'),
         indirect: bit('INDIRECT_DESC'),
         inOrder: bit('IN_ORDER'),
+        endian: this.recorder.legacy?.endian ?? 'little',
       };
       this.#sendsData = bit('NOTIFICATION_DATA');
     }

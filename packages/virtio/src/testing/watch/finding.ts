@@ -1,4 +1,5 @@
 import type { ClauseId } from '../../spec/clauses.ts';
+import type { Endian } from '../../spec/guest-endian.ts';
 
 /** A rule of the rings that a driver broke. */
 export interface RingFinding {
@@ -35,6 +36,8 @@ export interface WatchOptions {
   readonly eventIdx: boolean;
   readonly indirect: boolean;
   readonly inOrder: boolean;
+  /** Little unless told. */
+  readonly endian?: Endian;
 }
 
 /** Looks at a driver's ring from outside, between two of the driver's own steps. */

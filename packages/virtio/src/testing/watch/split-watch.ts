@@ -21,7 +21,7 @@ export class SplitWatch implements RingWatch {
   #used = 0;
 
   constructor(memory: GuestMemory, areas: QueueAreas, options: WatchOptions) {
-    this.#bytes = new RawBytes(memory);
+    this.#bytes = new RawBytes(memory, options.endian);
     this.#areas = areas;
     this.#options = options;
     this.#require(
