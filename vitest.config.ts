@@ -18,6 +18,17 @@ export default defineConfig({
             'examples/**/*.test.ts',
             'tools/**/*.test.ts',
           ],
+          exclude: ['**/*.matrix.test.ts'],
+        },
+      },
+      {
+        resolve,
+        ssr,
+        test: {
+          name: 'matrix',
+          include: ['conformance/**/*.matrix.test.ts'],
+          // Behind the quick tests, which say sooner what is wrong.
+          sequence: { groupOrder: 1 },
         },
       },
       {
@@ -28,8 +39,8 @@ export default defineConfig({
           include: ['guests/**/*.test.ts'],
           testTimeout: 300_000,
           hookTimeout: 300_000,
-          // Behind the quick tests, and at most two guests at a time.
-          sequence: { groupOrder: 1 },
+          // Behind the others, and at most two guests at a time.
+          sequence: { groupOrder: 2 },
           maxWorkers: 2,
         },
       },

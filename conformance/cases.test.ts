@@ -1,0 +1,4 @@
+import { quickBuses } from './quick-buses.ts';
+import { describeCases } from './suites/cases.ts';
+
+describeCases(quickBuses);

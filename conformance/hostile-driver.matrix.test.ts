@@ -1,0 +1,4 @@
+import { otherBuses } from './quick-buses.ts';
+import { describeHostileDriver } from './suites/hostile-driver.ts';
+
+describeHostileDriver(otherBuses);
