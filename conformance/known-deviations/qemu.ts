@@ -89,6 +89,17 @@ export const qemuKnownDeviations: readonly KnownDeviation[] = [
   },
   {
     clause: undefined,
+    number: '4.2.2',
+    statement: 'shows and takes over MMIO every word of the feature bits that a selector names',
+    devices: every,
+    does:
+      'takes every selector above 1 for 1: words 2 and 3 show the bits of word 1, and writing 0 to them takes back ' +
+      'VERSION_1 and RING_PACKED',
+    seen: /word/,
+    version,
+  },
+  {
+    clause: undefined,
     number: '5.3.6.2',
     statement: 'sends the name of a port without a NUL behind it',
     devices: ['console'],

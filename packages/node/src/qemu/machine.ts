@@ -54,6 +54,7 @@ export class QemuMachine {
 
   readonly #parts: Parts;
   readonly #lines = new Map<number, () => void>();
+  readonly #raised = new Set<number>();
   readonly #goneHandlers = new Set<(error: Error) => void>();
 
   private constructor(board: Board, parts: Parts, qtest: Qtest, qmp: Qmp) {
@@ -66,7 +67,12 @@ export class QemuMachine {
     const { freeStart, memoryStart } = board;
     this.allocator = new Allocator(freeStart, memoryStart + parts.shared.length - freeStart);
     qtest.onInterrupt = (line, level) => {
-      if (level) this.#lines.get(line)?.();
+      if (!level) {
+        this.#raised.delete(line);
+        return;
+      }
+      this.#raised.add(line);
+      this.#lines.get(line)?.();
     };
     void parts.ended.then((error) => {
       for (const handler of this.#goneHandlers) handler(error);
@@ -108,7 +114,7 @@ export class QemuMachine {
   }
 
   /**
-   * Calls the handler whenever the interrupt line is raised; `undefined` ends it.
+   * Calls the handler whenever the interrupt line is raised, and at once if it is up already; `undefined` ends it.
    *
    * @throws {UsageError} BAD_STATE when somebody listens to the line already: its level tells of one device.
    */
@@ -124,6 +130,7 @@ export class QemuMachine {
       );
     }
     this.#lines.set(line, handler);
+    if (this.#raised.has(line)) handler();
   }
 
   /** Calls the handler once when QEMU ends before `close`. */

@@ -1,6 +1,13 @@
 import type { Deviation } from 'virtio/driver';
 import { UsageError } from 'virtio/errors';
-import { type BarRoom, type PciAccess, PciTransport, type PciTransportOptions } from 'virtio/transports/pci';
+import {
+  type BarRoom,
+  type LegacyPciTransport,
+  type OpenPciOptions,
+  openPci,
+  type PciAccess,
+  PciTransport,
+} from 'virtio/transports/pci';
 import { QemuMachine, type QemuOptions } from './machine.ts';
 import { MessageBell } from './message-bell.ts';
 import { QemuPciFunction } from './pci-access.ts';
@@ -79,10 +86,10 @@ export class QemuPciMachine {
     };
   }
 
-  /** A transport to the virtio function in a slot. */
-  open(slot: number, options: PciTransportOptions = {}): Promise<PciTransport> {
+  /** A transport to the virtio function in a slot: by its modern interface if it has one, unless told. */
+  open(slot: number, options: OpenPciOptions = {}): Promise<PciTransport | LegacyPciTransport> {
     const { access, room } = this.function(slot);
-    return PciTransport.open(access, { room, deviations: qemuDeviations, ...options });
+    return openPci(access, { room, deviations: qemuDeviations, ...options });
   }
 
   close(): Promise<void> {

@@ -29,8 +29,9 @@ export interface LegacyTransport {
  *
  * - `USED_LENGTH_WITHOUT_WRITE`: in a packed virtqueue it tells the bytes that it wrote, but never sets
  *   VIRTQ_DESC_F_WRITE in a used descriptor, without which Element Length means nothing (2.8.5).
+ * - `TWO_FEATURE_WORDS`: it knows two words of 32 feature bits, and takes every selector above 1 for 1.
  */
-export type Deviation = 'USED_LENGTH_WITHOUT_WRITE';
+export type Deviation = 'USED_LENGTH_WITHOUT_WRITE' | 'TWO_FEATURE_WORDS';
 
 /** The administration virtqueues of a device. */
 export interface AdminQueues {

@@ -42,10 +42,14 @@ export class MmioTransport extends MmioDriver<MmioRegister> implements Transport
     return new MmioTransport(access, deviceId, options);
   }
 
+  get #featureWords(): number {
+    return this.deviations?.includes('TWO_FEATURE_WORDS') === true ? 2 : featureWords;
+  }
+
   readDeviceFeatures(): Promise<FeatureSet> {
     return this.inTurn(async () => {
       const words: number[] = [];
-      for (let word = 0; word < featureWords; word++) {
+      for (let word = 0; word < this.#featureWords; word++) {
         await this.registers.write('DeviceFeaturesSel', word);
         words.push(await this.registers.read('DeviceFeatures'));
       }
@@ -55,7 +59,7 @@ export class MmioTransport extends MmioDriver<MmioRegister> implements Transport
 
   writeDriverFeatures(features: FeatureSet): Promise<void> {
     return this.inTurn(async () => {
-      for (let word = 0; word < featureWords; word++) {
+      for (let word = 0; word < this.#featureWords; word++) {
         await this.registers.write('DriverFeaturesSel', word);
         await this.registers.write('DriverFeatures', features.word(word));
       }
