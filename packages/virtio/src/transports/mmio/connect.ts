@@ -5,7 +5,7 @@ import { GuestMemory } from '../../memory/guest-memory.ts';
 import type { MmioAccess } from './access.ts';
 import { MmioDevice } from './device.ts';
 import { MmioTransport } from './driver.ts';
-import type { MmioDeviceOptions } from './options.ts';
+import type { MmioDeviceOptions, MmioHost } from './options.ts';
 
 /** How a device and its driver are joined. */
 export interface ConnectMmioOptions extends Partial<MmioDeviceOptions> {
@@ -38,31 +38,26 @@ export async function connectMmio(device: Device, options: ConnectMmioOptions = 
 
 /** @internal The window and the way to it; the driver is not there yet. */
 export function joinMmio(device: Device, options: ConnectMmioOptions = {}): Omit<ConnectedMmio, 'transport'> {
-  const memory = options.memory ?? GuestMemory.ofSize(defaultMemoryLength);
-  const wire = new InterruptWire();
-  const window = new MmioDevice(device, {
-    setInterruptLine: (level) => wire.set(level),
-    ...options,
-    memory,
-  });
-  return { window, access: accessTo(window, memory, options.allocator ?? wholeOf(memory), wire) };
+  return joinWindow(options, (host) => new MmioDevice(device, { ...host, ...options, memory: host.memory }));
 }
 
-/** @internal */
-export function accessTo(
-  window: Pick<MmioDevice, 'read' | 'write'>,
-  memory: GuestMemory,
-  allocator: Allocator,
-  wire: InterruptWire,
-): MmioAccess {
-  return {
+/** @internal Makes a window of either version, and the way to it. */
+export function joinWindow<W extends Pick<MmioDevice, 'read' | 'write'>>(
+  options: { readonly memory?: GuestMemory; readonly allocator?: Allocator },
+  make: (host: Pick<MmioHost, 'memory' | 'setInterruptLine'>) => W,
+): { readonly window: W; readonly access: MmioAccess } {
+  const memory = options.memory ?? GuestMemory.ofSize(defaultMemoryLength);
+  const wire = new InterruptWire();
+  const window = make({ memory, setInterruptLine: (level) => wire.set(level) });
+  const access: MmioAccess = {
     memory,
-    allocator,
+    allocator: options.allocator ?? wholeOf(memory),
     read: async (offset, width) => window.read(offset, width),
     write: async (offset, width, value) => window.write(offset, width, value),
     writeNow: (offset, width, value) => window.write(offset, width, value),
     listenLine: (handler) => wire.listen(handler),
   };
+  return { window, access };
 }
 
 function wholeOf(memory: GuestMemory): Allocator {

@@ -2,6 +2,7 @@ import type { Device, DeviceBehaviour } from '../../device/device.ts';
 import { open } from '../../driver/open.ts';
 import type { OpenDevice } from '../../driver/open-device.ts';
 import type { Transport } from '../../driver/transport.ts';
+import type { RegisterBlock } from '../../spec/registers.ts';
 import { sample, sampleDevice } from '../pci/pci.fixture.ts';
 import type { AccessWidth, MmioAccess } from './access.ts';
 import { type ConnectMmioOptions, joinMmio } from './connect.ts';
@@ -50,15 +51,16 @@ export function tapped(
     onError: (error) => void errors.push(error.message),
   });
   const seen: Seen[] = [];
-  const access = tapAccess(inner, tap, seen);
+  const access = tapAccess(inner, tap, seen, mmioRegisters);
   const names = (kind?: 'read' | 'write'): string[] =>
     seen.filter((one) => kind === undefined || one.kind.startsWith(kind)).map(({ name }) => name);
   return { access, window, device, seen, errors, names };
 }
 
-function tapAccess(inner: MmioAccess, tap: Tap, seen: Seen[]): MmioAccess {
+/** An access with a tap in it; `registers` name what is seen. */
+export function tapAccess(inner: MmioAccess, tap: Tap, seen: Seen[], registers: RegisterBlock): MmioAccess {
   const nameAt = (offset: number, width: number): string =>
-    offset >= configOffset ? 'config' : (mmioRegisters.find(offset, width)?.name ?? '?');
+    offset >= configOffset ? 'config' : (registers.find(offset, width)?.name ?? '?');
   const see = (kind: Seen['kind'], offset: number, width: AccessWidth, value: number): Seen => ({
     kind,
     name: nameAt(offset, width),

@@ -1,5 +1,5 @@
 import type { Transport } from '../../driver/transport.ts';
-import { PeerError, UsageError } from '../../errors.ts';
+import { PeerError } from '../../errors.ts';
 import { FeatureSet, featureWords } from '../../spec/features.ts';
 import type { QueueAreas } from '../../virtqueue/queue.ts';
 import type { MmioAccess } from './access.ts';
@@ -8,20 +8,15 @@ import { expectMmio } from './identify.ts';
 import { type MmioRegister, mmioRegisters, mmioVersion } from './registers.ts';
 import type { MmioSharedMemory } from './shared-memory.ts';
 
-/** How often a queue's reset is looked for, and its stop. */
-const resetTries = 1000;
-
 /**
  * The driver's end of an MMIO device of version 2: what `open` needs.
  *
  * @spec 4.2.2.2 driver: Virtio Transport Options / Virtio Over MMIO / MMIO Device Register Layout
  */
 export class MmioTransport extends MmioDriver<MmioRegister> implements Transport {
-  readonly #ready = new Set<number>();
-
   /** @internal Use {@link MmioTransport.open}. */
   constructor(access: MmioAccess, deviceId: number, options: MmioDriverOptions = {}) {
-    super(access, deviceId, mmioRegisters, options);
+    super(access, deviceId, { registers: mmioRegisters, inUse: 'QueueReady' }, options);
   }
 
   /**
@@ -70,51 +65,13 @@ export class MmioTransport extends MmioDriver<MmioRegister> implements Transport
     return this.registers.read('ConfigGeneration');
   }
 
-  /**
-   * Sets a queue up and makes it ready, last of all.
-   *
-   * @throws {UsageError} BAD_STATE when it is ready by an earlier call.
-   * @throws {PeerError} LAYOUT_INVALID when the device says that it is in use.
-   */
-  enableQueue(index: number, areas: QueueAreas): Promise<void> {
-    return this.inTurn(async () => {
-      const { registers } = this;
-      if (this.#ready.has(index)) throw new UsageError('BAD_STATE', `queue ${index} is set up already`);
-      await registers.write('QueueSel', index);
-      if ((await registers.read('QueueReady')) !== 0) throw invalid(`its queue ${index} is in use already`);
-      await registers.write('QueueSize', areas.size);
-      await registers.write('QueueDescLow', areas.descriptor % 2 ** 32);
-      await registers.write('QueueDescHigh', Math.floor(areas.descriptor / 2 ** 32));
-      await registers.write('QueueDriverLow', areas.driver % 2 ** 32);
-      await registers.write('QueueDriverHigh', Math.floor(areas.driver / 2 ** 32));
-      await registers.write('QueueDeviceLow', areas.device % 2 ** 32);
-      await registers.write('QueueDeviceHigh', Math.floor(areas.device / 2 ** 32));
-      await registers.write('QueueReady', 1);
-      this.#ready.add(index);
-    });
-  }
-
   /** @throws {PeerError} RESET_INCOMPLETE when the device never finishes. */
   resetQueue(index: number): Promise<void> {
     return this.inTurn(async () => {
       await this.registers.write('QueueSel', index);
       await this.registers.write('QueueReset', 1);
-      await this.#untilNotReady(index, 'QueueReset');
-      this.#ready.delete(index);
-    });
-  }
-
-  /**
-   * Stops a queue where VIRTIO_F_RING_RESET was not negotiated. The device forgets the buffers that it has of it.
-   *
-   * @throws {PeerError} RESET_INCOMPLETE when the queue stays ready.
-   */
-  stopQueue(index: number): Promise<void> {
-    return this.inTurn(async () => {
-      await this.registers.write('QueueSel', index);
-      await this.registers.write('QueueReady', 0);
-      await this.#untilNotReady(index, 'QueueReady');
-      this.#ready.delete(index);
+      await this.untilClear(index, 'QueueReset', 'QueueReady');
+      this.forgetQueue(index);
     });
   }
 
@@ -136,23 +93,16 @@ export class MmioTransport extends MmioDriver<MmioRegister> implements Transport
     });
   }
 
-  protected override forgetQueues(): void {
-    this.#ready.clear();
-  }
-
-  protected override async stopQueues(): Promise<void> {
-    for (const index of [...this.#ready]) await this.stopQueue(index);
-  }
-
-  async #untilNotReady(index: number, first: 'QueueReset' | 'QueueReady'): Promise<void> {
-    for (let tries = 0; tries < resetTries; tries++) {
-      if ((await this.registers.read(first)) !== 0) continue;
-      if (first === 'QueueReady' || (await this.registers.read('QueueReady')) === 0) return;
-    }
-    throw new PeerError(
-      'RESET_INCOMPLETE',
-      `the MMIO device never lets go of queue ${index}: ${first} stays set`,
-    );
+  protected override async placeQueue(areas: QueueAreas): Promise<void> {
+    const { registers } = this;
+    await registers.write('QueueSize', areas.size);
+    await registers.write('QueueDescLow', areas.descriptor % 2 ** 32);
+    await registers.write('QueueDescHigh', Math.floor(areas.descriptor / 2 ** 32));
+    await registers.write('QueueDriverLow', areas.driver % 2 ** 32);
+    await registers.write('QueueDriverHigh', Math.floor(areas.driver / 2 ** 32));
+    await registers.write('QueueDeviceLow', areas.device % 2 ** 32);
+    await registers.write('QueueDeviceHigh', Math.floor(areas.device / 2 ** 32));
+    await registers.write('QueueReady', 1);
   }
 
   async #pair(low: MmioRegister, high: MmioRegister): Promise<number> {
