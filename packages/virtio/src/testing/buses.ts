@@ -2,6 +2,7 @@ import { legacyInterface } from '../device/legacy.ts';
 import { connectCcw } from '../transports/ccw/connect.ts';
 import { Loopback } from '../transports/loopback/loopback.ts';
 import { connectMmio } from '../transports/mmio/connect.ts';
+import { connectLegacyMmio } from '../transports/mmio/legacy-connect.ts';
 import { connectPci } from '../transports/pci/connect.ts';
 import type { Bus } from './matrix.ts';
 
@@ -38,6 +39,15 @@ export const mmioBus: Bus = {
   },
 };
 
+/** One window of registers, version 1: the legacy interface. */
+export const legacyMmioBus: Bus = {
+  name: 'mmio-legacy',
+  legacy: true,
+  async connect(device, options) {
+    return { transport: (await connectLegacyMmio(device, options)).transport };
+  },
+};
+
 /** A channel subsystem with one device on it, driven by channel programs at revision 1, with classic indicators. */
 export const ccw1Bus: Bus = {
   name: 'ccw-1',
@@ -57,4 +67,12 @@ export const ccw2Bus: Bus = {
 };
 
 /** Every bus of the matrix. */
-export const buses: readonly Bus[] = [loopbackBus, legacyLoopbackBus, pciBus, mmioBus, ccw1Bus, ccw2Bus];
+export const buses: readonly Bus[] = [
+  loopbackBus,
+  legacyLoopbackBus,
+  pciBus,
+  mmioBus,
+  legacyMmioBus,
+  ccw1Bus,
+  ccw2Bus,
+];

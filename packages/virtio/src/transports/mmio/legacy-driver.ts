@@ -1,6 +1,6 @@
 import type { LegacyTransport, Transport } from '../../driver/transport.ts';
 import { PeerError, UsageError } from '../../errors.ts';
-import { FeatureSet } from '../../spec/features.ts';
+import { FeatureSet, type ReservedFeatureName } from '../../spec/features.ts';
 import type { Endian } from '../../spec/guest-endian.ts';
 import type { QueueAreas } from '../../virtqueue/queue.ts';
 import type { MmioAccess } from './access.ts';
@@ -20,6 +20,7 @@ const pageSize = 4096;
 
 /** The driver's end of an MMIO device of version 1, the legacy interface: what `open` needs. */
 export class LegacyMmioTransport extends MmioDriver<LegacyMmioRegister> implements Transport {
+  override readonly carries: readonly ReservedFeatureName[] = ['INDIRECT_DESC', 'EVENT_IDX'];
   readonly legacy: LegacyTransport;
   #pageSizeTold = false;
 
