@@ -35,9 +35,17 @@ const longestComplaint = 65_536;
 const patience = 60_000;
 
 const running = new Set<ChildProcess>();
-process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
-});
+let watchesExit = false;
+
+/** Has a child end with this process. */
+function keep(child: ChildProcess): void {
+  running.add(child);
+  if (watchesExit) return;
+  watchesExit = true;
+  process.on('exit', () => {
+    for (const one of running) one.kill('SIGKILL');
+  });
+}
 
 /**
  * A machine of QEMU's in a process of its own. Its processor stands still: this process makes the accesses, over
@@ -100,6 +108,8 @@ export class QemuMachine {
       const qmp = await Qmp.start(await parts.socket('qmp'), whyClosed);
       const machine = new QemuMachine(board, parts, qtest, qmp);
       await machine.#watchInterrupts();
+      // QEMU has read and mapped what it was lent: nothing is left behind, however this process ends.
+      await parts.removeFiles();
       return machine;
     } catch (error) {
       await parts.close();
@@ -218,6 +228,10 @@ class Parts {
   async close(): Promise<void> {
     if (this.#child !== undefined) await this.end();
     for (const one of this.#sockets.values()) one.close(this.#gone('was not started'));
+    await this.removeFiles();
+  }
+
+  async removeFiles(): Promise<void> {
     await rm(this.#folder, { recursive: true, force: true });
     await this.shared.close();
   }
@@ -249,7 +263,7 @@ class Parts {
       : [tool.file, args];
     const child = spawn(program, all, { env, stdio: ['ignore', 'ignore', 'pipe'] });
     this.#child = child;
-    running.add(child);
+    keep(child);
     child.stderr.on('data', (bytes: Buffer) => {
       this.complaints = (this.complaints + bytes.toString()).slice(-longestComplaint);
     });
