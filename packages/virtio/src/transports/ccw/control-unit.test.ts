@@ -331,13 +331,13 @@ describe('a virtqueue', () => {
     expect(set({})).toMatchObject(fine);
     guest.go();
     expect(set({})).toMatchObject(rejected);
-    expect(set({ size: 0, desc: 0n, driver: 0n, device: 0n })).toMatchObject(rejected);
-    expect(guest.codes.slice(4)).toEqual(Array(2).fill('STATUS_SEQUENCE'));
+    expect(guest.codes.slice(4)).toEqual(['STATUS_SEQUENCE']);
   });
 
   it('is let go by setting it up as nothing', () => {
     const guest = new Guest().negotiate();
     guest.enableQueue(0);
+    guest.go();
     expect(guest.command('SET_VQ', vq_info_block.encode({ index: 0 }))).toMatchObject(fine);
     expect(guest.unit.core.queues[0]).toMatchObject({ enabled: false, size: 64, descriptor: 0 });
   });

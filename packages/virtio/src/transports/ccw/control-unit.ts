@@ -20,6 +20,7 @@ import { ccwFeatures } from './features.ts';
 import { exactAddress, type GuestAccess } from './guest-access.ts';
 import { Indicators, type IndicatorsState, type NotificationSink } from './indicators.ts';
 import type { CcwLegacyDevice } from './legacy.ts';
+import { letQueueGo } from './let-queue-go.ts';
 import { RevisionRules } from './revision-rules.ts';
 import { senseBit, senseid, senseLength } from './status.ts';
 import {
@@ -317,6 +318,10 @@ export class ControlUnit implements SubchannelUnit {
       this.core.violation('QUEUE_SIZE_INVALID', `the driver set up queue ${index}, which does not exist`);
       return false;
     }
+    if (size === 0 && info.desc === 0n) {
+      letQueueGo(this.core, index, queue);
+      return true;
+    }
     if (this.core.live && queue.enabled) {
       this.core.violation('STATUS_SEQUENCE', `the driver set up queue ${index} anew while it runs`);
       return false;
@@ -331,11 +336,6 @@ export class ControlUnit implements SubchannelUnit {
     if (size !== largestSplitRing(size) && !this.core.negotiated('RING_PACKED')) {
       this.core.violation('QUEUE_SIZE_INVALID', `queue ${index} is split, and cannot have size ${size}`);
       return false;
-    }
-    // A driver that lets go of a queue sets it up as nothing.
-    if (size === 0 && descriptor === 0) {
-      Object.assign(queue, { size: queue.maxSize, descriptor: 0, driver: 0, device: 0, enabled: false });
-      return true;
     }
     Object.assign(queue, { size, descriptor, driver, device });
     this.core.enableQueue(index);

@@ -8,6 +8,7 @@ import type { ChannelData } from './channel-data.ts';
 import type { CommandEnd } from './channel-program.ts';
 import { exactAddress } from './guest-access.ts';
 import { vq_info_block_legacy } from './legacy-structures.ts';
+import { letQueueGo } from './let-queue-go.ts';
 
 /** What a control unit needs to serve drivers at revision 0. */
 export interface CcwLegacyDevice {
@@ -47,13 +48,17 @@ function setQueue(core: DeviceCore, data: ChannelData): CommandEnd {
   const { queue: start, align, index, size } = vq_info_block_legacy.read(view);
   const queue = core.queue(index);
   const address = exactAddress(start);
-  if (queue === undefined || queue.maxSize === 0 || (core.live && queue.enabled)) {
-    core.violation('QUEUE_SIZE_INVALID', `the driver set up queue ${index}, which does not exist or runs`);
+  if (queue === undefined || queue.maxSize === 0) {
+    core.violation('QUEUE_SIZE_INVALID', `the driver set up queue ${index}, which does not exist`);
     return 'reject';
   }
   if (address === 0) {
-    Object.assign(queue, { size: queue.maxSize, descriptor: 0, driver: 0, device: 0, enabled: false });
+    letQueueGo(core, index, queue);
     return 'done';
+  }
+  if (core.live && queue.enabled) {
+    core.violation('STATUS_SEQUENCE', `the driver set up queue ${index} anew while it runs`);
+    return 'reject';
   }
   const sound = address !== undefined && isSplitRingSize(size) && size <= queue.maxSize && isAlignment(align);
   if (!sound || address % align !== 0) {
