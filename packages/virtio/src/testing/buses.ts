@@ -66,6 +66,17 @@ export const ccw2Bus: Bus = {
   },
 };
 
+/** The same at revision 0: a legacy device and its driver, big-endian, with classic indicators. */
+export const ccw0Bus: Bus = {
+  name: 'ccw-0',
+  legacy: true,
+  async connect(device, options) {
+    return {
+      transport: (await connectCcw(device, { ...options, revision: 0, adapterInterrupts: false })).transport,
+    };
+  },
+};
+
 /** Every bus of the matrix. */
 export const buses: readonly Bus[] = [
   loopbackBus,
@@ -73,6 +84,7 @@ export const buses: readonly Bus[] = [
   pciBus,
   mmioBus,
   legacyMmioBus,
+  ccw0Bus,
   ccw1Bus,
   ccw2Bus,
 ];

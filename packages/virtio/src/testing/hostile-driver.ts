@@ -42,7 +42,8 @@ export async function launch(attack: DriverAttack, target: AttackTarget): Promis
     }
   } catch (error) {
     // Some buses carry commands, and a device may reject one where it may live on.
-    const mayReject = attack.harmless === true || attack.mayLive === true;
+    const mayReject =
+      attack.harmless === true || attack.mayLive === true || target.configuration.legacy === true;
     if (!(mayReject && error instanceof PeerError && error.code === 'COMMAND_FAILED')) throw error;
   }
   // A control attack may have left the device reset, where a kick is one mistake more and no harm.

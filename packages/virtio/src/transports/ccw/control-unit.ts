@@ -220,7 +220,7 @@ export class ControlUnit implements SubchannelUnit {
           this.#writeFeatures(index, features),
         );
       case 'READ_CONF':
-        data.write(0, this.#config());
+        data.write(0, this.#config(data.available(this.core.device.type.config.size)));
         return 'done';
       case 'WRITE_CONF':
         return this.#writeConfig(data);
@@ -280,9 +280,11 @@ export class ControlUnit implements SubchannelUnit {
     return true;
   }
 
-  #config(): Uint8Array {
-    const { size } = this.core.device.type.config;
-    return Uint8Array.from({ length: size }, (_, at) => this.core.readConfig(at, 1));
+  /** The beginning of the configuration, as the driver sees it. */
+  #config(length: number): Uint8Array {
+    const words = new DataView(new ArrayBuffer(Math.ceil(length / 4) * 4));
+    for (let at = 0; at < length; at += 4) words.setUint32(at, this.core.readConfig(at, 4), true);
+    return new Uint8Array(words.buffer, 0, length);
   }
 
   #writeConfig(data: ChannelData): CommandEnd {

@@ -201,7 +201,8 @@ export class CcwTransport implements Transport {
 
   /** @throws {PeerError} LAYOUT_INVALID for a size above 32768. */
   async queueMaxSize(index: number): Promise<number> {
-    const answer = await this.#channel.issue('READ_VQ_CONF', { data: vq_config_block.encode({ index }) });
+    const answer = await this.#channel.ask('READ_VQ_CONF', { data: vq_config_block.encode({ index }) });
+    if (answer === undefined) return 0;
     const size = vq_config_block.read(viewOf(answer)).max_queue_size;
     if (size > largestQueue) {
       throw new PeerError('LAYOUT_INVALID', `queue ${index} of the ccw device has ${size} descriptors`);

@@ -60,12 +60,20 @@ function setQueue(core: DeviceCore, data: ChannelData): CommandEnd {
     core.violation('STATUS_SEQUENCE', `the driver set up queue ${index} anew while it runs`);
     return 'reject';
   }
-  const sound = address !== undefined && isSplitRingSize(size) && size <= queue.maxSize && isAlignment(align);
-  if (!sound || address % align !== 0) {
+  if (address === undefined || !isSplitRingSize(size) || size > queue.maxSize || !isAlignment(align)) {
     core.violation('QUEUE_SIZE_INVALID', `queue ${index} cannot have size ${size}, alignment ${align}`);
     return 'reject';
   }
-  Object.assign(queue, legacyLayout(address, size, align).areas);
+  const { areas, length } = legacyLayout(address, size, align);
+  if (!core.memory.contains(address, length, 'write')) {
+    core.violation('ADDRESS_OUT_OF_BOUNDS', `queue ${index} is not all in memory`);
+    return 'reject';
+  }
+  if (address % align !== 0) {
+    core.violation('QUEUE_MISALIGNED', `queue ${index} begins at no multiple of ${align}`);
+    return 'reject';
+  }
+  Object.assign(queue, areas);
   core.enableQueue(index);
   return 'done';
 }
