@@ -1,7 +1,8 @@
 import type { Device } from '../../device/device.ts';
 import { UsageError } from '../../errors.ts';
-import { Allocator } from '../../memory/allocator.ts';
-import { GuestMemory } from '../../memory/guest-memory.ts';
+import type { Allocator } from '../../memory/allocator.ts';
+import type { GuestMemory } from '../../memory/guest-memory.ts';
+import { memoryForBoth } from '../../memory/memory-for-both.ts';
 import type { ChannelIo, ChannelIoListener } from './channel-io.ts';
 import { ChannelSubsystem } from './channel-subsystem.ts';
 import type { ControlUnit, ControlUnitOptions } from './control-unit.ts';
@@ -29,9 +30,6 @@ export interface ConnectedCcw {
   readonly io: ChannelIo;
 }
 
-const defaultMemoryLength = 16 * 2 ** 20;
-const guardLength = 4096;
-
 /**
  * A device and its driver in one process, a channel subsystem between them: the driver enables the subchannel, agrees
  * upon a revision, and does all by channel programs. With `revision: 0` both sides are legacy ones. Interruptions
@@ -57,8 +55,8 @@ export function joinCcw(
   device: Device,
   options: ConnectCcwOptions = {},
 ): Omit<ConnectedCcw, 'transport' | 'unit'> {
-  const memory = options.memory ?? GuestMemory.ofSize(defaultMemoryLength);
-  const { subsystem, io } = channelSubsystemIo(memory, options.allocator ?? wholeOf(memory));
+  const { memory, allocator } = memoryForBoth(options);
+  const { subsystem, io } = channelSubsystemIo(memory, allocator);
   const { trace, onError } = options;
   const schid = subsystem.add(device, {
     ...options.unit,
@@ -110,10 +108,4 @@ function conditionCode(end: number): number {
     'BAD_ARGUMENT',
     `the instruction ends with program interruption 0x${end.toString(16)}`,
   );
-}
-
-function wholeOf(memory: GuestMemory): Allocator {
-  const first = memory.regions[0];
-  const length = Math.max(0, (first?.length ?? 0) - guardLength);
-  return new Allocator((first?.start ?? 0) + guardLength, length);
 }

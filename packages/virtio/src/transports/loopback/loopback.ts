@@ -6,8 +6,9 @@ import type { DeviceState } from '../../device/state.ts';
 import type { Tracer } from '../../device/trace.ts';
 import type { LegacyTransport, NotificationListener, Transport } from '../../driver/transport.ts';
 import type { VirtioError } from '../../errors.ts';
-import { Allocator } from '../../memory/allocator.ts';
-import { GuestMemory } from '../../memory/guest-memory.ts';
+import type { Allocator } from '../../memory/allocator.ts';
+import type { GuestMemory } from '../../memory/guest-memory.ts';
+import { memoryForBoth } from '../../memory/memory-for-both.ts';
 import {
   busFreeFeatures,
   type FeatureSet,
@@ -31,8 +32,6 @@ export interface LoopbackOptions {
 
 const carries: readonly ReservedFeatureName[] = [...busFreeFeatures, 'NOTIFICATION_DATA'];
 
-const defaultMemoryLength = 16 * 2 ** 20;
-
 /**
  * A device and its driver in one process, with no bus between them: the shortest way from a device to a test
  * of it. Notifications to the driver arrive after the caller's turn, as interrupts would.
@@ -54,8 +53,9 @@ export class Loopback implements Transport {
   #scheduled = false;
 
   constructor(device: Device, options: LoopbackOptions = {}) {
-    this.memory = options.memory ?? GuestMemory.ofSize(defaultMemoryLength);
-    this.allocator = options.allocator ?? wholeOf(this.memory);
+    const { memory, allocator } = memoryForBoth(options);
+    this.memory = memory;
+    this.allocator = allocator;
     this.deviceId = device.type.id;
     this.legacy = options.legacy && { endian: options.legacy.endian, queueAlign: 4096, sizeIsFixed: false };
     const host: DeviceHost = {
@@ -159,11 +159,4 @@ export class Loopback implements Transport {
     for (const queue of queues) this.#listener?.usedBuffer(queue);
     if (config) this.#listener?.configChange();
   }
-}
-
-/** All of the first region but its first page: address 0 stays free, since drivers take it for "none". */
-function wholeOf(memory: GuestMemory): Allocator {
-  const first = memory.regions[0];
-  const guard = 4096;
-  return new Allocator((first?.start ?? 0) + guard, Math.max(0, (first?.length ?? 0) - guard));
 }

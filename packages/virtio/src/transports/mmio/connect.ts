@@ -1,7 +1,8 @@
 import type { Device } from '../../device/device.ts';
 import { InterruptWire } from '../../driver/interrupt-wire.ts';
-import { Allocator } from '../../memory/allocator.ts';
-import { GuestMemory } from '../../memory/guest-memory.ts';
+import type { Allocator } from '../../memory/allocator.ts';
+import type { GuestMemory } from '../../memory/guest-memory.ts';
+import { memoryForBoth } from '../../memory/memory-for-both.ts';
 import type { MmioAccess } from './access.ts';
 import { MmioDevice } from './device.ts';
 import { MmioTransport } from './driver.ts';
@@ -19,9 +20,6 @@ export interface ConnectedMmio {
   readonly window: MmioDevice;
   readonly access: MmioAccess;
 }
-
-const defaultMemoryLength = 16 * 2 ** 20;
-const guardLength = 4096;
 
 /**
  * A device and its driver in one process, registers of version 2 between them. They share 16 MiB of memory of their
@@ -46,22 +44,16 @@ export function joinWindow<W extends Pick<MmioDevice, 'read' | 'write'>>(
   options: { readonly memory?: GuestMemory; readonly allocator?: Allocator },
   make: (host: Pick<MmioHost, 'memory' | 'setInterruptLine'>) => W,
 ): { readonly window: W; readonly access: MmioAccess } {
-  const memory = options.memory ?? GuestMemory.ofSize(defaultMemoryLength);
+  const { memory, allocator } = memoryForBoth(options);
   const wire = new InterruptWire();
   const window = make({ memory, setInterruptLine: (level) => wire.set(level) });
   const access: MmioAccess = {
     memory,
-    allocator: options.allocator ?? wholeOf(memory),
+    allocator,
     read: async (offset, width) => window.read(offset, width),
     write: async (offset, width, value) => window.write(offset, width, value),
     writeNow: (offset, width, value) => window.write(offset, width, value),
     listenLine: (handler) => wire.listen(handler),
   };
   return { window, access };
-}
-
-function wholeOf(memory: GuestMemory): Allocator {
-  const first = memory.regions[0];
-  const length = Math.max(0, (first?.length ?? 0) - guardLength);
-  return new Allocator((first?.start ?? 0) + guardLength, length);
 }

@@ -1,7 +1,8 @@
 import type { Device } from '../../device/device.ts';
 import { InterruptWire } from '../../driver/interrupt-wire.ts';
-import { Allocator } from '../../memory/allocator.ts';
-import { GuestMemory } from '../../memory/guest-memory.ts';
+import type { Allocator } from '../../memory/allocator.ts';
+import type { GuestMemory } from '../../memory/guest-memory.ts';
+import { memoryForBoth } from '../../memory/memory-for-both.ts';
 import type { PciAccess, PciMessage } from './access.ts';
 import type { BarRoom } from './bar-probe.ts';
 import { PciFunction } from './device.ts';
@@ -31,9 +32,6 @@ export interface ConnectedPci<T = PciTransport> {
   readonly pciFunction: PciFunction;
   readonly access: PciAccess;
 }
-
-const defaultMemoryLength = 16 * 2 ** 20;
-const guardLength = 4096;
 
 /** @internal Where BARs go: anywhere, since this bus has one function. */
 export const room = {
@@ -69,7 +67,7 @@ export async function connectPci(
 
 /** @internal The function and the way to it; the driver is not there yet. */
 export function joinPci(device: Device, options: ConnectPciOptions = {}): Omit<ConnectedPci, 'transport'> {
-  const memory = options.memory ?? GuestMemory.ofSize(defaultMemoryLength);
+  const { memory, allocator } = memoryForBoth(options);
   const interrupts = new InterruptWires();
   const pciFunction = new PciFunction(device, {
     setInterruptLine: (level) => interrupts.line.set(level),
@@ -81,7 +79,7 @@ export function joinPci(device: Device, options: ConnectPciOptions = {}): Omit<C
   });
   return {
     pciFunction,
-    access: accessTo(pciFunction, memory, options.allocator ?? wholeOf(memory), interrupts),
+    access: accessTo(pciFunction, memory, allocator, interrupts),
   };
 }
 
@@ -121,10 +119,4 @@ class InterruptWires {
   deliver(address: number, data: number): void {
     if (address === messageAddress) this.#messages.get(data)?.fire();
   }
-}
-
-function wholeOf(memory: GuestMemory): Allocator {
-  const first = memory.regions[0];
-  const length = Math.max(0, (first?.length ?? 0) - guardLength);
-  return new Allocator((first?.start ?? 0) + guardLength, length);
 }
