@@ -82,6 +82,22 @@ const writable = { status: le16, status_qualifier: le16, reserved2: bytes(4) } a
 /** The device-writable part of `struct virtio_admin_cmd`, without what the command appends to it. */
 export const virtio_admin_cmd_answer: Struct<typeof writable> = struct('virtio_admin_cmd', writable);
 
+const legacyWrite = { offset: u8, reserved: bytes(7) } as const;
+
+/** Where a legacy driver writes; the bytes follow, and nothing behind them tells how many they are. */
+export const virtio_admin_cmd_legacy_wr_data: Struct<typeof legacyWrite> = struct(
+  'virtio_admin_cmd_legacy_common_cfg_wr_data',
+  legacyWrite,
+);
+
+const legacyRead = { offset: u8 } as const;
+
+/** Where a legacy driver reads: as many bytes as the command's result has room for. */
+export const virtio_admin_cmd_legacy_rd_data: Struct<typeof legacyRead> = struct(
+  'virtio_admin_cmd_legacy_common_cfg_rd_data',
+  legacyRead,
+);
+
 const capId = { id: le16, reserved: bytes(6) } as const;
 
 /** Which capability a command is about; also the start of `struct virtio_admin_cmd_cap_set_data`. */

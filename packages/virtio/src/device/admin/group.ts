@@ -11,10 +11,30 @@ export interface DeviceGroup {
   readonly exists: boolean;
   /** The member of an identifier, whose object stays the same while it is a member. */
   member(id: number): GroupMember | undefined;
+  /** True where every member has a legacy interface. */
+  readonly legacy?: boolean;
+}
+
+/** Fields that a legacy driver reads and writes, at offsets in bytes. All numbers in them are little-endian. */
+export interface LegacyFields {
+  /** True when the bytes lie within one field. */
+  holds(offset: number, length: number): boolean;
+  read(offset: number, length: number): Uint8Array;
+  write(offset: number, bytes: Uint8Array): void;
+}
+
+/** The legacy interface of a member, which its owner alone reaches. */
+export interface MemberLegacy {
+  readonly common: LegacyFields;
+  /** The device's own configuration. */
+  readonly config: LegacyFields;
+  /** Where else the driver may notify queues: the result of LEGACY_NOTIFY_INFO. */
+  notifyInfo(): Uint8Array;
 }
 
 /** A device whose owner can stop it, read its parts, and set them. */
 export interface GroupMember {
+  readonly legacy?: MemberLegacy | undefined;
   /** All its parts as they are now, in the order of 2.12.1.4.4. */
   parts(): readonly DevicePart[];
   readonly stopped: boolean;

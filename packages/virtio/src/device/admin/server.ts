@@ -17,6 +17,7 @@ import { Capabilities, type Capability } from './capabilities.ts';
 import { capabilityCommands } from './capability-commands.ts';
 import { CommandData } from './command-data.ts';
 import type { DeviceGroup } from './group.ts';
+import { legacyCommands } from './legacy-commands.ts';
 import { objectCommands } from './object-commands.ts';
 import { partsCommands } from './parts-commands.ts';
 import { AdminRefusal } from './refusal.ts';
@@ -123,6 +124,7 @@ export class AdminServer implements Administration {
         : {}),
       ...(this.#objects.servesGroup(type) ? objectCommands(this.#objects) : {}),
       ...(type === groupType.SR_IOV ? partsCommands(this.#objects) : {}),
+      ...(group?.legacy === true ? legacyCommands() : {}),
     };
     this.#groups.set(type, new ServedGroup(type, group, commands));
   }

@@ -18,6 +18,8 @@ export interface SentCommand {
   readonly data?: Uint8Array;
   /** Bytes to leave for the command's own result. */
   readonly room?: number;
+  /** The lengths of `data` and `room` mean something: no padding up to whole words. */
+  readonly exact?: boolean;
 }
 
 /** How often a command is sent again that the device could not carry out yet. */
@@ -82,16 +84,24 @@ export class AdminChannel {
     }
   }
 
-  async #sendOnce({ name, groupType, memberId, data, room = 0 }: SentCommand): Promise<Uint8Array> {
+  async #sendOnce({
+    name,
+    groupType,
+    memberId,
+    data,
+    room = 0,
+    exact = false,
+  }: SentCommand): Promise<Uint8Array> {
+    const padded = exact ? (length: number) => length : wholeWords;
     const header = virtio_admin_cmd.encode({
       opcode: adminOpcode[name],
       group_type: groupType,
       group_member_id: BigInt(memberId),
     });
-    const request = new Uint8Array(wholeWords(header.length + (data?.length ?? 0)));
+    const request = new Uint8Array(padded(header.length + (data?.length ?? 0)));
     request.set(header);
     if (data !== undefined) request.set(data, header.length);
-    const answer = await this.#queue.request(request, virtio_admin_cmd_answer.size + wholeWords(room));
+    const answer = await this.#queue.request(request, virtio_admin_cmd_answer.size + padded(room));
     if (answer.length < virtio_admin_cmd_answer.field.reserved2.offset) {
       const clause = 'device: Basic Facilities of a Virtio Device / Administration virtqueues';
       throw new PeerError('BAD_RESPONSE', `the device answered ${name} without a status`, clause);

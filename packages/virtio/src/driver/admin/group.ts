@@ -8,6 +8,11 @@ import { AdminError } from './error.ts';
 const understood: ReadonlySet<AdminCommandName> = new Set<AdminCommandName>([
   'LIST_QUERY',
   'LIST_USE',
+  'LEGACY_COMMON_CFG_WRITE',
+  'LEGACY_COMMON_CFG_READ',
+  'LEGACY_DEV_CFG_WRITE',
+  'LEGACY_DEV_CFG_READ',
+  'LEGACY_NOTIFY_INFO',
   'CAP_ID_LIST_QUERY',
   'DEVICE_CAP_GET',
   'DRIVER_CAP_SET',

@@ -276,7 +276,7 @@ export class PciFunction {
       notify,
       device: configBank(core, () => this.#common.followGeneration()),
       msix: this.#msix,
-      legacy: this.legacy,
+      legacy: this.legacy?.placed,
     });
   }
 

@@ -56,7 +56,7 @@ export class FunctionLayout implements CapabilityRoom {
     const { capabilities = [] } = options;
     const { legacy } = options;
     this.#mainBar = legacy?.mainBar ?? mainBar;
-    if (legacy?.bar !== undefined && contents.legacy !== undefined) {
+    if (legacy !== undefined && contents.legacy !== undefined) {
       this.place(legacy.bar, contents.legacy.length, 4, contents.legacy);
     }
     this.#isModern = legacy?.transitional !== false;
@@ -123,7 +123,7 @@ export class FunctionLayout implements CapabilityRoom {
       subsystem_vendor_id: options.subsystemVendorId ?? virtioVendorId,
       subsystem_id: options.subsystemId ?? deviceIdBase + type.id,
       interrupt_pin: options.interruptPin ?? 1,
-      ...options.legacy?.ids(type),
+      ...options.legacy?.ids?.(type),
     };
   }
 

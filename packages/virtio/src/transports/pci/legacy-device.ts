@@ -35,12 +35,12 @@ export interface PciLegacySupport {
   readonly interface: LegacyInterface;
   /** @internal Modern drivers are served as well. */
   readonly transitional: boolean;
-  /** @internal Where the structure is; `undefined` where the function's owner alone reaches it. */
-  readonly bar?: { readonly bar: number; readonly kind: BarKind };
+  /** @internal Where what drivers reach is. */
+  readonly bar: { readonly bar: number; readonly kind: BarKind };
   /** @internal Where the modern structures are, unless told. */
-  readonly mainBar?: { readonly bar: number; readonly kind: BarKind };
-  /** @internal What the header says, by which legacy drivers know the device; `undefined` for a modern header. */
-  ids(type: DeviceType): LegacyIds | undefined;
+  readonly mainBar: { readonly bar: number; readonly kind: BarKind };
+  /** @internal What the header says, by which legacy drivers know the device; absent for a modern header. */
+  ids?(type: DeviceType): LegacyIds;
   /** @internal */
   makeRegisters(parts: LegacyParts): LegacyRegisters;
 }
@@ -60,6 +60,8 @@ export interface LegacyParts {
   readonly msix: MsixTable | undefined;
   /** Sets Bus Master; true when it was off. */
   readonly becomeMaster: () => boolean;
+  /** Behind the BAR are notifications alone: the owner reaches the rest. */
+  readonly ownersOnly?: boolean;
 }
 
 /**
@@ -72,24 +74,24 @@ export interface LegacyParts {
  * @spec 4.1.2.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Discovery
  */
 export const transitional = (options: PciLegacyOptions = {}): PciLegacySupport => ({
-  ...support(options),
+  ...legacySupport(options),
   ids: legacyIds,
 });
 
 /** A legacy device, as there were before virtio 1.0: no virtio capability, so no modern driver takes it. */
 export const legacyOnly = (options: PciLegacyOptions = {}): PciLegacySupport => ({
-  ...support(options),
+  ...legacySupport(options),
   ids: legacyIds,
   transitional: false,
 });
 
-function support({ endian = 'little' }: PciLegacyOptions): PciLegacySupport {
+/** @internal */
+export function legacySupport({ endian = 'little' }: PciLegacyOptions): PciLegacySupport {
   return {
     interface: legacyInterface(endian),
     transitional: true,
     bar: { bar: legacyBar, kind: 'io' },
     mainBar: { bar: legacyBar + 1, kind: 'memory32' },
-    ids: () => undefined,
     makeRegisters: (parts) => new LegacyRegisters(parts),
   };
 }
@@ -125,6 +127,11 @@ export class LegacyRegisters implements BarContent {
   /** Where the device's own configuration begins now. */
   get configOffset(): number {
     return legacyConfigOffset(this.#parts.msix?.enabled === true);
+  }
+
+  /** What stands behind the BAR. */
+  get placed(): BarContent & { readonly length: number } {
+    return this.#parts.ownersOnly ? this.#notifications : this;
   }
 
   read(offset: number, width: number): number {
@@ -193,6 +200,16 @@ export class LegacyRegisters implements BarContent {
         common.write(commonRegisters.register[name], value);
     }
   }
+
+  /** The one register that the driver of a member reaches by itself. */
+  readonly #notifications: BarContent & { readonly length: number } = {
+    length: legacyRegisters.register.queue_notify.width,
+    read: () => 0,
+    write: (offset, width, value) => {
+      const { offset: at } = legacyRegisters.register.queue_notify;
+      this.#bank.write(at + offset, width, value);
+    },
+  };
 
   #notify(index: number): void {
     const { core } = this.#parts;

@@ -19,7 +19,7 @@ export function checkOptions(options: PciFunctionOptions): void {
   within('the revision', options.revision, 1, 0xff);
   within('the subsystem vendor id', options.subsystemVendorId, 0, 0xffff);
   within('the subsystem id', options.subsystemId, 0x40, 0xffff);
-  if (options.legacy?.bar !== undefined && (options.revision ?? options.subsystemId) !== undefined) {
+  if (options.legacy?.ids !== undefined && (options.revision ?? options.subsystemId) !== undefined) {
     refuse('the revision and the subsystem id of a device for legacy drivers are set by its type');
   }
   within('the interrupt pin', options.interruptPin, 0, 4);

@@ -1,10 +1,11 @@
 import { type DevicePart, partKey } from '../../../device/admin/device-part.ts';
-import type { GroupMember } from '../../../device/admin/group.ts';
+import type { GroupMember, MemberLegacy } from '../../../device/admin/group.ts';
 import { invalidField } from '../../../device/admin/refusal.ts';
 import type { PciFunction } from '../device.ts';
 import type { PciFunctionState } from '../options.ts';
 import { commonConfig } from './common-config-kind.ts';
 import { deviceFeatures, deviceStatus, driverFeatures } from './device-kinds.ts';
+import { memberLegacy } from './legacy-member.ts';
 import { deviceState, queuePosition } from './own-kinds.ts';
 import type { PartKind } from './part-kind.ts';
 import { queueConfig, queueNotifyConfig } from './queue-kinds.ts';
@@ -37,6 +38,10 @@ export class PciMember implements GroupMember {
 
   constructor(pciFunction: PciFunction) {
     this.#function = pciFunction;
+  }
+
+  get legacy(): MemberLegacy | undefined {
+    return memberLegacy(this.#function);
   }
 
   get stopped(): boolean {

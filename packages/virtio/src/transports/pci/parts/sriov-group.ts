@@ -2,6 +2,7 @@ import type { DeviceGroup, GroupMember } from '../../../device/admin/group.ts';
 import { UsageError } from '../../../errors.ts';
 import { groupType } from '../../../spec/admin.ts';
 import type { PciFunction } from '../device.ts';
+import { memberLegacy } from './legacy-member.ts';
 import { PciMember } from './member.ts';
 
 /**
@@ -23,6 +24,10 @@ export class SriovGroup implements DeviceGroup {
 
   /** The virtual functions, VF 1 first: all that there can be. */
   constructor(functions: readonly PciFunction[]) {
+    const hasBar0 = functions.some(({ bars }) => bars[0]?.index === 0);
+    if (hasBar0 && functions.some((one) => memberLegacy(one) !== undefined)) {
+      throw new UsageError('BAD_ARGUMENT', 'virtual functions with a legacy interface have no BAR 0');
+    }
     this.#functions = functions;
   }
 
@@ -48,6 +53,10 @@ export class SriovGroup implements DeviceGroup {
     }
     this.#enabled = false;
     this.#members = [];
+  }
+
+  get legacy(): boolean {
+    return this.#functions.length > 0 && this.#functions.every((one) => memberLegacy(one) !== undefined);
   }
 
   get exists(): boolean {
