@@ -4,6 +4,8 @@ import { Loopback } from '../transports/loopback/loopback.ts';
 import { connectMmio } from '../transports/mmio/connect.ts';
 import { connectLegacyMmio } from '../transports/mmio/legacy-connect.ts';
 import { connectPci } from '../transports/pci/connect.ts';
+import { legacyOnly, transitional } from '../transports/pci/legacy-device.ts';
+import { openPci } from '../transports/pci/open-pci.ts';
 import type { Bus } from './matrix.ts';
 
 /** No bus: driver and device in one process. */
@@ -28,6 +30,44 @@ export const pciBus: Bus = {
   name: 'pci',
   async connect(device, options) {
     return { transport: (await connectPci(device, options)).transport };
+  },
+};
+
+/** The same with a transitional function, which a transitional driver drives through its modern interface. */
+export const transitionalPciBus: Bus = {
+  name: 'pci-transitional',
+  async connect(device, options) {
+    const pciFunction = { legacy: transitional() };
+    return { transport: (await connectPci(device, { ...options, pciFunction, open: openPci })).transport };
+  },
+};
+
+/** The same with a driver that prefers the legacy interface. */
+export const transitionalPciLegacyBus: Bus = {
+  name: 'pci-transitional-legacy',
+  legacy: true,
+  async connect(device, options) {
+    const { transport } = await connectPci(device, {
+      ...options,
+      pciFunction: { legacy: transitional() },
+      open: (access, own) => openPci(access, { ...own, prefer: 'legacy' }),
+    });
+    return { transport };
+  },
+};
+
+/** A PCI bus with a legacy function on it, in a guest that is big-endian, with INTx. */
+export const legacyPciBus: Bus = {
+  name: 'pci-legacy',
+  legacy: true,
+  async connect(device, options) {
+    const { transport } = await connectPci(device, {
+      ...options,
+      vectors: 0,
+      pciFunction: { legacy: legacyOnly({ endian: 'big' }) },
+      open: (access, own) => openPci(access, { ...own, endian: 'big' }),
+    });
+    return { transport };
   },
 };
 
@@ -82,6 +122,9 @@ export const buses: readonly Bus[] = [
   loopbackBus,
   legacyLoopbackBus,
   pciBus,
+  transitionalPciBus,
+  transitionalPciLegacyBus,
+  legacyPciBus,
   mmioBus,
   legacyMmioBus,
   ccw0Bus,

@@ -50,11 +50,11 @@ const messageAddress = 0xfee0_0000;
  * const { transport } = await connectPci(blkDevice({ storage }));
  * const disk = await openBlk(transport);
  */
-export function connectPci(device: Device, options?: ConnectPciOptions): Promise<ConnectedPci>;
 export function connectPci<T>(
   device: Device,
   options: ConnectPciOptions & { readonly open: PciOpener<T> },
 ): Promise<ConnectedPci<T>>;
+export function connectPci(device: Device, options?: ConnectPciOptions): Promise<ConnectedPci>;
 export async function connectPci(
   device: Device,
   options: ConnectPciOptions & { readonly open?: PciOpener<unknown> } = {},

@@ -113,6 +113,8 @@ export class DriverInterrupts {
   async stop(): Promise<void> {
     this.listener = undefined;
     if (this.#choice === 'msix') await this.#setControl(0);
+    // From here on a legacy function's configuration is where it is without MSI-X.
+    this.#choice = 'intx';
     this.#parts.access.listenLine?.(undefined);
     for (const { message } of this.#vectors.splice(0)) message.free();
   }

@@ -107,7 +107,7 @@ export abstract class FunctionDriver {
   /** Resets the device and takes from the function what `open` gave it: interrupts and the use of memory. */
   async close(): Promise<void> {
     await this.writeStatus(0);
-    await this.wiring.stop();
+    await this.inTurn(() => this.wiring.stop());
     const { offset } = pci_header.field.command;
     const command = await this.access.configRead(offset, 2);
     await this.access.configWrite(offset, 2, command & ~commandBit.BUS_MASTER);

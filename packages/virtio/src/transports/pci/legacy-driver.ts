@@ -41,6 +41,7 @@ export class LegacyPciTransport extends FunctionDriver implements Transport {
   readonly #registers: RegisterAccess<LegacyRegister>;
   /** Bytes of BAR 0. */
   readonly #size: number;
+  /** Queues that were ever enabled: a stray kick after a reset is the device's to refuse. */
   readonly #enabled = new Set<number>();
 
   private constructor(parts: {
@@ -108,7 +109,6 @@ export class LegacyPciTransport extends FunctionDriver implements Transport {
       if (value === 0) {
         this.wiring.forgetAll();
         this.maxSizes.clear();
-        this.#enabled.clear();
       } else if ((value & (status.DRIVER | status.DRIVER_OK)) === status.DRIVER) {
         await this.wiring.mapConfig();
       }
@@ -116,7 +116,7 @@ export class LegacyPciTransport extends FunctionDriver implements Transport {
   }
 
   readConfig(offset: number, length: number): Promise<Uint8Array> {
-    return this.inTurn(() => readBytes(this.access, this.#config, offset, length));
+    return readBytes(this.access, this.#config, offset, length);
   }
 
   writeConfig(offset: number, bytes: Uint8Array): Promise<void> {
