@@ -18,11 +18,15 @@ import {
   guestFiles,
   type Instruction,
   instructionLines,
+  mmioGuest,
+  withAcpiTables,
 } from 'virtio-node/guests';
-import { type Attachment, attach, reloadOnReboot } from 'virtio-v86';
+import { type Attachment, attach, type Bus, mmioTable, pci, reloadOnReboot } from 'virtio-v86';
 
 /** What a test machine has beside a console. */
 export interface MachineOptions {
+  /** Where all devices are; modern PCI unless told. */
+  readonly bus?: Bus;
   /** Attached behind the console, in this order. */
   readonly devices?: readonly Device[];
   /** Ports of the console beside its terminal and the control port. */
@@ -86,6 +90,7 @@ export class Machine {
     });
     this.attachments = [this.console, ...(options.devices ?? [])].map((device) =>
       attach(emulator, device, {
+        bus: options.bus ?? pci(),
         onError: (error) => void this.errors.push(error),
         ...(options.trace === undefined ? {} : { trace: options.trace }),
       }),
@@ -102,6 +107,7 @@ export class Machine {
     const image = async (path: string): Promise<{ buffer: ArrayBuffer }> => ({
       buffer: new Uint8Array(await readFile(path)).buffer,
     });
+    const mmio = isMmio(options);
     const emulator = new V86({
       wasm_path: join(library, 'v86.wasm'),
       memory_size: 256 << 20,
@@ -109,8 +115,9 @@ export class Machine {
       bios: await image(guest.bios),
       vga_bios: await image(guest.vgaBios),
       bzimage: await image(guest.bzimage),
-      initrd: await image(guest.initrd),
-      cmdline: `${guestCommandLine} ${options.append ?? ''}`,
+      initrd: mmio ? await withWindows(guest.initrd, options) : await image(guest.initrd),
+      cmdline: [guestCommandLine, ...(mmio ? [mmioGuest] : []), options.append ?? ''].join(' '),
+      acpi: mmio,
       autostart: false,
       disable_keyboard: true,
       disable_mouse: true,
@@ -228,4 +235,17 @@ export class Machine {
     this.#lastSign = Date.now();
     for (const wake of this.#changes) wake();
   }
+}
+
+function isMmio({ bus }: MachineOptions): boolean {
+  return bus?.name.startsWith('mmio') === true;
+}
+
+/** The initramfs, and ahead of it the table that tells of a window for each device. */
+async function withWindows(
+  initrd: string,
+  { devices = [] }: MachineOptions,
+): Promise<{ buffer: ArrayBuffer }> {
+  const tables = [{ name: 'windows', data: mmioTable(1 + devices.length) }];
+  return { buffer: new Uint8Array(withAcpiTables(tables, await readFile(initrd))).buffer };
 }

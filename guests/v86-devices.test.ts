@@ -1,52 +1,12 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { blkDevice, memoryStorage } from 'virtio/devices/blk';
 import { consoleDevice } from 'virtio/devices/console';
-import { entropyDevice } from 'virtio/devices/entropy';
 import { attach } from 'virtio-v86';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { checkFileSystem, fileInImage } from './disk-image.ts';
-import { Machine } from './machine.ts';
+import { expect, test } from 'vitest';
+import { deviceSuite } from './device-suite.ts';
 
-const mebibyte = 2 ** 20;
-const storage = memoryStorage(16 * mebibyte);
-const given: Buffer[] = [];
-const echoes: Buffer[] = [];
-let machine: Machine;
-
-beforeAll(async () => {
-  machine = await Machine.boot({
-    devices: [
-      blkDevice({ storage, id: 'the-disk' }),
-      entropyDevice({
-        source(target) {
-          crypto.getRandomValues(target);
-          given.push(Buffer.from(target));
-        },
-      }),
-    ],
-    ports: [{ name: 'org.example.echo', onData: (bytes) => void echoes.push(Buffer.from(bytes)) }],
-  });
-});
-
-afterAll(() => machine.stop());
-
-const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
-
-/** Where the guest has the port of the second name. */
-const echoPort =
-  'dev=/dev/$(basename $(dirname $(grep -lx org.example.echo /sys/class/virtio-ports/*/name)))';
-
-test('all three devices are bound to their Linux drivers', async () => {
-  const bound = await machine.text('cd /sys/bus/virtio/drivers; ls -1d */virtio*');
-  expect(bound.split('\n')).toEqual(['virtio_blk/virtio1', 'virtio_console/virtio0', 'virtio_rng/virtio2']);
-  expect(machine.errors).toEqual([]);
-});
+const machine = deviceSuite({}, 10_000_000);
 
 test('the PCI listing is that of three modern functions, and nothing of legacy virtio', async () => {
-  const listing = await machine.text(
+  const listing = await machine().text(
     `cd /sys/bus/pci/devices; for d in $(grep -lx 0x1af4 */vendor); do cd $(dirname $d)
      echo $(basename $PWD) $(cat device class revision subsystem_vendor subsystem_device irq) $(basename $(readlink driver))
      cd ..; done`,
@@ -57,12 +17,12 @@ test('the PCI listing is that of three modern functions, and nothing of legacy v
     '0000:00:13.0 0x1044 0xff0000 0x01 0x1af4 0x1044 11 virtio-pci',
   ]);
   // One I/O BAR each; VERSION_1 is bit 32 of what was negotiated.
-  expect(await machine.text('grep -c virtio-pci-modern /proc/ioports')).toBe('3');
-  expect(await machine.text('for f in /sys/bus/virtio/devices/*/features; do cut -c33 $f; done')).toBe(
+  expect(await machine().text('grep -c virtio-pci-modern /proc/ioports')).toBe('3');
+  expect(await machine().text('for f in /sys/bus/virtio/devices/*/features; do cut -c33 $f; done')).toBe(
     '1\n1\n1',
   );
   // Only virtio's own capabilities: MSI does not exist in v86, and the functions do not pretend.
-  const { output: config } = await machine.exec('cat /sys/bus/pci/devices/0000:00:11.0/config');
+  const { output: config } = await machine().exec('cat /sys/bus/pci/devices/0000:00:11.0/config');
   expect(config).toHaveLength(256);
   const structures: number[] = [];
   for (let at = config[0x34]!; at !== 0; at = config[at + 1]!) {
@@ -70,102 +30,6 @@ test('the PCI listing is that of three modern functions, and nothing of legacy v
     structures.push(config[at + 3]!);
   }
   expect(structures.sort()).toEqual([1, 2, 3, 4, 5]);
-});
-
-test('a file system that the guest makes, fills and syncs is whole from outside', async () => {
-  const listed = await machine.text(
-    `mke2fs /dev/vda >/dev/null 2>&1 && mount /dev/vda /mnt && mkdir /mnt/a && cd /mnt/a
-     for i in 1 2 3 4 5 6 7 8; do head -c $((i * 150001)) /dev/urandom >file$i; done
-     rm file3; echo text >../short; sync; sha256sum file* ; cd /; sha256sum /mnt/short`,
-  );
-  const hashes = new Map(
-    listed.split('\n').map((line): [string, string] => {
-      const [hash = '', name = ''] = line.split(/\s+/);
-      return [name.startsWith('/mnt/') ? name.slice(4) : `/a/${name}`, hash];
-    }),
-  );
-  expect(hashes.size).toBe(8);
-  const folder = await mkdtemp(join(tmpdir(), 'virtio-disk-'));
-  try {
-    const image = join(folder, 'image');
-    await writeFile(image, storage.bytes);
-    for (const [name, hash] of hashes) expect(sha256(await fileInImage(image, name))).toBe(hash);
-    await machine.text('umount /mnt');
-    await writeFile(image, storage.bytes);
-    expect(await checkFileSystem(image)).toBe(0);
-    expect(await machine.text('mount /dev/vda /mnt && cat /mnt/short && umount /mnt')).toBe('text');
-    const whole = await machine.exec('cat /dev/vda');
-    expect(sha256(whole.output)).toBe(sha256(storage.bytes));
-  } finally {
-    await rm(folder, { recursive: true });
-  }
-});
-
-test('the disk says who it is', async () => {
-  expect(await machine.text('cat /sys/block/vda/serial')).toBe('the-disk');
-  expect(await machine.text('cat /sys/block/vda/size')).toBe(String((16 * mebibyte) / 512));
-});
-
-test('hwrng delivers what the source gave', async () => {
-  expect(await machine.text('cat /sys/class/misc/hw_random/rng_current')).toBe('virtio_rng.0');
-  given.length = 0;
-  const { output, status } = await machine.exec('head -c 4096 /dev/hwrng');
-  expect(status).toBe(0);
-  expect(output).toHaveLength(4096);
-  // The driver keeps bytes of a request that was there before: what comes next is ours.
-  expect(Buffer.concat(given).indexOf(output.subarray(-512))).toBeGreaterThanOrEqual(0);
-});
-
-test('the console carries 10 MB in each direction unchanged', async () => {
-  const bytes = randomBytes(10_000_000);
-  const inward = machine.exec('head -c 10000000 | sha256sum');
-  await Promise.all([send(machine.console.console, bytes), inward]);
-  expect((await inward).output.toString()).toBe(`${sha256(bytes)}  -\n`);
-
-  const { output } = await machine.exec(
-    'head -c 10000000 /dev/urandom >/tmp/r && sha256sum </tmp/r && cat /tmp/r && rm /tmp/r',
-  );
-  const lineEnd = output.indexOf('\n') + 1;
-  expect(output).toHaveLength(lineEnd + 10_000_000);
-  expect(output.subarray(0, lineEnd).toString()).toBe(`${sha256(output.subarray(lineEnd))}  -\n`);
-});
-
-test('a second port is found by its name, and carries 10 MB both ways at a time', async () => {
-  expect(await machine.text(`${echoPort}; ls $dev`)).toBe('/dev/vport0p2');
-  const bytes = randomBytes(10_000_000);
-  const port = machine.console.port('org.example.echo');
-  echoes.length = 0;
-  const echo = machine.exec(`${echoPort}; exec 3<>$dev; head -c 10000000 <&3 >&3`);
-  await Promise.all([send(port, bytes), echo]);
-  expect((await echo).status).toBe(0);
-  expect(sha256(Buffer.concat(echoes))).toBe(sha256(bytes));
-});
-
-test("a resize reaches the guest's terminal, and its programs hear of it", async () => {
-  machine.console.console.resize(132, 43);
-  await untilText(() => machine.text('stty size'), '43 132');
-  await machine.instruct({ type: 'shell', columns: 100, rows: 30 });
-  const type = (text: string): Promise<void> => machine.console.console.write(Buffer.from(text));
-  const shown = (text: string): Promise<void> => machine.until(() => machine.output.includes(text), text);
-  await shown('# ');
-  await type(`sh -c 'trap "stty size; exit" WINCH; echo wait""ing; while :; do sleep 0.1; done'\r`);
-  await shown('waiting\r\n');
-  machine.console.console.resize(80, 25);
-  await shown('25 80\r\n');
-  await type('exit 5\r');
-  expect((await machine.ended('the shell')).status).toBe(5);
-});
-
-test('each driver can be unbound and bound again', async () => {
-  for (const [driver, device, check] of [
-    ['virtio_blk', 'virtio1', 'head -c 512 /dev/vd? >/dev/null'],
-    ['virtio_rng', 'virtio2', 'head -c 512 /dev/hwrng >/dev/null'],
-  ]) {
-    await machine.text(
-      `cd /sys/bus/virtio/drivers/${driver} && echo ${device} >unbind && ! [ -e ${device} ] && echo ${device} >bind && ${check}`,
-    );
-  }
-  expect(machine.errors).toEqual([]);
 });
 
 test('a device that is attached to a running guest is found by a rescan, used, let go of and detached', async () => {
@@ -176,45 +40,25 @@ test('a device that is attached to a running guest is found by a rescan, used, l
   const late = consoleDevice({
     ports: [{ name: 'org.example.late', onData: hear }],
   });
-  const attachment = attach(machine.emulator, late, { slot: 25 });
+  const attachment = attach(machine().emulator, late, { slot: 25 });
   await attachment.ready;
   expect(attachment.slot).toBe(25);
   const say = (word: string): string =>
     `until n=$(grep -lx org.example.late /sys/class/virtio-ports/*/name); do sleep 0.1; done
      echo ${word} >/dev/$(basename $(dirname $n))`;
-  await machine.text(`echo 1 >/sys/bus/pci/rescan; ${say('hello')}`);
+  await machine().text(`echo 1 >/sys/bus/pci/rescan; ${say('hello')}`);
   expect(heard).toBe('hello\n');
   // The driver of a console lets go of its ports and takes them up again.
-  await machine.text(
+  await machine().text(
     `cd /sys/bus/virtio/drivers/virtio_console; d=$(ls -d virtio* | tail -1)
      echo $d >unbind; echo $d >bind; ${say('again')}`,
   );
   expect(heard).toBe('hello\nagain\n');
-  await machine.text('echo 1 >/sys/bus/pci/devices/0000:00:19.0/remove');
+  await machine().text('echo 1 >/sys/bus/pci/devices/0000:00:19.0/remove');
   attachment.detach();
   expect(attachment.slot).toBeUndefined();
   expect(
-    await machine.text('echo 1 >/sys/bus/pci/rescan; ls /sys/bus/pci/devices | grep -c 19.0 || true'),
+    await machine().text('echo 1 >/sys/bus/pci/rescan; ls /sys/bus/pci/devices | grep -c 19.0 || true'),
   ).toBe('0');
-  expect(machine.errors).toEqual([]);
+  expect(machine().errors).toEqual([]);
 });
-
-test('a reboot resets the devices, and the guest finds them again', async () => {
-  await machine.reboot();
-  expect(await machine.text('cd /sys/bus/virtio/drivers; ls -d */virtio* | wc -l')).toBe('3');
-  const { output } = await machine.exec('cat /dev/vda');
-  expect(sha256(output)).toBe(sha256(storage.bytes));
-  expect(machine.errors).toEqual([]);
-});
-
-/** Sends in pieces, each when the one before was taken. */
-async function send(port: { write(bytes: Uint8Array): Promise<void> }, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length; at += 65_536) await port.write(bytes.subarray(at, at + 65_536));
-}
-
-/** The guest does in its own time what the device tells it. */
-async function untilText(read: () => Promise<string>, wanted: string): Promise<void> {
-  let last = '';
-  for (let i = 0; i < 20 && last !== wanted; i++) last = await read();
-  expect(last).toBe(wanted);
-}

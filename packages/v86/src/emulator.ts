@@ -11,8 +11,17 @@ export interface V86Emulator {
   remove_listener(event: 'emulator-ready', listener: () => void): void;
 }
 
-/** The I/O ports. Widths in bits, as in v86's names. */
+/** The I/O ports and mapped memory. Widths in bits, as in v86's names. */
 export interface V86Io {
+  /** Maps whole blocks of 128 KiB; the functions get guest addresses, which may be negative as 32-bit numbers are. */
+  mmap_register(
+    address: number,
+    size: number,
+    read8: (address: number) => number,
+    write8: (address: number, value: number) => void,
+    read32: (address: number) => number,
+    write32: (address: number, value: number) => void,
+  ): void;
   port_read8(port: number): number;
   port_read16(port: number): number;
   port_read32(port: number): number;
@@ -72,7 +81,7 @@ const functions: readonly string[] = [
   ...['main_loop', 'codegen_finalize_finished', 'get_state', 'set_state', 'reboot_internal'],
   ...['jit_dirty_cache', 'jit_clear_cache', 'device_raise_irq', 'device_lower_irq'],
   ...['io.port_read8', 'io.port_read16', 'io.port_read32'],
-  ...['io.port_write8', 'io.port_write16', 'io.port_write32'],
+  ...['io.port_write8', 'io.port_write16', 'io.port_write32', 'io.mmap_register'],
   ...['devices.pci.register_device', 'devices.pci.raise_irq', 'devices.pci.lower_irq'],
 ];
 const objects: readonly string[] = [

@@ -1,3 +1,5 @@
+import { mmioModule } from './init-scripts.ts';
+
 /**
  * What our guest wants on its kernel's command line. The kernel's own messages go to the first serial port, so
  * that `/dev/hvc0` carries nothing but what runs on it. The rest leaves out work that takes an emulated processor
@@ -10,6 +12,13 @@ export const guestCommandLine: string = [
   'cryptomgr.notests noisapnp pnpbios=off',
   'initcall_blacklist=load_system_certificate_list,init_kprobe_trace',
 ].join(' ');
+
+/**
+ * Put on the command line as well, it makes the guest look for virtio-mmio devices, of which ACPI tells it. The second
+ * option is for v86's ACPI: it keeps what a guest writes to clear the status of its events, and Linux would take that
+ * for a request to eject every PCI slot.
+ */
+export const mmioGuest = `virtio_modules=${mmioModule} acpiphp.disable=1`;
 
 /** Put on the command line as well, it makes the guest talk and run its commands on the first serial port alone. */
 export const serialControl = 'virtio_control=ttyS0';

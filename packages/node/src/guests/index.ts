@@ -1,5 +1,6 @@
 export { cacheFolder } from './cache.ts';
-export { guestCommandLine, serialControl } from './command-line.ts';
+export { type AcpiTable, withAcpiTables } from './acpi-tables.ts';
+export { guestCommandLine, mmioGuest, serialControl } from './command-line.ts';
 export {
   type ConsoleEvent,
   consoleEvent,

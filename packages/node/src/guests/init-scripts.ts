@@ -18,6 +18,9 @@ export const bootModules: readonly string[] = [
  */
 export const diskModule = 'virtio_blk';
 
+/** Loaded at boot by a guest that is told so: {@link mmioGuest} is how. */
+export const mmioModule = 'virtio_mmio';
+
 /** The first program: makes a minimal system, then hands over to busybox init, which reaps and shuts down. */
 export const initScript: string = `#!/bin/busybox sh
 export PATH=/sbin:/bin
@@ -29,7 +32,8 @@ export PATH=/sbin:/bin
 /bin/busybox mount -t tmpfs tmpfs /dev/shm
 /bin/busybox mount -t tmpfs tmpfs /tmp
 /bin/busybox --install -s
-modprobe -a $(cat /etc/modules)
+# The kernel hands what it does not know of its command line to its first program, as variables.
+modprobe -a $virtio_modules $(cat /etc/modules)
 hostname virtio
 exec init
 `;

@@ -1,5 +1,5 @@
 import { type CpioEntry, writeCpio } from './cpio.ts';
-import { bootModules, controlScript, diskModule, initScript, inittab, profile } from './init-scripts.ts';
+import { bootModules, controlScript, diskModule, initScript, inittab, mmioModule, profile } from './init-scripts.ts';
 import { modulesDep, readModules } from './kernel-modules.ts';
 
 const text = new TextEncoder();
@@ -30,6 +30,7 @@ export async function buildInitramfs(parts: InitramfsParts): Promise<Uint8Array>
   const modules = await readModules(parts.modulesFolder, [
     ...bootModules,
     diskModule,
+    mmioModule,
     ...(parts.modules ?? []),
   ]);
   const home = `lib/modules/${parts.release}`;

@@ -22,6 +22,7 @@ const qemu = { folder: 'usr/bin', check: ['--version'], backports: true };
 
 const recipes = {
   e2fsprogs: { packages: ['e2fsprogs'], program: 'mke2fs', folder: 'sbin', check: ['-V'] },
+  acpica: { packages: ['acpica-tools'], program: 'iasl', folder: 'usr/bin', check: ['-v'] },
   // /usr/bin/chromium is a script that wants the system's folders.
   chromium: {
     packages: ['chromium', 'fonts-dejavu-core'],

@@ -1,4 +1,4 @@
-import { intercept, type V86Io } from './emulator.ts';
+import { intercept, type V86Io } from '../emulator.ts';
 
 /** Who answers a range of I/O ports. Offsets count from its first port, widths are 1, 2 or 4 bytes. */
 export interface PortHandler {
