@@ -179,6 +179,24 @@ describe('virtio run --exec', () => {
     expect(times).toEqual([...times].sort((a, b) => a - b));
   });
 
+  it.each([
+    ['mmio', 'platform/LNRO0005:02'],
+    ['pci-transitional', 'pci0000:00/0000:00:13.0'],
+    ['pci-legacy', 'pci0000:00/0000:00:13.0'],
+  ])('puts the devices on another bus: %s, with a saved state of its own', async (bus, place) => {
+    for (const start of ['cold', 'warm']) {
+      const { status, stdout, events } = await virtio(
+        'run',
+        ...['--json', '--bus', bus, '--exec'],
+        'readlink /sys/bus/virtio/devices/virtio2; cut -c33 /sys/bus/virtio/devices/virtio2/features',
+      ).end();
+      expect(events).toMatchObject([{ start }, { status: 0 }]);
+      const modern = bus === 'pci-legacy' ? 0 : 1;
+      expect(stdout.toString()).toBe(`../../../devices/${place}/virtio2\n${modern}\n`);
+      expect(status).toBe(0);
+    }
+  });
+
   it('drops a damaged state whole, boots, and saves a good one', async () => {
     for (const path of await savedStates()) {
       const bytes = await readFile(path);
@@ -235,6 +253,7 @@ describe('bad input', () => {
     ['a folder for a disk', () => ['run', '--disk', folder], 2, /no plain file/],
     ['half a sector', () => ['run', '--disk', at('odd.img')], 2, /whole sectors of 512; truncate -s 1024/],
     ['one disk twice', () => ['run', '--disk', at('even.img'), '--disk', at('even.img')], 2, /same file/],
+    ['an unknown bus', () => ['run', '--bus', 'isa'], 2, /--bus isa is no bus/],
     ['too much memory', () => ['run', '--memory', '9999'], 2, /from \d+ to \d+/],
     ['what is no kernel', () => ['run', '--kernel', at('even.img')], 2, /is no bzImage/],
     ['a trace nowhere', () => ['run', '--trace', at('no/trace')], 2, /--trace/],

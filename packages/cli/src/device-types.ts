@@ -2,6 +2,7 @@ import { blk } from 'virtio/devices/blk';
 import { consoleType } from 'virtio/devices/console';
 import { entropy } from 'virtio/devices/entropy';
 import type { DeviceType } from 'virtio/spec';
+import { transitionalIds } from 'virtio/transports/pci';
 
 /** A device type that exists here, and where. */
 export interface DeviceTypeEntry {
@@ -11,12 +12,22 @@ export interface DeviceTypeEntry {
 }
 
 const bothSides = ['device', 'driver'] as const;
-/** Every device type goes on every bus. */
-const buses = ['loopback', 'pci'] as const;
+
+/** Every bus, the legacy ones apart: CCW by its revision. */
+const modernBuses = ['pci', 'mmio', 'ccw-1', 'ccw-2'] as const;
+const legacyBuses = ['pci-transitional', 'pci-legacy', 'ccw-0'] as const;
+
+/** Types that exist here, by id. */
+const types: readonly DeviceType[] = [blk, consoleType, entropy];
 
 /** Every device type that exists here, by id. */
-export const deviceTypes: readonly DeviceTypeEntry[] = [
-  { type: blk, sides: bothSides, buses },
-  { type: consoleType, sides: bothSides, buses },
-  { type: entropy, sides: bothSides, buses },
-];
+export const deviceTypes: readonly DeviceTypeEntry[] = types.map((type) => ({
+  type,
+  sides: bothSides,
+  buses: busesOf(type),
+}));
+
+/** A type that was there before virtio 1.0 has an id for it, and a legacy interface. */
+function busesOf({ id }: DeviceType): readonly string[] {
+  return transitionalIds[id] === undefined ? modernBuses : [...modernBuses, ...legacyBuses].sort();
+}

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { usage } from './exit-status.ts';
 import type { RunArguments } from './run/arguments.ts';
+import { runBuses } from './run/buses.ts';
 import { packageVersion, specVersion } from './version.ts';
 
 /** What each subcommand does; the program only reads the command line. */
@@ -54,6 +55,7 @@ function buildProgram(
   program
     .command('run')
     .description('boot Linux on our devices; a shell in this terminal, or one command')
+    .option('--bus <BUS>', `how Linux reaches our devices: ${busNames}`, 'pci')
     .option('--disk <FILE[,ro]>', 'a raw disk image, used in place; may be given again', collect, [])
     .option('--memory <MIB>', 'memory of the machine, a power of two', '256')
     .option('--exec <COMMAND>', 'run one command: its output on stdout, its exit status as ours')
@@ -84,11 +86,14 @@ function buildProgram(
   return program;
 }
 
+const busNames = runBuses.map(({ name }) => name).join(', ');
+
 const runHelp = `
 Examples:
   virtio run                                     a shell; Ctrl-A x leaves
   virtio run --disk disk.img --exec 'mke2fs /dev/vda'
   echo hello | virtio run --exec 'tr a-z A-Z'
+  virtio run --bus mmio --exec 'ls /sys/bus/virtio/devices -l'
 
 Without --exec the exit status is 0 when you leave or the guest powers off, 1 when it panics.
 With --exec it is the command's.

@@ -63,6 +63,8 @@ export interface V86Cpu {
   readonly devices: { readonly pci: V86Pci };
   /** Runs the guest for about a millisecond; returns how long it may sleep. */
   main_loop(): number;
+  /** Looks at the timers, between two runs of instructions; returns how long the guest may sleep. */
+  run_hardware_timers(acpi: number, now: number): number;
   /** Takes over code that was compiled in the background. */
   codegen_finalize_finished(tableIndex: number, start: number, stateFlags: number): void;
   /** What `save_state` writes: numbers, strings, arrays and typed arrays, holes allowed. */
@@ -78,7 +80,14 @@ export interface V86Cpu {
 }
 
 const functions: readonly string[] = [
-  ...['main_loop', 'codegen_finalize_finished', 'get_state', 'set_state', 'reboot_internal'],
+  ...[
+    'main_loop',
+    'run_hardware_timers',
+    'codegen_finalize_finished',
+    'get_state',
+    'set_state',
+    'reboot_internal',
+  ],
   ...['jit_dirty_cache', 'jit_clear_cache', 'device_raise_irq', 'device_lower_irq'],
   ...['io.port_read8', 'io.port_read16', 'io.port_read32'],
   ...['io.port_write8', 'io.port_write16', 'io.port_write32', 'io.mmap_register'],

@@ -1,5 +1,6 @@
 /** The options of `virtio run`, as they were typed. */
 export interface RunArguments {
+  readonly bus: string;
   readonly disk: readonly string[];
   readonly memory: string;
   readonly exec?: string;

@@ -9,7 +9,12 @@ export interface GreetedDisk {
 }
 
 /** The lines above the first prompt: what is attached, and what to try. */
-export function greeting(guest: string, disks: readonly GreetedDisk[], colour: boolean): string[] {
+export function greeting(
+  guest: string,
+  bus: string,
+  disks: readonly GreetedDisk[],
+  colour: boolean,
+): string[] {
   const writable = disks.findIndex(({ readOnly }) => !readOnly);
   const tries: readonly string[] = [
     'ls /sys/bus/virtio/drivers/*',
@@ -18,6 +23,7 @@ export function greeting(guest: string, disks: readonly GreetedDisk[], colour: b
   ];
   return [
     bold(`${guest} on virtio devices written in TypeScript`, colour),
+    `  bus      ${bus}`,
     '  console  /dev/hvc0   this terminal',
     '  entropy  /dev/hwrng',
     ...disks.map((disk, index) => `  disk     ${nodeOf(index)}    ${words(disk)}`),

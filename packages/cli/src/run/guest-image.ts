@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { HostError } from 'virtio/errors';
 import { guestCommandLine, guestFiles, type Progress } from 'virtio-node/guests';
 import { isSystemError, lacking, usage } from '../exit-status.ts';
+import { busCommandLine } from './buses.ts';
 import type { RunPlan } from './plan.ts';
 
 /** What the machine boots. */
@@ -50,7 +51,7 @@ export async function readGuestImage(plan: RunPlan, progress: Progress): Promise
   return {
     kernel,
     initrd,
-    commandLine: commandLine(own ? ownCommandLine : guestCommandLine, plan.append),
+    commandLine: commandLine(own ? ownCommandLine : guestCommandLine, plan),
     bios,
     vgaBios,
     id: own ? idOf(kernel, initrd, bios, vgaBios) : files.id,
@@ -71,7 +72,7 @@ async function ownImage(
   return {
     kernel,
     initrd,
-    commandLine: commandLine(ownCommandLine, plan.append),
+    commandLine: commandLine(ownCommandLine, plan),
     bios,
     vgaBios,
     id: idOf(kernel, initrd, bios, vgaBios),
@@ -130,8 +131,8 @@ async function readKernel(path: string): Promise<Uint8Array> {
   return bytes;
 }
 
-function commandLine(base: string, append: string): string {
-  return append === '' ? base : `${base} ${append}`;
+function commandLine(base: string, { bus, append }: RunPlan): string {
+  return [base, busCommandLine(bus), append].filter((part) => part !== '').join(' ');
 }
 
 function idOf(...parts: readonly Uint8Array[]): string {

@@ -1,9 +1,12 @@
 import type { Tracer } from 'virtio/device';
 import type { VirtioError } from 'virtio/errors';
+import type { RunBus } from './buses.ts';
 import type { NamedDevice } from './trace-writer.ts';
 
 /** What a machine is made of, whatever emulates it. */
 export interface MachineParts {
+  /** Where all devices are. */
+  readonly bus: RunBus;
   readonly devices: readonly NamedDevice[];
   /** MiB. */
   readonly memory: number;
@@ -22,7 +25,7 @@ export interface MachineEvents {
   readonly tracer?: ((device: string) => Tracer) | undefined;
 }
 
-/** A machine with our devices on its bus. One kind of emulator is one function that makes such an object. */
+/** A machine with our devices in it. One kind of emulator is one function that makes such an object. */
 export interface Machine {
   /** Lets it run from where it is: its first instruction, a restored state, or where it was paused. */
   run(): Promise<void>;

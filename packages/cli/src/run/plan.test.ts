@@ -6,7 +6,7 @@ import { exitStatus } from '../exit-status.ts';
 import type { RunArguments } from './arguments.ts';
 import { planRun } from './plan.ts';
 
-const none: RunArguments = { disk: [], memory: '256', fresh: false, json: false };
+const none: RunArguments = { bus: 'pci', disk: [], memory: '256', fresh: false, json: false };
 
 let folder: string;
 const at = (name: string): string => join(folder, name);
@@ -60,6 +60,7 @@ it.each<[string, () => Partial<RunArguments>, RegExp]>([
   ['too little memory', () => ({ memory: '16' }), /from 128 to 2047/],
   ['too much memory', () => ({ memory: '4096' }), /from 128 to 2047/],
   ['thirteen disks', () => ({ disk: Array.from({ length: 13 }, () => 'x') }), /12 disks fit/],
+  ['a bus that is none', () => ({ bus: 'isa' }), /--bus isa is no bus; give one of pci, /],
   ['an empty command', () => ({ exec: ' ' }), /needs a command/],
 ])('refuses %s, and writes nothing', async (_, mistake, message) => {
   const before = await readdir(folder);

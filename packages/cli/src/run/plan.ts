@@ -3,6 +3,7 @@ import { access, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { usage } from '../exit-status.ts';
 import type { RunArguments } from './arguments.ts';
+import { type RunBus, runBuses } from './buses.ts';
 
 /** A disk that was asked for, and may be opened. */
 export interface DiskPlan {
@@ -12,6 +13,7 @@ export interface DiskPlan {
 
 /** What to run, checked as far as it can be without changing anything. */
 export interface RunPlan {
+  readonly bus: RunBus;
   readonly disks: readonly DiskPlan[];
   /** MiB. */
   readonly memory: number;
@@ -36,6 +38,7 @@ const mostDisks = 12;
  * @throws {CommandError} that names the first mistake.
  */
 export async function planRun(args: RunArguments): Promise<RunPlan> {
+  const bus = parseBus(args.bus);
   const memory = parseMemory(args.memory);
   if (args.exec !== undefined && args.exec.trim() === '') throw usage('--exec needs a command');
   if (args.disk.length > mostDisks)
@@ -57,6 +60,7 @@ export async function planRun(args: RunArguments): Promise<RunPlan> {
   }
   if (args.trace !== undefined) await checkTrace(args.trace, used);
   return {
+    bus,
     disks,
     memory,
     exec: args.exec,
@@ -67,6 +71,12 @@ export async function planRun(args: RunArguments): Promise<RunPlan> {
     trace: args.trace,
     json: args.json,
   };
+}
+
+function parseBus(name: string): RunBus {
+  const bus = runBuses.find((one) => one.name === name);
+  if (bus !== undefined) return bus;
+  throw usage(`--bus ${name} is no bus; give one of ${runBuses.map((one) => one.name).join(', ')}`);
 }
 
 function parseMemory(text: string): number {

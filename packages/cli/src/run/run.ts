@@ -150,6 +150,7 @@ class Run {
   #guestOptions(image: GuestImage): GuestOptions {
     return {
       parts: {
+        bus: this.#plan.bus,
         memory: this.#plan.memory,
         kernel: image.kernel,
         initrd: image.initrd,
@@ -178,7 +179,7 @@ class Run {
   #tracers(devices: readonly NamedDevice[]): ((device: string) => Tracer) | undefined {
     const { trace } = this.#plan;
     if (trace === undefined) return undefined;
-    this.#trace ??= new TraceWriter(trace, devices, 'pci');
+    this.#trace ??= new TraceWriter(trace, devices, this.#plan.bus.name);
     const writer = this.#trace;
     return (device) => writer.tracer(device);
   }
@@ -193,7 +194,8 @@ class Run {
 
   #greet({ name }: GuestImage): void {
     const disks = this.#disks.map(({ path, storage: { size, readOnly } }) => ({ path, size, readOnly }));
-    for (const line of greeting(name, disks, takesColour(process.stderr))) this.#report.say(line);
+    for (const line of greeting(name, this.#plan.bus.title, disks, takesColour(process.stderr)))
+      this.#report.say(line);
   }
 
   #showError(device: string, error: VirtioError): void {

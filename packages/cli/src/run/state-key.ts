@@ -22,6 +22,7 @@ export function stateKey(parts: MachineParts, guestId: string, emulator: string)
     emulator,
     guest: guestId,
     commandLine: parts.commandLine,
+    bus: parts.bus.name,
     memory: parts.memory,
     devices: parts.devices.map(
       ({ name, device }) => `${name} ${device.type.id} ${offeredNames(device).join(' ')}`,

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { V86, type V86Image } from 'v86';
 import { attach } from 'virtio-v86';
 import { versionOf } from '../version.ts';
+import { busInitrd } from './buses.ts';
 import { KernelLines } from './kernel-lines.ts';
 import type { Machine, MachineEvents, MachineParts } from './machine.ts';
 
@@ -11,8 +12,9 @@ export function v86Version(): string {
   return versionOf(new URL('../package.json', import.meta.resolve('v86'))) ?? 'unknown';
 }
 
-/** A PC emulated by v86, in this process, with the devices on its PCI bus. */
+/** A PC emulated by v86, in this process, with the devices on one of its buses. */
 export async function createV86Machine(parts: MachineParts, events: MachineEvents): Promise<Machine> {
+  const initrd = busInitrd(parts.bus, parts.devices.length, parts.initrd);
   const emulator = new V86({
     wasm_path: fileURLToPath(new URL('v86.wasm', import.meta.resolve('v86'))),
     memory_size: parts.memory * 2 ** 20,
@@ -20,8 +22,9 @@ export async function createV86Machine(parts: MachineParts, events: MachineEvent
     bios: image(parts.firmware.bios),
     vga_bios: image(parts.firmware.vgaBios),
     bzimage: image(parts.kernel),
-    ...(parts.initrd === undefined ? {} : { initrd: image(parts.initrd) }),
+    ...(initrd === undefined ? {} : { initrd: image(initrd) }),
     cmdline: parts.commandLine,
+    acpi: parts.bus.acpi,
     autostart: false,
     disable_speaker: true,
   });
@@ -30,6 +33,7 @@ export async function createV86Machine(parts: MachineParts, events: MachineEvent
   const attached = parts.devices.map(({ name, device }) => {
     const trace = events.tracer?.(name);
     return attach(emulator, device, {
+      bus: parts.bus.make(),
       onError: (error, needsReset) => events.deviceError(name, error, needsReset),
       ...(trace === undefined ? {} : { trace }),
     });

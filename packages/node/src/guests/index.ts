@@ -1,5 +1,5 @@
-export { cacheFolder } from './cache.ts';
 export { type AcpiTable, withAcpiTables } from './acpi-tables.ts';
+export { cacheFolder } from './cache.ts';
 export { guestCommandLine, mmioGuest, serialControl } from './command-line.ts';
 export {
   type ConsoleEvent,

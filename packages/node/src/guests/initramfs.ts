@@ -1,5 +1,13 @@
 import { type CpioEntry, writeCpio } from './cpio.ts';
-import { bootModules, controlScript, diskModule, initScript, inittab, mmioModule, profile } from './init-scripts.ts';
+import {
+  bootModules,
+  controlScript,
+  diskModule,
+  initScript,
+  inittab,
+  mmioModule,
+  profile,
+} from './init-scripts.ts';
 import { modulesDep, readModules } from './kernel-modules.ts';
 
 const text = new TextEncoder();

@@ -1,4 +1,5 @@
-import { mmioWindow } from '../buses/window-place.ts';
+import { UsageError } from 'virtio/errors';
+import { mmioWindow, windowCount } from '../buses/window-place.ts';
 import {
   acpiDevice,
   integer,
@@ -19,8 +20,12 @@ const hardwareId = 'LNRO0005';
  * uncompressed cpio archive ahead of its initramfs, under `kernel/firmware/acpi/`; other firmware may hand it over itself.
  *
  * @param count how many windows, 1 to 32: those of slots 0 to `count - 1`
+ * @throws {UsageError} BAD_ARGUMENT for another number.
  */
 export function mmioTable(count: number): Uint8Array {
+  if (!Number.isInteger(count) || count < 1 || count > windowCount) {
+    throw new UsageError('BAD_ARGUMENT', `${count} is no number of MMIO windows from 1 to ${windowCount}`);
+  }
   const devices = Array.from({ length: count }, (_, slot) => {
     const { address, size, irq } = mmioWindow(slot);
     return acpiDevice(

@@ -99,12 +99,19 @@ class MmioWindows {
   #read(slot: number, offset: number, width: 1 | 4): number {
     const found = this.#devices.get(slot);
     if (found === undefined) return width === 1 ? 0xff : 0xffff_ffff;
-    this.#host.ram.refresh();
-    return found.accesses.read(offset, width);
+    const { ram, interrupts } = this.#host;
+    ram.refresh();
+    interrupts.beginAccess();
+    const value = found.accesses.read(offset, width);
+    interrupts.endAccess();
+    return value;
   }
 
   #write(slot: number, offset: number, width: 1 | 4, value: number): void {
-    this.#host.ram.refresh();
+    const { ram, interrupts } = this.#host;
+    ram.refresh();
+    interrupts.beginAccess();
     this.#devices.get(slot)?.accesses.write(offset, width, value);
+    interrupts.endAccess();
   }
 }
