@@ -1,5 +1,5 @@
 /** Our devices under Linux's own drivers over every bus beside modern PCI, which has the longer tests of its own. */
-import { type Bus, mmio, pciLegacy, pciTransitional } from 'virtio-v86';
+import { type Bus, mmio, mmioLegacy, pciLegacy, pciTransitional } from 'virtio-v86';
 import { describe, expect, test } from 'vitest';
 import { deviceSuite } from './device-suite.ts';
 
@@ -15,6 +15,7 @@ interface BusCase {
 
 describe.each<BusCase>([
   { bus: mmio(), device: 'platform/LNRO0005:01', modern: true },
+  { bus: mmioLegacy(), device: 'platform/LNRO0005:01', modern: false },
   {
     bus: pciTransitional(),
     append: 'virtio_pci.force_legacy=1',

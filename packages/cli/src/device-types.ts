@@ -15,7 +15,7 @@ const bothSides = ['device', 'driver'] as const;
 
 /** Every bus, the legacy ones apart: CCW by its revision. */
 const modernBuses = ['pci', 'mmio', 'ccw-1', 'ccw-2'] as const;
-const legacyBuses = ['pci-transitional', 'pci-legacy', 'ccw-0'] as const;
+const legacyBuses = ['pci-transitional', 'pci-legacy', 'mmio-legacy', 'ccw-0'] as const;
 
 /** Types that exist here, by id. */
 const types: readonly DeviceType[] = [blk, consoleType, entropy];

@@ -32,7 +32,7 @@ it('lists each device type by the names of its table', () => {
         sides: ['device', 'driver'],
         queues: expect.arrayContaining([{ name: 'control receiveq', family: false, requires: 'MULTIPORT' }]),
         features: expect.arrayContaining([{ name: 'EMERG_WRITE', bit: 2 }]),
-        buses: ['ccw-0', 'ccw-1', 'ccw-2', 'mmio', 'pci', 'pci-legacy', 'pci-transitional'],
+        buses: ['ccw-0', 'ccw-1', 'ccw-2', 'mmio', 'mmio-legacy', 'pci', 'pci-legacy', 'pci-transitional'],
       }),
     ]),
   );

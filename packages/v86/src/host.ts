@@ -1,6 +1,7 @@
 import type { Device } from 'virtio/device';
 import { UsageError } from 'virtio/errors';
 import type { GuestMemory } from 'virtio/memory';
+import type { BusHost } from './bus-host.ts';
 import type { Bus, Placed, PlaceOptions } from './buses/bus.ts';
 import { intercept, type V86Cpu } from './emulator.ts';
 import { GuestRam } from './guest-ram.ts';
@@ -10,7 +11,7 @@ import { type SavedDevice, savedDevices, withSavedDevices } from './saved-state.
 const hosts = new WeakMap<V86Cpu, V86Host>();
 
 /** One emulator's machine with our devices in it, whatever bus each is on. */
-export class V86Host {
+export class V86Host implements BusHost {
   readonly cpu: V86Cpu;
   readonly ram: GuestRam;
   readonly interrupts: Interrupts;
@@ -49,7 +50,6 @@ export class V86Host {
     return this.ram.memory;
   }
 
-  /** Runs what a device does later in a task of its own: a guest that keeps a queue full must leave the page time. */
   readonly defer = (task: () => void): void => {
     setTimeout(() => {
       this.ram.refresh();

@@ -1,5 +1,5 @@
 import { mmioGuest, withAcpiTables } from 'virtio-node/guests';
-import { type Bus, mmio, mmioTable, pci, pciLegacy, pciTransitional } from 'virtio-v86';
+import { type Bus, mmio, mmioLegacy, mmioTable, pci, pciLegacy, pciTransitional } from 'virtio-v86';
 
 /** A bus that `virtio run --bus` puts our devices on, and what a machine with it has besides. */
 export interface RunBus {
@@ -17,6 +17,7 @@ export const runBuses: readonly RunBus[] = [
   { name: 'pci-transitional', title: 'PCI, transitional', make: pciTransitional, acpi: false },
   { name: 'pci-legacy', title: 'PCI, legacy', make: pciLegacy, acpi: false },
   { name: 'mmio', title: 'MMIO', make: mmio, acpi: true },
+  { name: 'mmio-legacy', title: 'MMIO, legacy', make: mmioLegacy, acpi: true },
 ];
 
 /** What goes behind our kernel's command line. */

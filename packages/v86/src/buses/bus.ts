@@ -1,12 +1,12 @@
 import type { Device, Tracer } from 'virtio/device';
 import type { VirtioError } from 'virtio/errors';
-import type { V86Host } from '../host.ts';
+import type { BusHost } from '../bus-host.ts';
 
 /** A way in which a guest may reach a device: `pci()`, `pciTransitional()`, `pciLegacy()`, `mmio()` or `mmioLegacy()`. */
 export interface Bus {
   readonly name: 'pci' | 'pci-transitional' | 'pci-legacy' | 'mmio' | 'mmio-legacy';
   /** @internal Puts a device into a machine. */
-  place(host: V86Host, device: Device, options: PlaceOptions): Placed;
+  place(host: BusHost, device: Device, options: PlaceOptions): Placed;
 }
 
 /** How a device is to be, on any bus. */

@@ -1,6 +1,6 @@
 import type { Device } from 'virtio/device';
 import type { MmioDeviceOptions } from 'virtio/transports/mmio';
-import type { V86Host } from '../host.ts';
+import type { BusHost } from '../bus-host.ts';
 import type { Bus, Placed, PlaceOptions } from './bus.ts';
 import { freeSlot } from './free-slot.ts';
 import { type Accesses, WholeFields } from './whole-fields.ts';
@@ -15,7 +15,7 @@ interface WindowDevice<State> extends Accesses {
   detach(): void;
 }
 
-const machines = new WeakMap<V86Host, MmioWindows>();
+const machines = new WeakMap<BusHost, MmioWindows>();
 
 /** @internal An MMIO bus for devices that this makes. */
 export function mmioBus<State>(
@@ -27,17 +27,17 @@ export function mmioBus<State>(
 
 /** A machine's windows. v86 maps memory for good: one that was mapped stays, and answers nobody when it is empty. */
 class MmioWindows {
-  readonly #host: V86Host;
+  readonly #host: BusHost;
   readonly #devices = new Map<number, { readonly accesses: Accesses; readonly name: string }>();
   readonly #mapped = new Set<number>();
 
-  static of(host: V86Host): MmioWindows {
+  static of(host: BusHost): MmioWindows {
     const windows = machines.get(host) ?? new MmioWindows(host);
     machines.set(host, windows);
     return windows;
   }
 
-  private constructor(host: V86Host) {
+  private constructor(host: BusHost) {
     this.#host = host;
   }
 

@@ -6,7 +6,7 @@ import {
   type PciLayout,
   type PciLegacySupport,
 } from 'virtio/transports/pci';
-import type { V86Host } from '../host.ts';
+import type { BusHost } from '../bus-host.ts';
 import type { Bus, Placed, PlaceOptions } from './bus.ts';
 import type { PciInterrupts } from './pci-interrupts.ts';
 import type { PortMap, PortRange } from './port-map.ts';
@@ -15,7 +15,7 @@ const interruptLine = 0x3c;
 
 /** What a slot has from its bus. */
 export interface PciSlotParts {
-  readonly host: V86Host;
+  readonly host: BusHost;
   readonly ports: PortMap;
   readonly interrupts: PciInterrupts;
   readonly layout: PciLayout;
@@ -29,7 +29,7 @@ export class PciSlot implements Placed {
   readonly bus: Bus['name'];
   readonly device: Device;
   readonly function: PciFunction;
-  readonly #host: V86Host;
+  readonly #host: BusHost;
   readonly #ports: PortMap;
   readonly #pciId: number;
   readonly #left: () => void;

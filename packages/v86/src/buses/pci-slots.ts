@@ -1,7 +1,7 @@
 import type { Device } from 'virtio/device';
 import type { BarChoice, PciLayout, PciLegacySupport } from 'virtio/transports/pci';
+import type { BusHost } from '../bus-host.ts';
 import type { V86Cpu } from '../emulator.ts';
-import type { V86Host } from '../host.ts';
 import type { Bus, Placed, PlaceOptions } from './bus.ts';
 import { freeSlot } from './free-slot.ts';
 import { PciInterrupts } from './pci-interrupts.ts';
@@ -9,7 +9,7 @@ import { PciSlot } from './pci-slot.ts';
 import { PortMap } from './port-map.ts';
 
 const configData = 0xcfc;
-const buses = new WeakMap<V86Host, PciSlots>();
+const buses = new WeakMap<BusHost, PciSlots>();
 
 /** @internal A PCI bus for devices with this legacy interface, or with none. */
 export function pciBus(name: Bus['name'], legacy?: PciLegacySupport): Bus {
@@ -27,18 +27,18 @@ function layoutIn(bar: number): PciLayout {
 
 /** A machine's PCI bus with our functions on it. */
 class PciSlots {
-  readonly #host: V86Host;
+  readonly #host: BusHost;
   readonly #ports: PortMap;
   readonly #interrupts: PciInterrupts;
   readonly #slots = new Map<number, PciSlot>();
 
-  static of(host: V86Host): PciSlots {
+  static of(host: BusHost): PciSlots {
     const bus = buses.get(host) ?? new PciSlots(host);
     buses.set(host, bus);
     return bus;
   }
 
-  private constructor(host: V86Host) {
+  private constructor(host: BusHost) {
     this.#host = host;
     this.#ports = new PortMap(host.cpu.io);
     this.#interrupts = new PciInterrupts(host.cpu, host.interrupts);
