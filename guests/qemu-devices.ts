@@ -50,7 +50,7 @@ export function removeImage(folder: string): Promise<void> {
 
 /** QEMU's arguments for a disk, a console with two ports, and entropy; `suffix` as in `virtio-blk-pci`. */
 export function deviceArguments(
-  suffix: 'pci' | 'device',
+  suffix: 'pci' | 'device' | 'ccw',
   image: string,
   properties: Readonly<Record<'blk' | 'console' | 'entropy', string>>,
 ): string[] {

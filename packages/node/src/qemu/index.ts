@@ -1,4 +1,5 @@
 export { type Board, type BoardName, boards } from './boards.ts';
+export { QemuCcwMachine, type QemuCcwOptions } from './ccw-machine.ts';
 export { QemuMachine, type QemuOptions } from './machine.ts';
 export { QemuMmioMachine, type QemuMmioOptions, qemuMmioDeviations } from './mmio-machine.ts';
 export { QemuPciFunction } from './pci-access.ts';

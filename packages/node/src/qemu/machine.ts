@@ -22,6 +22,8 @@ export interface QemuOptions {
   readonly machine?: string;
   /** Bytes of memory, shared with this process; 64 MiB unless told. */
   readonly memory?: number;
+  /** What the processor is to run: a kernel, in a form that QEMU loads. */
+  readonly kernel?: Uint8Array;
   /** Devices and everything else: QEMU's own arguments. There is nothing in the machine that is not named here. */
   readonly args?: readonly string[];
   /** Names of character devices for `args`; `socket` gives the other end of each. */
@@ -203,9 +205,8 @@ class Parts {
       for (const name of ['qtest', 'qmp', ...(options.sockets ?? [])]) {
         parts.#sockets.set(name, await AwaitedSocket.listen(parts.#folder, name));
       }
-      const firmware = board.firmware?.();
-      if (firmware !== undefined) await writeFile(join(parts.#folder, 'firmware'), firmware);
-      await parts.#spawn(options.tool, parts.#arguments(options, firmware !== undefined));
+      const programs = { bios: board.firmware?.(), kernel: options.kernel };
+      await parts.#spawn(options.tool, [...parts.#arguments(options), ...(await parts.#programs(programs))]);
       return parts;
     } catch (error) {
       await parts.close();
@@ -236,7 +237,7 @@ class Parts {
     await this.shared.close();
   }
 
-  #arguments(options: QemuOptions, hasFirmware: boolean): string[] {
+  #arguments(options: QemuOptions): string[] {
     const chardevs = [...this.#sockets].flatMap(([name, { path }]) => [
       '-chardev',
       `socket,id=${name},path=${path}`,
@@ -245,13 +246,26 @@ class Parts {
     const machine = [options.board, 'memory-backend=memory', ...(options.machine ? [options.machine] : [])];
     return [
       ...['-machine', machine.join(','), '-m', `${this.shared.length / 1024}K`, '-object', memory],
+      // Distributions compile in where QEMU's own firmware is; it may be beside QEMU instead.
+      ...['-L', join(options.tool.folder, '..', 'share', 'qemu')],
       // Not every QEMU has the accelerator that is made for the test protocol. A processor that is halted does as well.
       ...['-accel', 'tcg', '-nodefaults', '-no-user-config', '-display', 'none'],
-      ...(hasFirmware ? ['-bios', join(this.#folder, 'firmware')] : []),
       ...chardevs,
       ...['-qtest', 'chardev:qtest', '-qtest-log', 'none', '-mon', 'chardev=qmp,mode=control'],
       ...(options.args ?? []),
     ];
+  }
+
+  /** Writes files for QEMU, each under the name of its option. */
+  async #programs(files: Readonly<Record<string, Uint8Array | undefined>>): Promise<string[]> {
+    const args: string[] = [];
+    for (const [option, bytes] of Object.entries(files)) {
+      if (bytes === undefined) continue;
+      const path = join(this.#folder, `${option}.bin`);
+      await writeFile(path, bytes);
+      args.push(`-${option}`, path);
+    }
+    return args;
   }
 
   async #spawn(tool: Tool, args: readonly string[]): Promise<void> {

@@ -1,4 +1,4 @@
-import type { LegacyTransport, NotificationListener, Transport } from '../../driver/transport.ts';
+import type { Deviation, LegacyTransport, NotificationListener, Transport } from '../../driver/transport.ts';
 import { PeerError, UsageError } from '../../errors.ts';
 import type { Allocator } from '../../memory/allocator.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
@@ -24,6 +24,8 @@ export interface CcwTransportOptions {
   readonly adapterInterrupts?: boolean;
   /** The interruption subclass, 0 to 7, of both kinds of interruption: 3 unless told. */
   readonly isc?: number;
+  /** What the device is known to do otherwise than the specification. */
+  readonly deviations?: readonly Deviation[];
 }
 
 /** The largest Queue Size that there is (2.7, 2.8). */
@@ -36,6 +38,7 @@ export class CcwTransport implements Transport {
   readonly allocator: Allocator;
   readonly carries: readonly ReservedFeatureName[];
   readonly legacy: LegacyTransport | undefined;
+  readonly deviations: readonly Deviation[] | undefined;
   /** The revision that was agreed upon. */
   readonly revision: Revision;
   readonly statusIsWriteOnly: boolean;
@@ -63,6 +66,7 @@ export class CcwTransport implements Transport {
     readonly deviceId: number;
     readonly revision: Revision;
     readonly legacy: CcwLegacyDriver | undefined;
+    readonly deviations: readonly Deviation[] | undefined;
   }) {
     this.#io = parts.io;
     this.#schid = parts.schid;
@@ -70,6 +74,7 @@ export class CcwTransport implements Transport {
     this.#indicators = parts.indicators;
     this.#legacy = parts.revision === 0 ? parts.legacy : undefined;
     this.deviceId = parts.deviceId;
+    this.deviations = parts.deviations;
     this.memory = parts.io.memory;
     this.allocator = parts.io.allocator;
     this.revision = parts.revision;
@@ -111,6 +116,7 @@ export class CcwTransport implements Transport {
       transport = new CcwTransport({
         ...{ io, schid, channel, indicators, deviceId, revision },
         legacy: options.legacy,
+        deviations: options.deviations,
       });
       return transport;
     } catch (error) {
