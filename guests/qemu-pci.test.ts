@@ -102,20 +102,20 @@ describe.each(presentations)('QEMU’s $kind devices on $board', ({ board, kind,
 
     test.each(rings)('the disk is read and written ($name)', async (ring) => {
       const transport = await machine.open(slots.blk, options);
-      await exerciseDisk(transport, image, ring);
       expect(transport.interrupts.choice).toBe(choice);
+      await exerciseDisk(transport, image, ring);
     });
 
     test.each(rings)('entropy comes, as much as is asked for ($name)', async (ring) => {
       const transport = await machine.open(slots.entropy, options);
-      await exerciseEntropy(transport, ring);
       expect(transport.interrupts.choice).toBe(choice);
+      await exerciseEntropy(transport, ring);
     });
 
     test.each(rings)('ports carry bytes both ways ($name)', async (ring) => {
       const transport = await machine.open(slots.console, options);
-      await exercisePorts(transport, (name) => machine.machine.socket(name), ring);
       expect(transport.interrupts.choice).toBe(choice);
+      await exercisePorts(transport, (name) => machine.machine.socket(name), ring);
     });
   });
 });
