@@ -19,6 +19,8 @@ export interface KnownDeviation {
   readonly seen: RegExp;
   /** It does not answer any more: there is nothing to be seen but that the case never ends. */
   readonly hangs?: boolean;
+  /** Whether it is seen depends on how quick the device's threads are: one configuration that shows it is enough. */
+  readonly races?: boolean;
   /** The version at which this was seen last. */
   readonly version: string;
 }

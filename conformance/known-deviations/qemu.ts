@@ -12,6 +12,7 @@ export const qemuKnownDeviations: readonly KnownDeviation[] = [
     devices: ['blk', 'console'],
     does: 'uses buffers as soon as it is kicked, whatever the status; entropy alone waits for DRIVER_OK',
     seen: /no buffer is used before DRIVER_OK/,
+    races: true,
     version,
   },
   {
