@@ -12,6 +12,7 @@ const layers: readonly (readonly [pattern: string, layer: number])[] = [
   ['peer-errors.ts', 0],
   ['spec/', 0],
   ['memory/', 1],
+  ['channel/', 2],
   ['virtqueue/', 2],
   ['device/', 3],
   ['driver/', 3],

@@ -1,0 +1,47 @@
+import type { Backing } from '../memory/region.ts';
+
+/** What a process hands to another over a channel: a file descriptor where there are some. It has one owner, who closes it. */
+export interface Descriptor {
+  /** Safe to call twice. */
+  close(): void;
+}
+
+/** Memory behind a descriptor, as this process sees it. */
+export interface MappedMemory {
+  /** The bytes, in pieces of at most 4 GiB, each a whole one but the last. */
+  readonly pieces: readonly Backing[];
+  /** Takes the bytes away. Whoever touches them then may crash the process: take the regions out of their memory first. */
+  close(): void;
+}
+
+/** An event counter that two processes share, as eventfd(2) has it. */
+export interface EventHost {
+  /** A new event, at rest. @throws {HostError} IO_ERROR when the system gives none. */
+  createEvent(): Descriptor;
+  /** Tells whoever watches the event. Never blocks; does nothing where the descriptor is no event. */
+  signal(event: Descriptor): void;
+  /**
+   * Calls `happened` after each signal, or once for several, until the function it gives is called. A signal from
+   * before the watch counts. The descriptor stays the caller's, and must be open until the watch ends.
+   *
+   * @throws {HostError} IO_ERROR when the descriptor cannot be watched.
+   */
+  watch(event: Descriptor, happened: () => void): () => void;
+}
+
+/** What a host can do with descriptors that came over a channel. */
+export interface DescriptorHost extends EventHost {
+  /**
+   * Maps memory, to be read and written and shared with the other process. The descriptor may be closed afterwards.
+   *
+   * @param offset bytes from its start; need not be a multiple of the page size.
+   * @throws {HostError} IO_ERROR when the descriptor is no memory, or has fewer bytes than that.
+   */
+  map(descriptor: Descriptor, offset: number, length: number): MappedMemory;
+  /**
+   * Memory of `length` zeros that other processes can map.
+   *
+   * @throws {HostError} NO_SPACE or IO_ERROR when there is none.
+   */
+  createMemory(length: number): Descriptor;
+}

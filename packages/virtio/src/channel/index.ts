@@ -1,0 +1,3 @@
+export type { Channel, ChannelListener } from './channel.ts';
+export type { Descriptor, DescriptorHost, EventHost, MappedMemory } from './descriptors.ts';
+export { channelPair, InMemoryDescriptors } from './in-memory.ts';
