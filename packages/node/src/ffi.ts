@@ -31,10 +31,26 @@ export function systemCalls(): SystemCalls {
   return loaded;
 }
 
+/** The foreign function library, and this process with the C library in it: for the files beside this one that declare calls. */
+export interface Foreign {
+  readonly koffi: typeof Koffi;
+  readonly libc: Koffi.LibraryHandle;
+}
+
+let foreign: Foreign | undefined;
+
+/** Loads the foreign function library at its first use, not before. */
+export function foreignLibrary(): Foreign {
+  if (foreign === undefined) {
+    // The library is CommonJS and loads a binary: `require` can do that in the middle of a function.
+    const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
+    foreign = { koffi, libc: koffi.load(null) };
+  }
+  return foreign;
+}
+
 function load(): SystemCalls {
-  // The library is CommonJS and loads a binary: `require` can do that in the middle of a function.
-  const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
-  const libc = koffi.load(null);
+  const { koffi, libc } = foreignLibrary();
   const errnoOf = (result: number): number => (result === 0 ? 0 : koffi.errno());
   const flock = libc.func('int flock(int fd, int operation)');
   const fallocate =

@@ -30,6 +30,8 @@ const recipes = {
     folder: 'usr/lib/chromium',
     check: ['--version'],
   },
+  'qemu-img': { ...qemu, packages: ['qemu-utils'], program: 'qemu-img' },
+  nbdkit: { packages: ['nbdkit'], program: 'nbdkit', folder: 'usr/bin', check: ['--version'] },
   'qemu-x86': { ...qemu, packages: ['qemu-system-x86'], program: 'qemu-system-x86_64' },
   'qemu-arm': { ...qemu, packages: ['qemu-system-arm'], program: 'qemu-system-aarch64' },
   // Older releases have it in one package with all the rarer machines.
