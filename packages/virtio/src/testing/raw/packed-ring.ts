@@ -69,8 +69,8 @@ export class RawPackedRing implements RawRing {
   }
 
   /** Makes one descriptor available with these flags beside AVAIL and USED, and moves on. */
-  push(descriptor: RawDescriptor): void {
-    this.describe(this.#offset, { ...descriptor, flags: (descriptor.flags ?? 0) | this.availableBits });
+  push(descriptor: RawDescriptor, bits: number = this.availableBits): void {
+    this.describe(this.#offset, { ...descriptor, flags: (descriptor.flags ?? 0) | bits });
     this.#offset++;
     if (this.#offset === this.size) {
       this.#offset = 0;
@@ -80,12 +80,11 @@ export class RawPackedRing implements RawRing {
 
   offer(elements: readonly RawElement[]): number {
     const id = this.#begin(elements, elements.length);
-    // The first becomes available last (2.8.17): it is written twice, without and with its flags.
+    // The first becomes available last (2.8.17): a device that was kicked for nothing may be looking.
     const first = { offset: this.#offset, bits: this.availableBits };
     for (const [i, element] of elements.entries()) {
-      this.push({ ...describe(element), id, flags: flagsOf(element, i + 1 < elements.length) });
-      if (i === 0)
-        this.bytes.set16(this.areas.descriptor + 16 * first.offset + 14, first.bits ^ (AVAIL | USED));
+      const bits = i === 0 ? first.bits ^ (AVAIL | USED) : this.availableBits;
+      this.push({ ...describe(element), id, flags: flagsOf(element, i + 1 < elements.length) }, bits);
     }
     const [head] = elements;
     if (head !== undefined) {
