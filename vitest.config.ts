@@ -19,6 +19,9 @@ export default defineConfig({
             'tools/**/*.test.ts',
           ],
           exclude: ['**/*.matrix.test.ts'],
+          // For machines that have much else to do: what hangs is found all the same.
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {
@@ -27,6 +30,7 @@ export default defineConfig({
         test: {
           name: 'matrix',
           include: ['conformance/**/*.matrix.test.ts'],
+          testTimeout: 60_000,
           // Behind the quick tests, which say sooner what is wrong.
           sequence: { groupOrder: 1 },
         },
