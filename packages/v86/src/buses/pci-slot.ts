@@ -6,6 +6,7 @@ import {
   type PciLayout,
   type PciLegacySupport,
 } from 'virtio/transports/pci';
+import { packedRing } from 'virtio/virtqueue';
 import type { BusHost } from '../bus-host.ts';
 import type { Bus, Placed, PlaceOptions } from './bus.ts';
 import type { PciInterrupts } from './pci-interrupts.ts';
@@ -53,6 +54,7 @@ export class PciSlot implements Placed {
     this.#left = left;
     this.function = new PciFunction(device, {
       memory: host.memory,
+      packedRing,
       layout,
       notifyMultiplier: 0,
       setInterruptLine: (level) => interrupts.set(this.#pciId, level),

@@ -4,6 +4,7 @@ import { deviceType } from '../spec/device-type.ts';
 import { reservedFeatures } from '../spec/features.ts';
 import { le32, struct } from '../spec/layout.ts';
 import { status } from '../spec/status.ts';
+import { packedRing } from '../virtqueue/packed/ring.ts';
 import { DeviceCore } from './core.ts';
 import { type DeviceBehaviour, device } from './device.ts';
 import type { DeviceHost } from './host.ts';
@@ -25,6 +26,7 @@ function core(behaviour: DeviceBehaviour<typeof type> = { offers: ['BASE', 'MORE
   const interrupts: (number | 'config')[] = [];
   const lent: DeviceHost = {
     memory: GuestMemory.ofSize(2 ** 16),
+    packedRing,
     interruptQueue: (index) => void interrupts.push(index),
     interruptConfig: () => void interrupts.push('config'),
     trace: (event) => void events.push(event),
@@ -65,6 +67,11 @@ describe('negotiation', () => {
 
   it('does not keep FEATURES_OK for a feature without what it requires', () => {
     expect(negotiate(core().core, ['VERSION_1', 'MORE'])).toBe(false);
+  });
+
+  it('offers packed rings where the transport has them', () => {
+    expect(core().core.offered.has(reservedFeatures.RING_PACKED)).toBe(true);
+    expect(core({}, { packedRing: undefined }).core.offered.has(reservedFeatures.RING_PACKED)).toBe(false);
   });
 
   // @holds 6.2 device: Reserved Feature Bits

@@ -5,8 +5,8 @@ import { FeatureSet, type ReservedFeatureName, reservedFeatures } from '../spec/
 import { status } from '../spec/status.ts';
 import type { Chain } from '../virtqueue/chain.ts';
 import { chainElements } from '../virtqueue/chain-elements.ts';
-import { createDeviceQueue } from '../virtqueue/create.ts';
-import type { DeviceQueueState } from '../virtqueue/queue.ts';
+import { openDeviceQueue, splitRing } from '../virtqueue/device-ring.ts';
+import { RestoredQueue } from '../virtqueue/restored-queue.ts';
 import { ActiveQueue, type QueueOwner } from './active-queue.ts';
 import { type Administration, adminQueueLabel } from './administration.ts';
 import type { ActiveDevice, Device, ServeHandler } from './device.ts';
@@ -453,7 +453,7 @@ export class DeviceCore implements QueueOwner {
     this.device.configSpace.restore(state.config);
     for (const [index, { ring, ...setup }] of state.queues.entries()) {
       Object.assign(this.queues[index] ?? {}, setup);
-      if (ring !== null) this.#open(index, ring);
+      if (ring !== null) this.#open(index, new RestoredQueue(ring));
     }
     this.device.behaviour.restore?.(state.device);
     this.#administration?.restore(state.administration ?? null);
@@ -571,17 +571,18 @@ export class DeviceCore implements QueueOwner {
     this.#guard(() => this.device.behaviour.activate?.(active));
   }
 
-  #open(index: number, restored?: DeviceQueueState): void {
+  #open(index: number, restored?: RestoredQueue): void {
     const setup = this.queues[index];
     if (setup === undefined) return;
-    const { type } = this.device;
-    const sizeFits = setup.size > 0 && setup.size <= setup.maxSize;
-    const ring = sizeFits
-      ? createDeviceQueue(
+    const packed = this.negotiated('RING_PACKED');
+    const fits = setup.size > 0 && setup.size <= setup.maxSize;
+    const ring = fits
+      ? openDeviceQueue(
+          (packed ? this.#host.packedRing : undefined) ?? splitRing,
           this.memory,
           setup,
           {
-            packed: this.negotiated('RING_PACKED'),
+            packed,
             eventIdx: this.negotiated('EVENT_IDX'),
             indirect: this.negotiated('INDIRECT_DESC'),
             inOrder: this.negotiated('IN_ORDER'),
@@ -594,7 +595,9 @@ export class DeviceCore implements QueueOwner {
       this.needsReset(ring);
       return;
     }
-    const number = this.#isAdmin(index) ? index - this.adminQueueIndex : (type.queueAt(index)?.number ?? 0);
+    const number = this.#isAdmin(index)
+      ? index - this.adminQueueIndex
+      : (this.device.type.queueAt(index)?.number ?? 0);
     this.#active[index] = new ActiveQueue(index, number, this.#label(index), ring, this);
   }
 

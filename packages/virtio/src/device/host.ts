@@ -1,6 +1,7 @@
 import type { VirtioError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { ReservedFeatureName } from '../spec/features.ts';
+import type { DeviceRing } from '../virtqueue/device-ring.ts';
 import type { LegacyInterface } from './legacy.ts';
 import type { Tracer } from './trace.ts';
 
@@ -16,6 +17,8 @@ export interface DeviceHost {
   readonly carries?: readonly ReservedFeatureName[];
   /** Reserved features that the transport adds to what the device offers. */
   readonly adds?: readonly ReservedFeatureName[] | undefined;
+  /** The device's end of packed virtqueues. Without it VIRTIO_F_RING_PACKED is not offered. */
+  readonly packedRing?: DeviceRing | undefined;
   /** How legacy drivers reach the device; without it they cannot. */
   readonly legacy?: LegacyInterface | undefined;
   /**

@@ -1,9 +1,6 @@
 import { UsageError } from '../errors.ts';
-import type { GuestMemory } from '../memory/guest-memory.ts';
 import { Chain } from './chain.ts';
 import { notLive } from './chain-state.ts';
-import type { SavedChain } from './queue.ts';
-import { restoreChain } from './saved-chain.ts';
 
 const { FREE, COMPLETED, DEAD } = notLive;
 
@@ -39,6 +36,11 @@ export class ChainsInFlight {
     return chain !== undefined && chain.turn !== FREE;
   }
 
+  /** True for an id whose chain may be put in flight. */
+  isFree(id: number): boolean {
+    return id in this.#byId && !this.has(id);
+  }
+
   /** The chain of an id that is not in flight, to be filled and then added. */
   at(id: number): Chain {
     return this.#byId[id] ?? this.#make(id);
@@ -62,6 +64,18 @@ export class ChainsInFlight {
   add(chain: Chain): void {
     chain.turn = ++this.#turns;
     chain.written = 0;
+  }
+
+  /** Adds a filled chain that was in flight before a restore; with its used length, if it was completed. */
+  addRestored(chain: Chain, completed: number | undefined): void {
+    this.add(chain);
+    if (completed === undefined) {
+      this.#restored.push(chain);
+    } else {
+      chain.turn = COMPLETED;
+      chain.written = completed;
+      this.#settled++;
+    }
   }
 
   /** The oldest restored chain that was not taken since. */
@@ -109,33 +123,6 @@ export class ChainsInFlight {
       .filter((chain) => chain !== undefined)
       .filter((chain) => chain.live)
       .sort((a, b) => a.turn - b.turn);
-  }
-
-  /**
-   * Puts saved chains back, to be taken once more; gives them oldest first, or `undefined` when one lies
-   * outside memory.
-   *
-   * @throws {UsageError} BAD_ARGUMENT for an id that is out of range or there twice.
-   */
-  restore(saved: readonly SavedChain[], memory: GuestMemory): Chain[] | undefined {
-    const chains: Chain[] = [];
-    for (const one of saved) {
-      if (!(one.id in this.#byId) || this.has(one.id)) {
-        throw new UsageError('BAD_ARGUMENT', `saved chain ${one.id} does not fit the queue`);
-      }
-      const chain = this.at(one.id);
-      if (!restoreChain(chain, one, memory)) return undefined;
-      this.add(chain);
-      if (one.completed === undefined) {
-        this.#restored.push(chain);
-      } else {
-        chain.turn = COMPLETED;
-        chain.written = one.completed;
-        this.#settled++;
-      }
-      chains.push(chain);
-    }
-    return chains;
   }
 
   #make(id: number): Chain {

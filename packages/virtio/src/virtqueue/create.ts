@@ -1,18 +1,23 @@
-import { PeerError, UsageError } from '../errors.ts';
+import { type PeerError, UsageError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { RingAreas } from './area.ts';
+import { openDeviceQueue, splitRing } from './device-ring.ts';
 import type { DriverRingOptions } from './driver-options.ts';
-import { PackedDeviceQueue } from './packed/device.ts';
 import { PackedDriverQueue } from './packed/driver.ts';
-import { isPackedRingSize, packedRingAreas } from './packed/layout.ts';
+import { packedFormat } from './packed/layout.ts';
+import { packedRing } from './packed/ring.ts';
 import type { DeviceQueue, DeviceQueueState, DriverQueue, QueueAreas, RingOptions } from './queue.ts';
-import { SplitDeviceQueue } from './split/device.ts';
+import { RestoredQueue } from './restored-queue.ts';
+import { areasMistake, type RingFormat } from './ring-format.ts';
 import { SplitDriverQueue } from './split/driver.ts';
-import { isSplitRingSize, splitRingAreas } from './split/layout.ts';
+import { splitFormat } from './split/layout.ts';
+
+const formatOf = ({ packed }: { readonly packed: boolean }): RingFormat =>
+  packed ? packedFormat : splitFormat;
 
 /** How large the three areas of a queue of `size` descriptors are, and how they are aligned. */
 export function ringAreas(size: number, options: { readonly packed: boolean }): RingAreas {
-  return options.packed ? packedRingAreas(size) : splitRingAreas(size);
+  return formatOf(options).areas(size);
 }
 
 /**
@@ -28,13 +33,8 @@ export function createDeviceQueue(
   restored?: DeviceQueueState,
 ): DeviceQueue | PeerError {
   checkOptions(options);
-  const mistake = areasMistake(areas, options);
-  if (mistake !== undefined) return mistake;
-  if (restored !== undefined) checkState(restored, areas.size, options);
-  const queue = options.packed
-    ? new PackedDeviceQueue(memory, areas, options, restored)
-    : new SplitDeviceQueue(memory, areas, options, restored);
-  return queue.error ?? queue;
+  const ring = options.packed ? packedRing : splitRing;
+  return openDeviceQueue(ring, memory, areas, options, restored && new RestoredQueue(restored));
 }
 
 /**
@@ -54,7 +54,7 @@ export function createDriverQueue<T>(
   if (options.indirectPolicy === 'always' && options.allocator === undefined) {
     throw new UsageError('BAD_ARGUMENT', 'indirect tables need an allocator');
   }
-  const mistake = areasMistake(areas, options);
+  const mistake = areasMistake(areas, formatOf(options));
   if (mistake !== undefined) throw new UsageError('BAD_ARGUMENT', mistake.message);
   const queue = options.packed
     ? new PackedDriverQueue<T>(memory, areas, options)
@@ -70,39 +70,4 @@ function checkOptions(options: RingOptions): void {
       'a packed ring is little-endian: there is none in the legacy interface',
     );
   }
-}
-
-function areasMistake(areas: QueueAreas, options: RingOptions): PeerError | undefined {
-  const { size } = areas;
-  if (!(options.packed ? isPackedRingSize(size) : isSplitRingSize(size))) {
-    return new PeerError(
-      'QUEUE_SIZE_INVALID',
-      `no ${options.packed ? 'packed' : 'split'} ring has ${size} descriptors`,
-    );
-  }
-  const shapes = ringAreas(size, options);
-  for (const part of ['descriptor', 'driver', 'device'] as const) {
-    if (areas[part] % shapes[part].alignment !== 0) {
-      const code = options.packed ? 'PACKED_QUEUE_MISALIGNED' : 'QUEUE_MISALIGNED';
-      return new PeerError(
-        code,
-        `the ${part} area at ${areas[part]} is not aligned to ${shapes[part].alignment}`,
-      );
-    }
-  }
-  return undefined;
-}
-
-function checkState(state: DeviceQueueState, size: number, options: RingOptions): void {
-  const limit = options.packed ? size : 0x1_0000;
-  const isPosition = (value: number) => Number.isInteger(value) && value >= 0 && value < limit;
-  const isWrap = (value: number) => value === 0 || value === 1;
-  const fits =
-    isPosition(state.nextAvailable) &&
-    isPosition(state.nextUsed) &&
-    isWrap(state.availableWrap) &&
-    isWrap(state.usedWrap) &&
-    state.inFlight.every(({ count }) => Number.isInteger(count) && count >= 1 && count <= size) &&
-    state.inFlight.every(({ readable, writable }) => (readable.length | writable.length) % 2 === 0);
-  if (!fits) throw new UsageError('BAD_ARGUMENT', 'the saved state does not fit the queue');
 }

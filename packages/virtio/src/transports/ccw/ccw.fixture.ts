@@ -6,6 +6,7 @@ import { deviceType } from '../../spec/device-type.ts';
 import { reservedFeatures } from '../../spec/features.ts';
 import { be64, bytes, le16, le32, le64, struct, u8 } from '../../spec/layout.ts';
 import { status } from '../../spec/status.ts';
+import { packedRing } from '../../virtqueue/packed/ring.ts';
 import { ccw0, ccw1, orb, orbCtrl0 } from './ccw.ts';
 import { type CcwDeviceOptions, ChannelSubsystem, type IoInterruption } from './channel-subsystem.ts';
 import { type ChannelCommandName, channelCommand, type Revision } from './commands.ts';
@@ -95,6 +96,7 @@ export class Guest {
     });
     this.schid = this.css.add(this.device, {
       devno: 0x1000,
+      packedRing,
       trace: (event) => void this.events.push(event),
       onError: (error) => void this.errors.push(error),
       ...options,

@@ -3,6 +3,7 @@ import { UsageError } from '../../errors.ts';
 import type { Allocator } from '../../memory/allocator.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { memoryForBoth } from '../../memory/memory-for-both.ts';
+import { packedRing } from '../../virtqueue/packed/ring.ts';
 import type { ChannelIo, ChannelIoListener } from './channel-io.ts';
 import { ChannelSubsystem } from './channel-subsystem.ts';
 import type { ControlUnit, ControlUnitOptions } from './control-unit.ts';
@@ -59,6 +60,7 @@ export function joinCcw(
   const { subsystem, io } = channelSubsystemIo(memory, allocator);
   const { trace, onError } = options;
   const schid = subsystem.add(device, {
+    packedRing,
     ...options.unit,
     ...(trace === undefined ? {} : { trace }),
     ...(onError === undefined ? {} : { onError }),

@@ -35,7 +35,7 @@ import {
 import type { SubchannelUnit } from './subchannel.ts';
 
 /** How a device is to be behind Channel I/O. */
-export interface ControlUnitOptions extends Pick<DeviceHost, 'trace' | 'onError' | 'defer'> {
+export interface ControlUnitOptions extends Pick<DeviceHost, 'trace' | 'onError' | 'defer' | 'packedRing'> {
   /** The highest revision of virtio-ccw that it knows: 2 unless told. */
   readonly revision?: Revision;
   /**
@@ -82,6 +82,7 @@ export class ControlUnit implements SubchannelUnit {
       interruptQueue: (index) => this.#indicators.notifyQueue(index),
       interruptConfig: () => this.#indicators.notifyConfig(),
       carries: ccwFeatures,
+      packedRing: options.packedRing,
       defer: options.defer,
       onError: options.onError,
       trace: options.trace,

@@ -15,6 +15,7 @@ import {
   featureWords,
   type ReservedFeatureName,
 } from '../../spec/features.ts';
+import { packedRing } from '../../virtqueue/packed/ring.ts';
 import type { QueueAreas } from '../../virtqueue/queue.ts';
 
 /** What a loopback can be given. */
@@ -61,6 +62,7 @@ export class Loopback implements Transport {
     const host: DeviceHost = {
       memory: this.memory,
       carries,
+      packedRing,
       legacy: options.legacy,
       trace: options.trace,
       interruptQueue: (index) => {

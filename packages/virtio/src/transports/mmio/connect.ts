@@ -3,6 +3,7 @@ import { InterruptWire } from '../../driver/interrupt-wire.ts';
 import type { Allocator } from '../../memory/allocator.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { memoryForBoth } from '../../memory/memory-for-both.ts';
+import { packedRing } from '../../virtqueue/packed/ring.ts';
 import type { MmioAccess } from './access.ts';
 import { MmioDevice } from './device.ts';
 import { MmioTransport } from './driver.ts';
@@ -36,7 +37,10 @@ export async function connectMmio(device: Device, options: ConnectMmioOptions = 
 
 /** @internal The window and the way to it; the driver is not there yet. */
 export function joinMmio(device: Device, options: ConnectMmioOptions = {}): Omit<ConnectedMmio, 'transport'> {
-  return joinWindow(options, (host) => new MmioDevice(device, { ...host, ...options, memory: host.memory }));
+  return joinWindow(
+    options,
+    (host) => new MmioDevice(device, { ...host, packedRing, ...options, memory: host.memory }),
+  );
 }
 
 /** @internal Makes a window of either version, and the way to it. */

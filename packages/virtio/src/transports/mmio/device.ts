@@ -28,6 +28,7 @@ export class MmioDevice extends MmioWindow<MmioRegister> {
       registers: mmioRegisters,
       config: configBank,
       hint: otherVersion,
+      packedRing: options.packedRing,
     });
     this.#sharedMemory = sharedMemory;
   }

@@ -3,6 +3,7 @@ import type { DeviceState } from '../../device/state.ts';
 import type { Tracer } from '../../device/trace.ts';
 import type { VirtioError } from '../../errors.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
+import type { DeviceRing } from '../../virtqueue/device-ring.ts';
 import type { MmioSharedMemory } from './shared-memory.ts';
 
 /** What a host lends to a device. A callback must not throw; it may access the device. */
@@ -27,6 +28,8 @@ export interface MmioWindowOptions extends MmioHost {
 
 /** How a device of version 2 is to be, beside its host. */
 export interface MmioDeviceOptions extends MmioWindowOptions {
+  /** Packed virtqueues: `packedRing` of `virtio/virtqueue`. Without it VIRTIO_F_RING_PACKED is not offered. */
+  readonly packedRing?: DeviceRing | undefined;
   readonly sharedMemory?: readonly MmioSharedMemory[];
 }
 

@@ -7,6 +7,7 @@ import { RegisterBank } from '../../device/register-bank.ts';
 import { UsageError } from '../../errors.ts';
 import { busFreeFeatures } from '../../spec/features.ts';
 import type { RegisterBlock } from '../../spec/registers.ts';
+import type { DeviceRing } from '../../virtqueue/device-ring.ts';
 import { InterruptLine } from './interrupt-line.ts';
 import type { MmioWindowOptions, MmioWindowState } from './options.ts';
 import { configOffset, interruptBit, magicValue, type SharedRegister } from './registers.ts';
@@ -21,6 +22,7 @@ interface WindowParts<N extends string> {
   readonly version: number;
   readonly registers: RegisterBlock<N>;
   readonly legacy?: LegacyInterface;
+  readonly packedRing?: DeviceRing | undefined;
   /** The device's own configuration, as drivers of this version access it; `undefined` when its type has none. */
   config(core: DeviceCore): ConfigWindow | undefined;
   /** What to say of an access to a register of the other version. */
@@ -57,6 +59,7 @@ export abstract class MmioWindow<N extends string> {
       interruptQueue: () => this.#line.raise(interruptBit.QUEUE),
       interruptConfig: () => this.#line.raise(interruptBit.CONFIG),
       carries: [...busFreeFeatures, 'NOTIFICATION_DATA'],
+      packedRing: parts.packedRing,
       legacy: parts.legacy,
       defer: options.defer,
       onError: options.onError,

@@ -3,6 +3,7 @@ import { InterruptWire } from '../../driver/interrupt-wire.ts';
 import type { Allocator } from '../../memory/allocator.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { memoryForBoth } from '../../memory/memory-for-both.ts';
+import { packedRing } from '../../virtqueue/packed/ring.ts';
 import type { PciAccess, PciMessage } from './access.ts';
 import type { BarRoom } from './bar-probe.ts';
 import { PciFunction } from './device.ts';
@@ -71,6 +72,7 @@ export function joinPci(device: Device, options: ConnectPciOptions = {}): Omit<C
   const interrupts = new InterruptWires();
   const pciFunction = new PciFunction(device, {
     setInterruptLine: (level) => interrupts.line.set(level),
+    packedRing,
     msix: msix((address, data) => interrupts.deliver(address, data)),
     ...options.pciFunction,
     memory,

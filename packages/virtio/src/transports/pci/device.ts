@@ -77,6 +77,7 @@ export class PciFunction {
         ...own,
       ],
       adds: own,
+      packedRing: options.packedRing,
       legacy: options.legacy?.interface,
       transitional: options.legacy?.transitional,
       defer: options.defer,

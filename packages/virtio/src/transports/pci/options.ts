@@ -3,6 +3,7 @@ import type { Tracer } from '../../device/trace.ts';
 import type { VirtioError } from '../../errors.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Fields, Struct, StructValue } from '../../spec/layout.ts';
+import type { DeviceRing } from '../../virtqueue/device-ring.ts';
 import type { BarContent, PciBar } from './bar.ts';
 import type { ConfigSpace } from './config-space.ts';
 import type { PciLegacySupport } from './legacy-device.ts';
@@ -15,6 +16,8 @@ export interface PciHost {
   readonly memory: GuestMemory;
   /** Drives INTx, which is a level: called when the level changes, and with the present one by `resume`. */
   readonly setInterruptLine?: (level: boolean) => void;
+  /** Packed virtqueues: `packedRing` of `virtio/virtqueue`. Without it VIRTIO_F_RING_PACKED is not offered. */
+  readonly packedRing?: DeviceRing;
   /** How MSI-X messages are sent: `msix(send)`. Without it there is no MSI-X. */
   readonly msix?: MsixSupport;
   /** The `address` or `enabled` of some BAR has changed; these are all BARs. */

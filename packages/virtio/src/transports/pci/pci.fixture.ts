@@ -6,6 +6,7 @@ import { deviceType } from '../../spec/device-type.ts';
 import { reservedFeatures } from '../../spec/features.ts';
 import { bytes, le16, le32, le64, struct, u8 } from '../../spec/layout.ts';
 import { status } from '../../spec/status.ts';
+import { packedRing } from '../../virtqueue/packed/ring.ts';
 import type { PciBar } from './bar.ts';
 import { PciFunction } from './device.ts';
 import { msix } from './msix-table.ts';
@@ -73,6 +74,7 @@ export class Guest {
     this.device = sampleDevice(behaviour, options.legacy === undefined ? sample : oldSample);
     this.pciFunction = new PciFunction(this.device, {
       memory: this.memory,
+      packedRing,
       setInterruptLine: (level) => void this.line.push(level),
       msix: msix((address, data) => void this.messages.push({ address, data })),
       barsMoved: (bars) => void this.moves.push(bars.map(placeOf)),

@@ -9,6 +9,7 @@ import { ChainsInFlight } from '../chains-in-flight.ts';
 import { elementMessage } from '../element-message.ts';
 import { IndirectTable } from '../indirect-table.ts';
 import type { DeviceQueue, DeviceQueueState, QueueAreas, RingOptions } from '../queue.ts';
+import type { RestoredQueue } from '../restored-queue.ts';
 import { saveChain } from '../saved-chain.ts';
 import { maxChainLength } from '../segments.ts';
 import { TakenOrder } from '../taken-order.ts';
@@ -58,8 +59,10 @@ export class PackedDeviceQueue implements DeviceQueue {
   #batchWritten = 0;
 
   /** `createDeviceQueue` makes one, after it has checked the arguments. */
-  constructor(memory: GuestMemory, areas: QueueAreas, options: RingOptions, restored?: DeviceQueueState) {
+  constructor(memory: GuestMemory, areas: QueueAreas, options: RingOptions, restored?: RestoredQueue) {
     const { size } = areas;
+    restored?.check(size, size);
+    const position = restored?.state;
     this.size = size;
     this.#memory = memory;
     this.#changes = memory.changes;
@@ -68,9 +71,9 @@ export class PackedDeviceQueue implements DeviceQueue {
     this.#chains = new ChainsInFlight(size);
     this.#order = options.inOrder ? new TakenOrder(size) : undefined;
     this.#table = new IndirectTable(memory);
-    this.#available = new Position(size, restored?.nextAvailable, restored?.availableWrap);
-    this.#used = new Position(size, restored?.nextUsed, restored?.usedWrap);
-    this.#batch = new Position(size, restored?.nextUsed, restored?.usedWrap);
+    this.#available = new Position(size, position?.nextAvailable, position?.availableWrap);
+    this.#used = new Position(size, position?.nextUsed, position?.usedWrap);
+    this.#batch = new Position(size, position?.nextUsed, position?.usedWrap);
     this.#held = new Position(size);
     this.#attach();
     if (restored !== undefined && this.#sound) this.#restore(restored);
@@ -416,8 +419,8 @@ export class PackedDeviceQueue implements DeviceQueue {
     this.#unpublished = 0;
   }
 
-  #restore(state: DeviceQueueState): void {
-    const chains = this.#chains.restore(state.inFlight, this.#memory);
+  #restore(restored: RestoredQueue): void {
+    const chains = restored.putBack(this.#chains, this.#memory);
     if (chains === undefined) {
       this.#fail('ADDRESS_OUT_OF_BOUNDS', 'a saved chain is not in memory');
       return;

@@ -1,5 +1,6 @@
 import { bits, le16, le32, le64, struct } from '../../spec/layout.ts';
 import type { RingAreas } from '../area.ts';
+import type { RingFormat } from '../ring-format.ts';
 
 // The hot code of this folder writes these offsets as numbers; layout.test.ts holds the two together.
 
@@ -42,3 +43,11 @@ export function packedRingAreas(size: number): RingAreas {
 export function isPackedRingSize(size: number): boolean {
   return Number.isInteger(size) && size >= 1 && size <= 32768;
 }
+
+/** A packed ring as both ends set it up. */
+export const packedFormat: RingFormat = {
+  name: 'packed',
+  isSize: isPackedRingSize,
+  areas: packedRingAreas,
+  misaligned: 'PACKED_QUEUE_MISALIGNED',
+};

@@ -10,6 +10,7 @@ import { elementMessage } from '../element-message.ts';
 import { IndirectTable } from '../indirect-table.ts';
 import { needEvent } from '../need-event.ts';
 import type { DeviceQueue, DeviceQueueState, QueueAreas, RingOptions } from '../queue.ts';
+import type { RestoredQueue } from '../restored-queue.ts';
 import { saveChain } from '../saved-chain.ts';
 import { maxChainLength } from '../segments.ts';
 import { TakenOrder } from '../taken-order.ts';
@@ -59,7 +60,8 @@ export class SplitDeviceQueue implements DeviceQueue {
   #batchWritten = 0;
 
   /** `createDeviceQueue` makes one, after it has checked the arguments. */
-  constructor(memory: GuestMemory, areas: QueueAreas, options: RingOptions, restored?: DeviceQueueState) {
+  constructor(memory: GuestMemory, areas: QueueAreas, options: RingOptions, restored?: RestoredQueue) {
+    restored?.check(0x1_0000, areas.size);
     this.size = areas.size;
     this.#mask = areas.size - 1;
     this.#freely = options.inOrder ? 0 : areas.size;
@@ -70,9 +72,9 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#chains = new ChainsInFlight(areas.size, options.endian === 'little');
     this.#order = options.inOrder ? new TakenOrder(areas.size) : undefined;
     this.#table = new IndirectTable(memory);
-    this.#nextAvailable = restored?.nextAvailable ?? 0;
+    this.#nextAvailable = restored?.state.nextAvailable ?? 0;
     this.#availableIndex = this.#nextAvailable;
-    this.#nextUsed = restored?.nextUsed ?? 0;
+    this.#nextUsed = restored?.state.nextUsed ?? 0;
     this.#published = this.#nextUsed;
     this.#notified = this.#nextUsed;
     this.#batchStart = this.#nextUsed;
@@ -390,8 +392,8 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#published = this.#nextUsed;
   }
 
-  #restore(state: DeviceQueueState): void {
-    const chains = this.#chains.restore(state.inFlight, this.#memory);
+  #restore(restored: RestoredQueue): void {
+    const chains = restored.putBack(this.#chains, this.#memory);
     if (chains === undefined) {
       this.#fail('ADDRESS_OUT_OF_BOUNDS', 'a saved chain is not in memory');
       return;

@@ -1,5 +1,6 @@
 import { le16, le32, le64, struct, tail } from '../../spec/layout.ts';
 import type { RingAreas } from '../area.ts';
+import type { RingFormat } from '../ring-format.ts';
 
 // The hot code of this folder writes these offsets as numbers; layout.test.ts holds the two together.
 
@@ -50,3 +51,11 @@ export function splitRingAreas(size: number): RingAreas {
 export function isSplitRingSize(size: number): boolean {
   return Number.isInteger(size) && size >= 1 && size <= 32768 && (size & (size - 1)) === 0;
 }
+
+/** A split ring as both ends set it up. */
+export const splitFormat: RingFormat = {
+  name: 'split',
+  isSize: isSplitRingSize,
+  areas: splitRingAreas,
+  misaligned: 'QUEUE_MISALIGNED',
+};

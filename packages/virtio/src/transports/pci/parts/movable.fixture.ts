@@ -9,6 +9,7 @@ import type { VirtioError } from '../../../errors.ts';
 import { Allocator } from '../../../memory/allocator.ts';
 import { GuestMemory } from '../../../memory/guest-memory.ts';
 import { devPartsCapability } from '../../../spec/admin.ts';
+import { packedRing } from '../../../virtqueue/packed/ring.ts';
 import type { PciAccess } from '../access.ts';
 import { connectPci, room } from '../connect.ts';
 import { PciFunction } from '../device.ts';
@@ -31,6 +32,7 @@ export class MovableGuest {
   join(joined: Device): PciFunction {
     const made = new PciFunction(joined, {
       memory: this.memory,
+      packedRing,
       msix: msix((_, data) => {
         this.messages++;
         void Promise.resolve().then(this.#handlers.get(data));
