@@ -212,12 +212,16 @@ export class ChannelSubsystem {
    * @spec 4.3.3.2.1 device: Virtio Transport Options / Virtio over channel I/O / Device Operation / Guest->Host Notification
    */
   notify(gpr2: bigint, gpr3: bigint, gpr4: bigint): bigint {
-    const schid = Number(BigInt.asUintN(32, gpr2));
-    const place = gpr4 > 0n && gpr4 <= BigInt(this.#byCookie.length) ? Number(gpr4) - 1 : -1;
+    return this.notifyQueue(Number(BigInt.asUintN(32, gpr2)), Number(BigInt.asUintN(32, gpr3)), gpr4);
+  }
+
+  /** The same of registers that were taken apart: a subchannel, 32 bits of data, and a cookie, which may be anything. */
+  notifyQueue(schid: number, data: number, cookie: bigint): bigint {
+    const place = cookie > 0n && cookie <= this.#byCookie.length ? Number(cookie) - 1 : -1;
     const known = this.#byCookie[place];
     // A cookie is the guest's to lose or to invent; the subchannel decides.
     const attached = known?.schid === schid ? known : this.#at(schid);
-    if (attached === undefined || !attached.unit.notify(Number(BigInt.asUintN(32, gpr3)))) return notThere;
+    if (attached === undefined || !attached.unit.notify(data)) return notThere;
     return attached.cookie;
   }
 

@@ -94,7 +94,7 @@ export function channelSubsystemIo(
     modifySubchannel: async (schid, schib) => conditionCode(subsystem.modifySubchannel(schid, schib)),
     haltSubchannel: async (schid) => conditionCode(subsystem.haltSubchannel(schid)),
     clearSubchannel: async (schid) => conditionCode(subsystem.clearSubchannel(schid)),
-    notify: async (schid, data, cookie) => subsystem.notify(BigInt(schid), BigInt(data), cookie),
+    notify: async (schid, data, cookie) => subsystem.notifyQueue(schid, data, cookie),
     listen(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);

@@ -1,7 +1,7 @@
 import { ccw1, orb } from './ccw.ts';
 import type { ChannelIo } from './channel-io.ts';
 import { schib } from './schib.ts';
-import { irb } from './status.ts';
+import { irb, scsw } from './status.ts';
 
 /** Each begins at a multiple of its own alignment: 8 at most. */
 const room = { orb: orb.size, ccw: ccw1.size, irb: irb.size, schib: 56, classic: 8, config: 8, summary: 8 };
@@ -38,6 +38,14 @@ export class ControlBlock {
   view(part: 'irb' | 'schib'): DataView {
     const { size } = part === 'irb' ? irb : schib;
     return new DataView(this.#io.memory.read(this.at(part), size).buffer);
+  }
+
+  /** The control field of the status that was stored last. */
+  get statusControl(): number {
+    const at = this.at('irb') + irb.field.scsw.offset;
+    const region = this.#io.memory.find(at, scsw.size);
+    if (region !== undefined) return scsw.field.ctrl.get(region.view, at - region.start);
+    return scsw.field.ctrl.get(this.view('irb'), irb.field.scsw.offset);
   }
 
   /** The address of room for a command's data; what was there is lost. */

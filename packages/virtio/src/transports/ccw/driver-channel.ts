@@ -293,10 +293,11 @@ export class DriverChannel {
     const test = this.#tests.then(async () => {
       const cc = await this.#io.testSubchannel(this.#schid, this.block.at('irb'));
       if (cc !== 0 || ofBefore || this.#closed) return;
+      // Most interruptions are notifications, and end no command.
+      const ctrl = this.block.statusControl;
+      if ((ctrl & functionControl.START) === 0 || (ctrl & ~statusControl.PENDING & 0x1f) === 0) return;
       const status = takenStatus(this.block.view('irb'));
-      const { ctrl } = status.scsw;
-      const ends = (ctrl & functionControl.START) !== 0 && (ctrl & ~statusControl.PENDING & 0x1f) !== 0;
-      if (ends && endsCommand(status.scsw)) this.#waiting?.take(status);
+      if (endsCommand(status.scsw)) this.#waiting?.take(status);
     });
     this.#tests = test.catch(() => {});
     return test;
@@ -324,7 +325,6 @@ interface TakenStatus {
 }
 
 function takenStatus(view: DataView): TakenStatus {
-  // Interruptions come often, and with sense data rarely.
   const concurrent = (view.getUint32(irb.field.esw.offset + 4) & senseIsThere) !== 0;
   return { scsw: irb.field.scsw.get(view), sense: concurrent ? irb.field.ecw.get(view) : undefined };
 }

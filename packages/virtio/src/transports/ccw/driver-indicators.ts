@@ -29,6 +29,8 @@ export class DriverIndicators {
 
   readonly #parts: IndicatorParts;
   #choice: 'none' | 'classic' | 'adapter' = 'none';
+  /** Bytes that hold the bits of the queues: the device sets none elsewhere. */
+  #length = 0;
   /** Two-stage indicators: their area, and its length in bytes. */
   #area: { readonly address: number; readonly length: number } | undefined;
 
@@ -48,6 +50,7 @@ export class DriverIndicators {
    */
   async set(queues: number): Promise<void> {
     if (this.#choice !== 'none') return;
+    this.#length = Math.ceil(queues / 8);
     if (this.#parts.adapter && (await this.#setAdapter(queues))) this.#choice = 'adapter';
     else {
       this.#clear('classic');
@@ -75,7 +78,7 @@ export class DriverIndicators {
     if (this.#choice !== 'adapter' || area === undefined || isc !== this.#parts.isc) return;
     // Another device's, where several have the subclass.
     if (this.#exchange(this.#block.at('summary')) === 0) return;
-    for (let byte = 0; byte < area.length; byte++) {
+    for (let byte = 0; byte < this.#length; byte++) {
       const set = this.#exchange(area.address + byte);
       for (let bit = 0; bit < 8; bit++) {
         if ((set & (0x80 >>> bit)) !== 0) this.listener?.usedBuffer(8 * byte + bit);
@@ -127,7 +130,7 @@ export class DriverIndicators {
 
   #takeClassic(): void {
     const at = this.#block.at('classic');
-    for (let byte = 0; byte < classicLength; byte++) {
+    for (let byte = 0; byte < this.#length; byte++) {
       const set = this.#exchange(at + classicLength - 1 - byte);
       for (let bit = 0; bit < 8; bit++) {
         if ((set & (1 << bit)) !== 0) this.listener?.usedBuffer(8 * byte + bit);

@@ -197,7 +197,7 @@ export class Subchannel {
     if (!this.enabled) return { cc: 3, irb: new Uint8Array(0) };
     const now = this.#scsw;
     if (!this.pending) return { cc: 1, irb: shownStatus(now, undefined) };
-    const stored = shownStatus(now, this.#sense);
+    const stored = now === attention ? shownAttention : shownStatus(now, this.#sense);
     this.#sense = undefined;
     this.#scsw = afterTest(now);
     if (this.#attention) this.attend();
@@ -238,7 +238,7 @@ export class Subchannel {
       this.#attention = true;
       return;
     }
-    this.#scsw = { ...idle, ctrl: ALERT | PENDING };
+    this.#scsw = attention;
     this.#interrupt();
   }
 
@@ -328,6 +328,10 @@ function shownStatus(now: Scsw, sense: Uint8Array | undefined): Uint8Array {
   irb.field.ecw.set(view, 0, sense);
   return bytes;
 }
+
+/** What a device that wants attention shows: the same for every notification of its. */
+const attention: Scsw = { ...idle, ctrl: ALERT | PENDING };
+const shownAttention: Uint8Array = shownStatus(attention, undefined);
 
 /** What is left of a status that was taken: a program that is only suspended goes on being so. */
 function afterTest(taken: Scsw): Scsw {
