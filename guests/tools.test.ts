@@ -43,3 +43,11 @@ test.each<[ToolName, readonly string[]]>([
   const { stdout } = await run(tool.file, ['-machine', 'help'], { env: environment(tool) });
   expect(stdout.split('\n').map((line) => line.split(' ')[0])).toEqual(expect.arrayContaining([...machines]));
 });
+
+test('qemu-11 from packages starts with libraries of its own, and has what came with version 11', async () => {
+  const tool = await ensureTool('qemu-11', { path: [] });
+  const { stdout } = await run(tool.file, ['-device', 'help'], { env: environment(tool) });
+  for (const device of ['vfio-user-pci', 'vhost-user-test-device-pci', 'vhost-user-blk-pci']) {
+    expect(stdout).toContain(`name "${device}"`);
+  }
+});

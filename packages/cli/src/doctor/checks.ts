@@ -25,6 +25,8 @@ export const checks: readonly (() => Promise<Check>)[] = [
   checkGuest,
   checkCache,
   checkKoffi,
+  checkUml,
+  checkQemu,
   checkChromium,
 ];
 
@@ -150,6 +152,30 @@ async function checkKoffi(): Promise<Check> {
   }
 }
 
+/** A guest that is a process of this machine; it is a program for one processor. */
+async function checkUml(): Promise<Check> {
+  const name = 'uml';
+  const here = `${process.platform} ${process.arch}`;
+  if (here !== 'linux x64') {
+    return {
+      name,
+      state: 'optional',
+      found: `there is none for ${here}`,
+      advice: 'user-mode Linux wants Linux on x86-64',
+    };
+  }
+  const built = (await builtGuests()).find((guest) => guest.startsWith('uml-'));
+  return { name, state: 'ok', found: built ?? 'not built yet; its first use fetches 40 MB' };
+}
+
+async function checkQemu(): Promise<Check> {
+  const name = 'qemu';
+  const kept = join(cacheFolder(), 'tools', 'qemu-11', 'usr', 'bin', 'qemu-system-x86_64');
+  if (await isProgram(kept)) return { name, state: 'ok', found: 'QEMU 11 in the cache' };
+  const installed = (await programPath('qemu-system-x86_64')) ?? 'not installed';
+  return { name, state: 'ok', found: `${installed}; unless it is version 11, its first use fetches 28 MB` };
+}
+
 async function checkChromium(): Promise<Check> {
   const name = 'chromium';
   for (const program of ['chromium', 'chromium-browser', 'google-chrome']) {
@@ -170,10 +196,14 @@ async function programPath(program: string): Promise<string | undefined> {
   const folders = [...(process.env.PATH ?? '').split(delimiter).filter(Boolean), '/usr/sbin', '/sbin'];
   for (const folder of folders) {
     const path = join(folder, program);
-    try {
-      await access(path, constants.X_OK);
-      return path;
-    } catch {}
+    if (await isProgram(path)) return path;
   }
   return undefined;
+}
+
+function isProgram(path: string): Promise<boolean> {
+  return access(path, constants.X_OK).then(
+    () => true,
+    () => false,
+  );
 }

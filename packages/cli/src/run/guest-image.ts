@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { HostError } from 'virtio/errors';
-import { guestCommandLine, guestFiles, type Progress } from 'virtio-node/guests';
+import { type GuestFiles, guestCommandLine, guestFiles, type Progress } from 'virtio-node/guests';
 import { isSystemError, lacking, usage } from '../exit-status.ts';
 import { busCommandLine } from './buses.ts';
 import type { RunPlan } from './plan.ts';
@@ -81,7 +81,7 @@ async function ownImage(
   };
 }
 
-async function debianGuest(progress: Progress): ReturnType<typeof guestFiles> {
+async function debianGuest(progress: Progress): Promise<GuestFiles> {
   try {
     return await guestFiles({ progress });
   } catch (error) {

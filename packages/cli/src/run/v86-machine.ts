@@ -1,10 +1,10 @@
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { V86, type V86Image } from 'v86';
+import { KernelLines } from 'virtio-node/guests';
 import { attach } from 'virtio-v86';
 import { versionOf } from '../version.ts';
 import { busInitrd } from './buses.ts';
-import { KernelLines } from './kernel-lines.ts';
 import type { Machine, MachineEvents, MachineParts } from './machine.ts';
 
 /** What a saved state depends on beside the parts of the machine. */
@@ -29,7 +29,7 @@ export async function createV86Machine(parts: MachineParts, events: MachineEvent
     disable_speaker: true,
   });
   const lines = new KernelLines(events.kernelLine);
-  emulator.add_listener('serial0-output-byte', (byte) => lines.push(byte));
+  emulator.add_listener('serial0-output-byte', (byte) => lines.push([byte]));
   const attached = parts.devices.map(({ name, device }) => {
     const trace = events.tracer?.(name);
     return attach(emulator, device, {

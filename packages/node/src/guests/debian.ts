@@ -20,6 +20,8 @@ export interface DebianOptions {
   readonly architecture: string;
   /** Base address of a Debian archive, for a machine whose own sources name none. */
   readonly mirror?: string | undefined;
+  /** What the packages are for, said where there is no apt; a guest's kernel unless told. */
+  readonly purpose?: string;
   /** Where the system's configuration is; `/etc` unless told. */
   readonly etc?: string;
   readonly progress?: Progress;
@@ -35,8 +37,8 @@ export async function withDebian<T>(
   options: DebianOptions,
   body: (world: AptWorld) => Promise<T>,
 ): Promise<T> {
-  await requireApt(`the guest's kernel is fetched by it. ${ownKernelAdvice}`);
-  const { cache, suite, architecture } = options;
+  const { cache, suite, architecture, purpose } = options;
+  await requireApt(purpose ?? `the guest's kernel is fetched by it. ${ownKernelAdvice}`);
   const folder = join(cache, 'debian', `${suite}-${architecture}`);
   return withLock(`${folder}.lock`, async () => {
     const sources = await debianSources(options);
@@ -48,7 +50,7 @@ export async function withDebian<T>(
       sources,
       progress,
     });
-    return withAdvice(() => body(world));
+    return purpose === undefined ? withAdvice(() => body(world)) : body(world);
   });
 }
 
@@ -106,7 +108,7 @@ async function debianSources(options: DebianOptions): Promise<readonly SourceEnt
   if (entries.length > 0) return entries;
   throw new HostError(
     'NOT_FOUND',
-    `this machine's apt sources name no Debian archive. Set VIRTIO_DEBIAN_MIRROR to the address of one. ${ownKernelAdvice}`,
+    `this machine's apt sources name no Debian archive. Set VIRTIO_DEBIAN_MIRROR to the address of one. ${options.purpose ?? ownKernelAdvice}`,
   );
 }
 

@@ -1,28 +1,29 @@
-import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HostError } from 'virtio/errors';
 import { type AptWorld, type DebianPackage, unpackPackages } from './apt-world.ts';
-import { cacheFolder, fileHash, hashOf, isMissing, publishFolder } from './cache.ts';
+import { cacheFolder, exists, fileHash, hashOf, isMissing, publishFolder } from './cache.ts';
 import { findKernel, withDebian } from './debian.ts';
-import { bootModules, controlScript, initScript, inittab, profile } from './init-scripts.ts';
+import {
+  type GuestMachine,
+  type GuestRecipe,
+  guestFileNames,
+  guestRecipes,
+  releaseIn,
+} from './guest-recipes.ts';
+import { controlScript, initScript, inittab, profile } from './init-scripts.ts';
 import { buildInitramfs } from './initramfs.ts';
 import type { Progress } from './progress.ts';
-import { bzImagePayload, unpackedBzImage } from './unpacked-kernel.ts';
-import { unpackXz } from './xz.ts';
 
 /** Raise this when what is built from the same packages changes, so that no cache of an earlier version is used. */
-const recipe = 1;
+const version = 1;
 
-const kernelPackages = { i386: 'linux-image-686' } as const;
-
-/** A processor for which guests are built, in Debian's words. */
-export type GuestArchitecture = keyof typeof kernelPackages;
-
-export interface GuestOptions {
-  /** A suite of Debian that has the kernel; `bookworm` unless told, the last one with an i386 kernel. */
+export interface GuestOptions<M extends GuestMachine = 'v86'> {
+  /** What is to run it; v86 unless told. */
+  readonly machine?: M;
+  /** A suite of Debian that has the kernel; the one that is known to do unless told. */
   readonly suite?: string;
-  readonly arch?: GuestArchitecture;
-  /** Kernel modules to put into the initramfs beside those every guest loads. */
+  /** Kernel modules to put into the initramfs beside those every guest has. */
   readonly modules?: readonly string[];
   /** Cache folder; {@link cacheFolder} unless told. */
   readonly cache?: string;
@@ -31,32 +32,30 @@ export interface GuestOptions {
   readonly progress?: Progress;
 }
 
-/** The files of a guest in the cache, each checked against its checksum. */
-export interface GuestFiles {
-  /** Path of the kernel, already unpacked so that it starts sooner. */
-  readonly bzimage: string;
-  /** Path of the initramfs. */
-  readonly initrd: string;
-  /** Path of SeaBIOS. */
-  readonly bios: string;
-  /** Path of SeaBIOS's VGA BIOS. */
-  readonly vgaBios: string;
+/** What a guest consists of. */
+export type GuestFileName<M extends GuestMachine = 'v86'> = keyof (typeof guestFileNames)[M] & string;
+
+interface GuestRecord {
   /** Kernel release, as `uname -r` says it. */
   readonly kernelVersion: string;
   /** SHA-256 of each file in hexadecimal. */
-  readonly checksums: Readonly<Record<GuestFileName, string>>;
+  readonly checksums: Readonly<Record<string, string>>;
   /** The packages it is made of. */
   readonly packages: readonly Pick<DebianPackage, 'name' | 'version' | 'sha256'>[];
-  /** Equal for equal guests: 32 hexadecimal digits over the content of the four files. */
-  readonly id: string;
 }
 
-const fileNames = ['bzimage', 'initrd', 'bios', 'vgaBios'] as const;
-
-/** What a guest consists of. */
-export type GuestFileName = (typeof fileNames)[number];
-
-type GuestRecord = Pick<GuestFiles, 'kernelVersion' | 'checksums' | 'packages'>;
+/**
+ * The files of a guest in the cache, each checked against its checksum: paths by their names. `bzimage` is a kernel,
+ * for v86 one that is unpacked already so that it starts sooner; `initrd` the initramfs; `bios` and `vgaBios` are
+ * SeaBIOS; `linux` is a kernel that is a program, `loader` and `libc` what it is loaded with.
+ */
+export type GuestFiles<M extends GuestMachine = 'v86'> = Readonly<Record<GuestFileName<M>, string>> &
+  Omit<GuestRecord, 'checksums'> & {
+    /** SHA-256 of each file in hexadecimal. */
+    readonly checksums: Readonly<Record<GuestFileName<M>, string>>;
+    /** Equal for equal guests: 32 hexadecimal digits over the content of all files. */
+    readonly id: string;
+  };
 
 /**
  * The files of a Debian guest. The first call fetches and builds them, with no root and without touching the
@@ -65,50 +64,59 @@ type GuestRecord = Pick<GuestFiles, 'kernelVersion' | 'checksums' | 'packages'>;
  * @throws HostError `MISSING_TOOL`, `NOT_FOUND` or `DOWNLOAD_FAILED`, whose message says how to hand over one's own
  *   kernel and initramfs; `CHECKSUM_MISMATCH` if a package is not what Debian signed.
  */
-export async function guestFiles(options: GuestOptions = {}): Promise<GuestFiles> {
-  const { suite = 'bookworm', arch: architecture = 'i386', modules = [], progress = () => {} } = options;
+export async function guestFiles<M extends GuestMachine = 'v86'>(
+  options: GuestOptions<M> = {},
+): Promise<GuestFiles<M>> {
+  const { modules = [], progress = () => {} } = options;
+  // The parameter's default is what is meant when nothing is said.
+  const machine = options.machine ?? ('v86' as M);
+  const recipe = guestRecipes[machine];
+  const { suite = recipe.suite } = options;
   const cache = options.cache ?? cacheFolder();
   const mirror = options.mirror ?? process.env.VIRTIO_DEBIAN_MIRROR;
   const scripts = [initScript, controlScript, inittab, profile];
-  const key = hashOf(JSON.stringify([recipe, suite, architecture, modules, bootModules, scripts])).slice(
-    0,
-    16,
-  );
-  const folder = join(cache, 'guests', `${suite}-${architecture}-${key}`);
+  const key = hashOf(JSON.stringify([version, suite, recipe, modules, scripts])).slice(0, 16);
+  const folder = join(cache, 'guests', `${machine}-${suite}-${key}`);
 
-  const ready = await readGuest(folder);
+  const ready = await readGuest(machine, folder);
   if (ready) return ready;
+  const { architecture } = recipe;
   return withDebian({ cache, suite, architecture, mirror, progress }, async (world) => {
-    const meanwhile = await readGuest(folder);
+    const meanwhile = await readGuest(machine, folder);
     if (meanwhile) return meanwhile;
-    await publishFolder(folder, (into) => buildGuest(world, architecture, modules, into, progress));
-    const built = await readGuest(folder);
+    await publishFolder(folder, (into) =>
+      buildGuest(world, { machine, recipe, modules, into, final: folder }, progress),
+    );
+    const built = await readGuest(machine, folder);
     if (!built) throw new HostError('IO_ERROR', `cannot read back ${folder}`);
     return built;
   });
 }
 
 /** The guest in this folder if it is there, complete and undamaged. */
-async function readGuest(folder: string): Promise<GuestFiles | undefined> {
+async function readGuest<M extends GuestMachine>(
+  machine: M,
+  folder: string,
+): Promise<GuestFiles<M> | undefined> {
   const record = await readRecord(folder);
   if (!record) return undefined;
-  const path = (name: GuestFileName): string => join(folder, name);
-  const hashes = await Promise.all(fileNames.map((name) => fileHash(path(name))));
-  if (fileNames.some((name, index) => hashes[index] !== record.checksums[name])) return undefined;
-  return {
-    bzimage: path('bzimage'),
-    initrd: path('initrd'),
-    bios: path('bios'),
-    vgaBios: path('vgaBios'),
-    id: hashOf(hashes.join(' ')).slice(0, 32),
-    ...record,
-  };
+  const files = pathsOf(machine, folder);
+  const hashes = await Promise.all(files.map(([, path]) => fileHash(path)));
+  if (files.some(([name], index) => hashes[index] !== record.checksums[name])) return undefined;
+  const guest = { ...Object.fromEntries(files), id: hashOf(hashes.join(' ')).slice(0, 32), ...record };
+  // The names are those of this very machine, and each was just compared with its checksum.
+  return guest as unknown as GuestFiles<M>;
+}
+
+/** Names and paths of a guest's files. */
+function pathsOf(machine: GuestMachine, folder: string): [string, string][] {
+  return Object.entries(guestFileNames[machine]).map(([name, path]) => [name, join(folder, path)]);
 }
 
 async function readRecord(folder: string): Promise<GuestRecord | undefined> {
   try {
     const { record, hash } = JSON.parse(await readFile(join(folder, 'guest.json'), 'utf8'));
-    // The hash holds exactly for what writeRecord wrote, so the shape needs no second check.
+    // The hash holds exactly for what buildGuest wrote, so the shape needs no second check.
     return hash === hashOf(JSON.stringify(record)) ? (record as GuestRecord) : undefined;
   } catch (error) {
     if (isMissing(error) || error instanceof SyntaxError) return undefined;
@@ -116,15 +124,19 @@ async function readRecord(folder: string): Promise<GuestRecord | undefined> {
   }
 }
 
-async function buildGuest(
-  world: AptWorld,
-  architecture: GuestArchitecture,
-  modules: readonly string[],
-  into: string,
-  progress: Progress,
-): Promise<void> {
-  const kernel = await findKernel(world, kernelPackages[architecture]);
-  const packages = [kernel, ...(await world.find(['busybox-static', 'seabios']))];
+interface Build {
+  readonly machine: GuestMachine;
+  readonly recipe: GuestRecipe;
+  /** Modules wished for beside the recipe's. */
+  readonly modules: readonly string[];
+  readonly into: string;
+  readonly final: string;
+}
+
+async function buildGuest(world: AptWorld, build: Build, progress: Progress): Promise<void> {
+  const { machine, recipe, into, final } = build;
+  const kernel = await findKernel(world, recipe.kernel);
+  const packages = [kernel, ...(await world.find(['busybox-static', ...recipe.packages]))];
   const files = await world.fetch(packages);
   const tree = join(into, 'tree');
   await mkdir(tree);
@@ -132,34 +144,32 @@ async function buildGuest(
   await unpackPackages(files, tree);
 
   progress({ step: 'build', detail: 'kernel and initramfs' });
-  const kernelVersion = kernel.name.replace('linux-image-', '');
-  const packed = await readFile(join(tree, 'boot', `vmlinuz-${kernelVersion}`));
-  await writeFile(
-    join(into, 'bzimage'),
-    unpackedBzImage(packed, await unpackXz(bzImagePayload(packed), into)),
-  );
+  const modulesParent = join(tree, recipe.modules);
+  const release = await releaseIn(modulesParent);
+  await recipe.build({ tree, release, into, final });
   const initramfs = await buildInitramfs({
-    release: kernelVersion,
-    modulesFolder: join(tree, 'lib', 'modules', kernelVersion),
-    busybox: await readFile(join(tree, 'bin', 'busybox')),
-    modules,
+    release,
+    modulesFolder: join(modulesParent, release),
+    busybox: await readFile(await busyboxIn(tree)),
+    bootModules: recipe.bootModules,
+    modules: [...recipe.otherModules, ...build.modules],
   });
-  await writeFile(join(into, 'initrd'), initramfs);
-  await copyFile(join(tree, 'usr/share/seabios/bios.bin'), join(into, 'bios'));
-  await copyFile(join(tree, 'usr/share/seabios/vgabios-stdvga.bin'), join(into, 'vgaBios'));
+  await writeFile(join(into, guestFileNames[machine].initrd), initramfs);
   await rm(tree, { recursive: true });
 
-  const hash = async (name: GuestFileName): Promise<string> => (await fileHash(join(into, name))) ?? '';
+  const checksums: [string, string][] = [];
+  for (const [name, path] of pathsOf(machine, into)) checksums.push([name, (await fileHash(path)) ?? '']);
   const record: GuestRecord = {
-    kernelVersion,
-    checksums: {
-      bzimage: await hash('bzimage'),
-      initrd: await hash('initrd'),
-      bios: await hash('bios'),
-      vgaBios: await hash('vgaBios'),
-    },
+    kernelVersion: release,
+    checksums: Object.fromEntries(checksums),
     packages: packages.map(({ name, version, sha256 }) => ({ name, version, sha256 })),
   };
   const hashed = { record, hash: hashOf(JSON.stringify(record)) };
   await writeFile(join(into, 'guest.json'), JSON.stringify(hashed, undefined, 2));
+}
+
+/** Suites differ in whether the programs in /bin are packaged there. */
+async function busyboxIn(tree: string): Promise<string> {
+  const older = join(tree, 'bin', 'busybox');
+  return (await exists(older)) ? older : join(tree, 'usr/bin/busybox');
 }

@@ -1,6 +1,6 @@
 export { type AcpiTable, withAcpiTables } from './acpi-tables.ts';
 export { cacheFolder } from './cache.ts';
-export { guestCommandLine, mmioGuest, serialControl } from './command-line.ts';
+export { guestCommandLine, mmioGuest, serialControl, serialPorts } from './command-line.ts';
 export {
   type ConsoleEvent,
   consoleEvent,
@@ -13,12 +13,16 @@ export {
   stdinPort,
 } from './control.ts';
 export { type CpioEntry, writeCpio } from './cpio.ts';
+export { type ChildOptions, GuardedChild } from './guarded-child.ts';
 export {
-  type GuestArchitecture,
   type GuestFileName,
   type GuestFiles,
   type GuestOptions,
   guestFiles,
 } from './guest-files.ts';
+export type { GuestMachine } from './guest-recipes.ts';
+export { type Executed, GuestSession } from './guest-session.ts';
+export { KernelLines } from './kernel-lines.ts';
+export type { NativeGuest, NativeGuestOptions, VhostUserDevice } from './native-guest.ts';
 export type { Progress, ProgressEvent } from './progress.ts';
 export { ensureTool, type Tool, type ToolName, type ToolOptions } from './tools.ts';

@@ -3,15 +3,6 @@
  * folder describes it.
  */
 
-/** The modules that every guest loads at boot, in the order in which they are asked for. */
-export const bootModules: readonly string[] = [
-  'virtio_pci',
-  'virtio_console',
-  'virtio_rng',
-  'crc32c_generic',
-  'ext4',
-];
-
 /**
  * What drives disks is loaded with the first instruction. A guest that waits for one has read no disk, so its
  * machine's state may be saved, and restored with other disks or other bytes on them.
@@ -60,13 +51,15 @@ argument() { sed -n "s/.*\\\\b$1=\\\\([^ ]*\\\\).*/\\\\1/p" /proc/cmdline; }
 
 control=$(argument virtio_control)
 if [ -n "$control" ]; then
+  terminal=$(argument virtio_terminal)
+  terminal=/dev/\${terminal:-$control}
   control=/dev/$control
-  terminal=$control
 else
   terminal=/dev/hvc0
   until [ -c $terminal ] && control=$(port org.virtio-ts.control) && [ -n "$control" ]; do sleep 0.05; done
 fi
 exec 8<>$control
+[ -t 8 ] && stty raw -echo <&8
 say() { echo "$1" >&8; }
 
 # A terminal that nobody holds open forgets its modes; one whose session ended has hung up.

@@ -1,13 +1,5 @@
 import { type CpioEntry, writeCpio } from './cpio.ts';
-import {
-  bootModules,
-  controlScript,
-  diskModule,
-  initScript,
-  inittab,
-  mmioModule,
-  profile,
-} from './init-scripts.ts';
+import { controlScript, initScript, inittab, profile } from './init-scripts.ts';
 import { modulesDep, readModules } from './kernel-modules.ts';
 
 const text = new TextEncoder();
@@ -24,8 +16,10 @@ export interface InitramfsParts {
   readonly modulesFolder: string;
   /** A static busybox for the guest's processor. */
   readonly busybox: Uint8Array;
-  /** Modules to put in beside those every guest loads; the guest loads them by `modprobe`. */
-  readonly modules?: readonly string[];
+  /** Modules that the guest loads at boot, in the order in which they are asked for. */
+  readonly bootModules: readonly string[];
+  /** Modules to put in beside those; the guest loads them by `modprobe`. */
+  readonly modules: readonly string[];
 }
 
 /**
@@ -35,13 +29,11 @@ export interface InitramfsParts {
  * @throws HostError `NOT_FOUND` for a module that this kernel does not have.
  */
 export async function buildInitramfs(parts: InitramfsParts): Promise<Uint8Array> {
-  const modules = await readModules(parts.modulesFolder, [
-    ...bootModules,
-    diskModule,
-    mmioModule,
-    ...(parts.modules ?? []),
-  ]);
+  const modules = await readModules(parts.modulesFolder, [...parts.bootModules, ...parts.modules]);
   const home = `lib/modules/${parts.release}`;
+  // What is built into the kernel needs no loading.
+  const files = new Set(modules.map(({ name }) => name));
+  const loaded = parts.bootModules.filter((name) => files.has(name));
   const entries: CpioEntry[] = [
     ...folders.map((path): CpioEntry => ({ type: 'directory', path })),
     { type: 'character', path: 'dev/console', major: 5, minor: 1 },
@@ -53,7 +45,7 @@ export async function buildInitramfs(parts: InitramfsParts): Promise<Uint8Array>
     plain('etc/profile', profile),
     plain('etc/passwd', 'root::0:0:root:/root:/bin/sh\n'),
     plain('etc/group', 'root:x:0:\n'),
-    plain('etc/modules', `${bootModules.join(' ')}\n`),
+    plain('etc/modules', `${loaded.join(' ')}\n`),
     ...parentFolders(modules.map((module) => `${home}/${module.path}`)),
     ...modules.map(
       (module): CpioEntry => ({ type: 'file', path: `${home}/${module.path}`, data: module.data }),

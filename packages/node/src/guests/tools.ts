@@ -1,9 +1,10 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HostError } from 'virtio/errors';
-import { unpackPackages } from './apt-world.ts';
+import { type AptWorld, type DebianPackage, unpackPackages } from './apt-world.ts';
 import { cacheFolder, isMissing, publishFolder } from './cache.ts';
-import { withMachinePackages } from './debian.ts';
+import { withDebian, withMachinePackages } from './debian.ts';
+import { withInterpreter } from './elf-interpreter.ts';
 import type { Progress } from './progress.ts';
 import { isProgram, programFolders, run } from './run.ts';
 
@@ -14,8 +15,14 @@ interface ToolRecipe {
   readonly folder: string;
   /** Arguments with which it starts, does nothing and succeeds. */
   readonly check: readonly string[];
+  /** What it has to write then, where not every version will do. */
+  readonly says?: RegExp;
   /** Taken from the release's backports, where the release's own is old. */
   readonly backports?: boolean;
+  /** Taken from this suite of Debian on every machine, with a C library of its own. */
+  readonly suite?: string;
+  /** Packages that it can do without, though they are among those it depends on. */
+  readonly without?: readonly string[];
 }
 
 const qemu = { folder: 'usr/bin', check: ['--version'], backports: true };
@@ -35,6 +42,16 @@ const recipes = {
   'qemu-x86': { ...qemu, packages: ['qemu-system-x86'], program: 'qemu-system-x86_64' },
   'qemu-arm': { ...qemu, packages: ['qemu-system-arm'], program: 'qemu-system-aarch64' },
   // Older releases have it in one package with all the rarer machines.
+  'qemu-11': {
+    packages: ['qemu-system-x86'],
+    program: 'qemu-system-x86_64',
+    folder: 'usr/bin',
+    check: ['-device', 'help'],
+    says: /"vfio-user-pci"/,
+    suite: 'trixie-backports',
+    // Modules for sound and screens, firmware of network cards, ciphers of the past, accounts.
+    without: ['qemu-system-common', 'ipxe-qemu', 'openssl-provider-legacy', 'adduser'],
+  },
   'qemu-s390x': { ...qemu, packages: ['qemu-system-s390x'], program: 'qemu-system-s390x' },
 } as const satisfies Record<string, ToolRecipe>;
 
@@ -78,24 +95,82 @@ export async function ensureTool(name: ToolName, options: ToolOptions = {}): Pro
   const kept = await keptTool(folder, recipe);
   if (kept) return kept;
   const progress = options.progress ?? (() => {});
+  const made = { name, recipe, folder, progress };
   const purpose = `${name} is not installed and would be fetched by it`;
-  return withMachinePackages({ cache, progress }, purpose, async (world, backports) => {
-    const meanwhile = await keptTool(folder, recipe);
-    if (meanwhile) return meanwhile;
-    const packages = await world.closure(recipe.packages, recipe.backports ? backports : undefined);
-    // The C library belongs to the machine's own dynamic linker; another one beside it does not start.
-    const foreign = packages.filter((one) => !/^(libc6|libc-bin)$/.test(one.name));
-    const files = await world.fetch(foreign);
-    progress({ step: 'unpack', detail: `${name}: ${files.length} packages` });
-    await publishFolder(folder, async (into) => {
-      await unpackPackages(files, into);
-      await writeFile(join(into, fontsName), fontsConfiguration(folder));
-      await writeFile(join(into, inventoryName), JSON.stringify(await inventory(into)));
-    });
-    const fresh = await keptTool(folder, recipe);
-    if (fresh) return fresh;
-    throw new HostError('MISSING_TOOL', `${name} was unpacked to ${folder} but does not start`);
+  const { suite } = recipe;
+  if (suite === undefined) {
+    return withMachinePackages({ cache, progress }, purpose, (world, backports) =>
+      fetchTool(world, recipe.backports ? backports : undefined, made),
+    );
+  }
+  const architecture = debianArchitectures[process.arch];
+  if (architecture === undefined) {
+    throw new HostError('MISSING_TOOL', `${name} is not installed, and there is none for ${process.arch}`);
+  }
+  return withDebian({ cache, suite, architecture, purpose, progress }, (world) =>
+    fetchTool(world, suite, made),
+  );
+}
+
+/** Debian's names of the processors that our tools are for, by Node's. */
+const debianArchitectures: Partial<Record<NodeJS.Architecture, string>> = { x64: 'amd64', arm64: 'arm64' };
+
+interface ToolPlace {
+  readonly name: ToolName;
+  readonly recipe: ToolRecipe;
+  readonly folder: string;
+  readonly progress: Progress;
+}
+
+/** Unpacks a tool into its folder, unless another process has done so meanwhile. */
+async function fetchTool(
+  world: AptWorld,
+  suite: string | undefined,
+  { name, recipe, folder, progress }: ToolPlace,
+): Promise<Tool> {
+  const meanwhile = await keptTool(folder, recipe);
+  if (meanwhile) return meanwhile;
+  const closure = reachable(await world.closure(recipe.packages, suite), recipe);
+  // The C library belongs to the dynamic linker that is used; another one beside it does not start.
+  const ownLibrary = recipe.suite !== undefined;
+  const foreign = closure.filter((one) => ownLibrary || !/^(libc6|libc-bin)$/.test(one.name));
+  const files = await world.fetch(foreign);
+  progress({ step: 'unpack', detail: `${name}: ${files.length} packages` });
+  await publishFolder(folder, async (into) => {
+    await unpackPackages(files, into);
+    if (ownLibrary) await useOwnLibrary(join(into, recipe.folder, recipe.program), into, folder);
+    await writeFile(join(into, fontsName), fontsConfiguration(folder));
+    await writeFile(join(into, inventoryName), JSON.stringify(await inventory(into)));
   });
+  const fresh = await keptTool(folder, recipe);
+  if (fresh) return fresh;
+  throw new HostError('MISSING_TOOL', `${name} was unpacked to ${folder} but does not start`);
+}
+
+/** Of the packages that installing the tool would bring, those without the dispensable ones and what they alone need. */
+function reachable(
+  closure: readonly DebianPackage[],
+  { packages, without }: ToolRecipe,
+): readonly DebianPackage[] {
+  if (without === undefined) return closure;
+  const found = new Set<DebianPackage>();
+  const visit = (name: string): void => {
+    const one = closure.find((other) => other.name === name);
+    if (one === undefined || found.has(one) || without.includes(name)) return;
+    found.add(one);
+    for (const dependency of one.depends) visit(dependency);
+  };
+  for (const name of packages) visit(name);
+  return [...found];
+}
+
+/** Has a program be loaded with the C library that was unpacked beside it. */
+async function useOwnLibrary(program: string, into: string, final: string): Promise<void> {
+  const entries = await readdir(into, { recursive: true, withFileTypes: true });
+  const loader = entries.find((entry) => entry.isFile() && /^ld-linux-.*\.so\.\d$/.test(entry.name));
+  if (loader === undefined) throw new HostError('BAD_IMAGE', 'the packages have no dynamic linker');
+  const path = join(final, loader.parentPath.slice(into.length), loader.name);
+  await writeFile(program, withInterpreter(await readFile(program), path));
 }
 
 const inventoryName = '.inventory.json';
@@ -149,5 +224,6 @@ function fontsConfiguration(folder: string): string {
 
 async function starts(tool: Tool, recipe: ToolRecipe): Promise<boolean> {
   const { environment, file } = tool;
-  return (await run(file, recipe.check, { environment })).status === 0;
+  const { status, stdout } = await run(file, recipe.check, { environment });
+  return status === 0 && (recipe.says === undefined || recipe.says.test(stdout.toString()));
 }

@@ -1,11 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HostError, UsageError } from 'virtio/errors';
 import { Allocator, GuestMemory } from 'virtio/memory';
-import { findProgram, programFolders } from '../guests/run.ts';
+import { GuardedChild } from '../guests/guarded-child.ts';
 import type { Tool } from '../guests/tools.ts';
 import { type Board, type BoardName, boards } from './boards.ts';
 import { Qmp } from './qmp.ts';
@@ -30,24 +29,8 @@ export interface QemuOptions {
   readonly sockets?: readonly string[];
 }
 
-/** Of what QEMU complains, this much is kept, in characters. */
-const longestComplaint = 65_536;
-
 /** Milliseconds that QEMU has to start, on a machine with much else to do. */
 const patience = 60_000;
-
-const running = new Set<ChildProcess>();
-let watchesExit = false;
-
-/** Has a child end with this process. */
-function keep(child: ChildProcess): void {
-  running.add(child);
-  if (watchesExit) return;
-  watchesExit = true;
-  process.on('exit', () => {
-    for (const one of running) one.kill('SIGKILL');
-  });
-}
 
 /**
  * A machine of QEMU's in a process of its own. Its processor stands still: this process makes the accesses, over
@@ -84,7 +67,7 @@ export class QemuMachine {
       this.#raised.add(line);
       this.#lines.get(line)?.();
     };
-    void parts.ended.then((error) => {
+    void parts.child.ended.then((error) => {
       for (const handler of this.#goneHandlers) handler(error);
     });
   }
@@ -105,7 +88,7 @@ export class QemuMachine {
     }
     const parts = await Parts.start(options, board, length);
     try {
-      const whyClosed = (): Promise<HostError> => parts.end();
+      const whyClosed = (): Promise<HostError> => parts.child.kill();
       const qtest = new Qtest(await parts.socket('qtest'), whyClosed);
       const qmp = await Qmp.start(await parts.socket('qmp'), whyClosed);
       const machine = new QemuMachine(board, parts, qtest, qmp);
@@ -152,7 +135,7 @@ export class QemuMachine {
 
   /** What QEMU complained of so far. */
   get complaints(): string {
-    return this.#parts.complaints;
+    return this.#parts.child.complaints;
   }
 
   /** Ends QEMU and removes what it was lent. */
@@ -185,13 +168,7 @@ class Parts {
   readonly shared: SharedMemory;
   readonly #folder: string;
   readonly #sockets = new Map<string, AwaitedSocket>();
-  #child: ChildProcess | undefined;
-  #ended: (error: HostError) => void = () => {};
-  /** Settles when QEMU has ended. */
-  readonly ended: Promise<HostError> = new Promise((resolve) => {
-    this.#ended = resolve;
-  });
-  complaints = '';
+  #child: GuardedChild | undefined;
 
   private constructor(folder: string, shared: SharedMemory) {
     this.#folder = folder;
@@ -220,15 +197,15 @@ class Parts {
     return awaited.connected;
   }
 
-  /** Ends QEMU, and answers how it ended. */
-  end(): Promise<HostError> {
-    this.#child?.kill('SIGKILL');
-    return this.ended;
+  /** The process, once it was started. */
+  get child(): GuardedChild {
+    if (this.#child !== undefined) return this.#child;
+    throw new UsageError('BAD_STATE', 'QEMU was not started');
   }
 
   async close(): Promise<void> {
-    if (this.#child !== undefined) await this.end();
-    for (const one of this.#sockets.values()) one.close(this.#gone('was not started'));
+    const error = await this.#child?.kill();
+    for (const one of this.#sockets.values()) one.close(error ?? notStarted());
     await this.removeFiles();
   }
 
@@ -268,31 +245,15 @@ class Parts {
     return args;
   }
 
-  async #spawn(tool: Tool, args: readonly string[]): Promise<void> {
-    const env = { ...process.env, LC_ALL: 'C', ...tool.environment };
-    // With it QEMU ends even when this process is killed.
-    const guarded = (await findProgram('setpriv', programFolders())) !== undefined;
-    const [program, all] = guarded
-      ? ['setpriv', ['--pdeathsig', 'KILL', '--', tool.file, ...args]]
-      : [tool.file, args];
-    const child = spawn(program, all, { env, stdio: ['ignore', 'ignore', 'pipe'] });
+  async #spawn({ file, environment }: Tool, args: readonly string[]): Promise<void> {
+    const child = await GuardedChild.start(file, args, { name: 'QEMU', environment });
     this.#child = child;
-    keep(child);
-    child.stderr.on('data', (bytes: Buffer) => {
-      this.complaints = (this.complaints + bytes.toString()).slice(-longestComplaint);
-    });
-    const end = (how: string): void => {
-      running.delete(child);
-      clearTimeout(timer);
-      const error = this.#gone(how);
+    void child.ended.then((error) => {
       for (const one of this.#sockets.values()) one.close(error);
-      this.#ended(error);
-    };
-    child.on('error', (cause) => end(`cannot be run: ${cause.message}`));
-    child.on('close', (status, signal) => end(`ended (${signal ?? status})`));
+    });
     const timer = setTimeout(() => {
-      this.complaints += 'it did not connect in time\n';
-      child.kill('SIGKILL');
+      child.complain('it did not connect in time\n');
+      void child.kill();
     }, patience);
     try {
       await Promise.all([...this.#sockets.values()].map(({ connected }) => connected));
@@ -303,8 +264,8 @@ class Parts {
       clearTimeout(timer);
     }
   }
+}
 
-  #gone(how: string): HostError {
-    return new HostError('DEVICE_GONE', `QEMU ${how}: ${this.complaints.trim() || 'it said nothing'}`);
-  }
+function notStarted(): HostError {
+  return new HostError('DEVICE_GONE', 'QEMU was not started');
 }

@@ -1,0 +1,1 @@
+export { UmlMachine, type UmlOptions } from './machine.ts';
