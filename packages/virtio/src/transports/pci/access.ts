@@ -45,6 +45,9 @@ export interface PciAccess {
   listenGone?(handler: (error: Error) => void): void;
   /** Calls the handler whenever the interrupt line is raised. Absent where there is no INTx. */
   listenLine?(handler: (() => void) | undefined): void;
-  /** Gives a message that calls the handler, or `undefined` when none is left. Absent where there is no MSI-X. */
-  allocateMessage?(handler: () => void): Promise<PciMessage | undefined>;
+  /**
+   * Gives a message that calls the handler, or `undefined` when none is left. It is for the vector of that number and no
+   * other: some hosts are told of vectors, and not of messages. Absent where there is no MSI-X.
+   */
+  allocateMessage?(handler: () => void, vector: number): Promise<PciMessage | undefined>;
 }

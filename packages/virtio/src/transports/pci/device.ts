@@ -14,9 +14,10 @@ import { Interrupts } from './interrupts.ts';
 import type { LegacyRegisters } from './legacy-device.ts';
 import type { MsixTable } from './msix-table.ts';
 import { NotifyArea } from './notify-area.ts';
-import type { PciFunctionOptions, PciFunctionState } from './options.ts';
+import type { PciFunctionOptions, PciFunctionState, QueueNotification } from './options.ts';
 import { checkOptions } from './options-check.ts';
 import { commandBit, maxMsixVectors, pci_header, statusBit } from './pci-registers.ts';
+import { queueNotifications } from './queue-notifications.ts';
 import { commonRegisters, isrRegisters, virtio_pci_cfg_cap } from './registers.ts';
 
 const { command: commandField, status: statusField } = pci_header.field;
@@ -155,6 +156,42 @@ export class PciFunction {
   barWrite(bar: number, offset: number, width: number, value: number): void {
     if (this.#bar(bar)?.enabled === true) this.#writeBehind(bar, offset, width, value);
     else this.core.violation('REGISTER_ACCESS', `a write behind BAR ${bar}, which is not enabled`);
+  }
+
+  /**
+   * Reads behind a BAR wherever the guest has put it, and whether or not it is enabled: for a host that routes accesses
+   * by BAR and offset, and decodes addresses itself.
+   */
+  regionRead(bar: number, offset: number, width: number): number {
+    return this.#readBehind(bar, offset, width);
+  }
+
+  /** Writes behind a BAR wherever the guest has put it. */
+  regionWrite(bar: number, offset: number, width: number, value: number): void {
+    this.#writeBehind(bar, offset, width, value);
+  }
+
+  /** MSI-X vectors; 0 where there is no MSI-X. */
+  get msixVectors(): number {
+    return this.#msix?.size ?? 0;
+  }
+
+  /** 1 (INTA) to 4 (INTD), or 0 for a function without INTx. */
+  get interruptPin(): number {
+    return this.#config.read(pci_header.field.interrupt_pin.offset, 1);
+  }
+
+  /** The host of `msixSignals` can signal vectors that it could not before: what is pending for them goes out. */
+  vectorsReady(): void {
+    this.#msix?.deliverPending();
+  }
+
+  /**
+   * What drivers write to notify a queue, for hosts that can turn such a write into an event. Notifications that tell
+   * more (VIRTIO_F_NOTIFICATION_DATA), or tell it otherwise (VIRTIO_F_NOTIF_CONFIG_DATA), are not among them.
+   */
+  get notifications(): readonly QueueNotification[] {
+    return queueNotifications([...this.core.queues.keys()], this.#layout, this.#options);
   }
 
   /** A reset of the bus or of the function: the device, BARs, command register and MSI-X are as after power-up. */

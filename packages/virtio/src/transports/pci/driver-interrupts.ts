@@ -171,7 +171,7 @@ export class DriverInterrupts {
     const number = this.#vectors.length;
     if (unused !== undefined || this.#exhausted || number >= Math.min(msix?.size ?? 0, mostVectors))
       return unused;
-    const message = await access.allocateMessage?.(() => this.#vectorFired(number));
+    const message = await access.allocateMessage?.(() => this.#vectorFired(number), number);
     if (message === undefined) {
       this.#exhausted = true;
       return undefined;

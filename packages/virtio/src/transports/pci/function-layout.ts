@@ -42,6 +42,8 @@ export class FunctionLayout implements CapabilityRoom {
   readonly bars: Bar[] = [];
   /** Where the PCI_CFG capability stands; behind the end where there is none. */
   readonly cfgOffset: number;
+  /** Where drivers write their notifications, each of them the whole structure. */
+  readonly notifyPlaces: { readonly bar: number; readonly offset: number }[] = [];
 
   readonly #options: PciFunctionOptions;
   readonly #core: DeviceCore;
@@ -153,9 +155,11 @@ export class FunctionLayout implements CapabilityRoom {
     const { size } = this.#core.device.type.config;
     if (device !== undefined) add(layout.device, cfgType.DEVICE_CFG, size, device);
     for (const choice of layout.notify ?? [this.#mainBar]) {
+      const place = this.place(choice, notify.length, 4, notify);
+      this.notifyPlaces.push(place);
       this.addVirtio(virtio_pci_notify_cap, {
         cfg_type: cfgType.NOTIFY_CFG,
-        ...this.place(choice, notify.length, 4, notify),
+        ...place,
         length: notify.length,
         notify_off_multiplier: notifyMultiplier,
       });

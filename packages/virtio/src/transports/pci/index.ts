@@ -15,7 +15,7 @@ export {
 } from './legacy-device.ts';
 export { type LegacyPciOptions, LegacyPciTransport } from './legacy-driver.ts';
 export * from './legacy-registers.ts';
-export { type MsixSupport, msix } from './msix-table.ts';
+export { type MsixSupport, msix, msixSignals } from './msix-table.ts';
 export { type OpenPciOptions, openPci } from './open-pci.ts';
 export type * from './options.ts';
 export { LegacyMember, type LegacyNotifyBars } from './parts/legacy-member-driver.ts';

@@ -27,7 +27,32 @@ export interface MsixSupport {
  * new PciFunction(device, { memory, msix: msix((address, data) => machine.msi(address, data)) });
  */
 export function msix(send: (address: number, data: number) => void): MsixSupport {
-  return { makeTable: (vectors, core) => new MsixTable(vectors, core, send) };
+  const outlet: MessageOutlet = {
+    masked: (control) => (control & 1) !== 0,
+    send: (_, address, data) => {
+      send(address, data);
+      return true;
+    },
+  };
+  return { makeTable: (vectors, core) => new MsixTable(vectors, core, outlet) };
+}
+
+/**
+ * MSI-X for a function whose host keeps the table itself, messages and masks, as a virtual machine monitor does behind
+ * vfio-user: it is asked to signal a vector by its number. `signal` gives false where the host cannot now; the event
+ * stays pending until `PciFunction.vectorsReady`.
+ */
+export function msixSignals(signal: (vector: number) => boolean): MsixSupport {
+  const outlet: MessageOutlet = { masked: () => false, send: signal };
+  return { makeTable: (vectors, core) => new MsixTable(vectors, core, outlet) };
+}
+
+/** How events leave the function. */
+interface MessageOutlet {
+  /** True when a Vector Control with this value holds events back. */
+  masked(control: number): boolean;
+  /** False when the event could not leave. */
+  send(vector: number, address: number, data: number): boolean;
 }
 
 /** A function's MSI-X vectors: table, masks and pending bits. */
@@ -40,7 +65,7 @@ export class MsixTable implements BarContent {
   readonly #table: Uint8Array<ArrayBuffer>;
   readonly #view: DataView;
   readonly #pending: Uint8Array;
-  readonly #send: (address: number, data: number) => void;
+  readonly #outlet: MessageOutlet;
   readonly #core: DeviceCore;
   readonly #log: AccessLog;
   readonly #pendingLog: AccessLog;
@@ -51,10 +76,10 @@ export class MsixTable implements BarContent {
   /** Where the capability stands in configuration space. */
   #capability = 0;
 
-  constructor(size: number, core: DeviceCore, send: (address: number, data: number) => void) {
+  constructor(size: number, core: DeviceCore, outlet: MessageOutlet) {
     this.size = size;
     this.#core = core;
-    this.#send = send;
+    this.#outlet = outlet;
     this.#table = new Uint8Array(size * entrySize);
     this.#view = new DataView(this.#table.buffer);
     // Pending bits stand in 64-bit words.
@@ -123,10 +148,7 @@ export class MsixTable implements BarContent {
 
   /** An event happened: its message goes out now, or when it is unmasked. */
   fire(vector: number): void {
-    if (this.#mayfire(vector)) {
-      this.#sendMessage(vector);
-      return;
-    }
+    if (this.#mayfire(vector) && this.#sendMessage(vector)) return;
     const byte = vector >>> 3;
     this.#pending[byte] = (this.#pending[byte] ?? 0) | (1 << (vector & 7));
     this.#anyPending = true;
@@ -140,7 +162,7 @@ export class MsixTable implements BarContent {
       const bit = 1 << (vector & 7);
       if ((byte & bit) === 0 || !this.#mayfire(vector)) continue;
       this.#pending[vector >>> 3] = byte & ~bit;
-      this.#sendMessage(vector);
+      if (!this.#sendMessage(vector)) this.#pending[vector >>> 3] = byte;
     }
     this.#anyPending = this.#pending.some((byte) => byte !== 0);
   }
@@ -191,13 +213,13 @@ export class MsixTable implements BarContent {
 
   #mayfire(vector: number): boolean {
     if (!this.#enabled || this.#functionMask || !this.busMaster) return false;
-    return (vector_control.get(this.#view, vector * entrySize) & 1) === 0;
+    return !this.#outlet.masked(vector_control.get(this.#view, vector * entrySize));
   }
 
-  #sendMessage(vector: number): void {
+  #sendMessage(vector: number): boolean {
     const base = vector * entrySize + message_address.offset;
     const address = this.#view.getUint32(base, true) + this.#view.getUint32(base + 4, true) * 2 ** 32;
-    this.#send(address, message_data.get(this.#view, vector * entrySize));
+    return this.#outlet.send(vector, address, message_data.get(this.#view, vector * entrySize));
   }
 }
 

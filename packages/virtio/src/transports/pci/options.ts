@@ -18,7 +18,7 @@ export interface PciHost {
   readonly setInterruptLine?: (level: boolean) => void;
   /** Packed virtqueues: `packedRing` of `virtio/virtqueue`. Without it VIRTIO_F_RING_PACKED is not offered. */
   readonly packedRing?: DeviceRing;
-  /** How MSI-X messages are sent: `msix(send)`. Without it there is no MSI-X. */
+  /** How MSI-X messages are sent: `msix(send)` or `msixSignals(signal)`. Without it there is no MSI-X. */
   readonly msix?: MsixSupport;
   /** The `address` or `enabled` of some BAR has changed; these are all BARs. */
   readonly barsMoved?: (bars: readonly PciBar[]) => void;
@@ -106,6 +106,16 @@ export interface PciFunctionOptions extends PciHost {
   readonly subsystemId?: number;
   /** 1 (INTA) to 4 (INTD), or 0 for a function without INTx; 1 unless told. */
   readonly interruptPin?: number;
+}
+
+/** A write behind a BAR that notifies the device of available buffers, and tells it nothing else. */
+export interface QueueNotification {
+  readonly bar: number;
+  /** Bytes from the start of the BAR. */
+  readonly offset: number;
+  /** Bytes. */
+  readonly width: number;
+  readonly value: number;
 }
 
 /** A function's state as JSON, the device's included. */
