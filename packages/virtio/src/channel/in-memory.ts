@@ -1,5 +1,5 @@
 import { HostError, UsageError } from '../errors.ts';
-import { maxViewLength } from '../memory/region.ts';
+import { type Backing, maxViewLength } from '../memory/region.ts';
 import type { Channel, ChannelListener } from './channel.ts';
 import type { Descriptor, DescriptorHost, MappedMemory } from './descriptors.ts';
 
@@ -10,7 +10,7 @@ interface Received {
 
 /** What descriptors stand for: it lives as long as one of them is open, or it is mapped. */
 interface Thing {
-  readonly memory?: ArrayBuffer;
+  readonly memory?: Required<Backing>;
   signalled: boolean;
   readonly watchers: Set<() => void>;
   open: number;
@@ -61,7 +61,12 @@ export class InMemoryDescriptors implements DescriptorHost {
   }
 
   createMemory(length: number): Descriptor {
-    return this.#made({ memory: new ArrayBuffer(length) });
+    return this.lend({ buffer: new ArrayBuffer(length) });
+  }
+
+  /** A descriptor of memory that is there already. */
+  lend({ buffer, byteOffset = 0, byteLength = buffer.byteLength - byteOffset }: Backing): Descriptor {
+    return this.#made({ memory: { buffer, byteOffset, byteLength } });
   }
 
   signal(event: Descriptor): void {
@@ -93,7 +98,7 @@ export class InMemoryDescriptors implements DescriptorHost {
     const pieces = [];
     for (let at = 0; at < length; at += maxViewLength) {
       const byteLength = Math.min(maxViewLength, length - at);
-      pieces.push({ buffer: memory, byteOffset: offset + at, byteLength });
+      pieces.push({ buffer: memory.buffer, byteOffset: memory.byteOffset + offset + at, byteLength });
     }
     thing.mapped++;
     let open = true;
@@ -106,7 +111,7 @@ export class InMemoryDescriptors implements DescriptorHost {
     };
   }
 
-  #made(of: { readonly memory?: ArrayBuffer }): Descriptor {
+  #made(of: Pick<Thing, 'memory'>): Descriptor {
     const thing: Thing = { ...of, signalled: false, watchers: new Set(), open: 0, mapped: 0 };
     this.#things.add(thing);
     return new InMemoryDescriptor(thing);
