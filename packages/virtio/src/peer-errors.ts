@@ -79,6 +79,8 @@ export const peerErrorClauses = {
     'driver: Virtio Transport Options / Virtio over channel I/O / Device Initialization / Setting the Virtio Revision',
   /** A request that the device type's chapter does not allow. */
   BAD_REQUEST: undefined,
+  /** A message between processes (vhost-user, vfio-user) that the protocol does not allow, or not then. */
+  BAD_MESSAGE: undefined,
 
   /** The device used more buffers than are in flight. */
   USED_INDEX_JUMP: 'device: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Used Ring',

@@ -1,0 +1,235 @@
+import type { Channel } from '../channel/channel.ts';
+import type { DescriptorHost } from '../channel/descriptors.ts';
+import { HostError, type VirtioError } from '../errors.ts';
+import { GuestMemory } from '../memory/guest-memory.ts';
+import { type Capabilities, decodeVersion, defaultCapabilities, encodeVersion } from './capabilities.ts';
+import { type Answer, type Command, refuse } from './command.ts';
+import { badMessage, Connection } from './connection.ts';
+import { DmaRegions, dmaPageSize } from './dma-regions.ts';
+import type { VfioFunction, VfioFunctionHost } from './function.ts';
+import { VfioInterrupts } from './interrupts.ts';
+import {
+  deviceFlag,
+  irq,
+  irqCount,
+  protocolVersion,
+  regionCount,
+  vfio_user_device_info,
+} from './messages.ts';
+import { RegionEvents } from './region-events.ts';
+import { type SharedBar, VfioRegions } from './regions.ts';
+
+/** How a function is served. */
+export interface VfioUserServerOptions {
+  /** What the machine can do with the client's descriptors. */
+  readonly descriptors: DescriptorHost;
+  /** BARs that the client may map: shared memory regions. */
+  readonly shared?: readonly SharedBar[];
+  /** The most data in one message, in bytes; 1 MiB unless told. */
+  readonly maxTransfer?: number;
+  /** A client is there: it has said which version it speaks. */
+  readonly onConnected?: () => void;
+  /** The client is gone, with an error if it broke the protocol or the connection broke. */
+  readonly onDisconnected?: (error: VirtioError | undefined) => void;
+  /** Hears of commands that were refused, and of memory that the device cannot reach. The connection goes on. */
+  readonly onError?: (error: VirtioError) => void;
+}
+
+/** What this side can do; no message with more descriptors than QEMU ever sends. */
+const own: Capabilities = {
+  max_msg_fds: 16,
+  max_data_xfer_size: defaultCapabilities.max_data_xfer_size,
+  max_dma_maps: 1024,
+  pgsizes: dmaPageSize,
+  write_multiple: true,
+};
+
+/** Connections that wait for the one that is served to end. */
+const mostWaiting = 8;
+
+/**
+ * Serves a PCI function to one vfio-user client after the other: a whole device for QEMU's `vfio-user-pci`, or for a
+ * `VfioUserClient`. The function lives as long as the server; a client that comes back finds it as it was left.
+ *
+ * @example
+ * const server = new VfioUserServer({ descriptors }, (host) =>
+ *   new PciFunction(blkDevice({ storage }), { ...host, msix: msixSignals(host.signalVector), packedRing }));
+ * listenUnix('/run/disk.sock', (channel) => server.serve(channel));
+ */
+export class VfioUserServer<F extends VfioFunction = VfioFunction> {
+  /** What is served. */
+  readonly pciFunction: F;
+  readonly #options: VfioUserServerOptions;
+  readonly #memory = new GuestMemory();
+  readonly #dma: DmaRegions;
+  readonly #regions: VfioRegions;
+  readonly #interrupts: VfioInterrupts;
+  readonly #regionEvents: RegionEvents;
+  readonly #waiting: Channel[] = [];
+  #connection: Connection | undefined;
+  /** What the client can do, once it has said so. */
+  #client: Capabilities | undefined;
+  /** The function was stopped when the last client left. */
+  #isPaused = false;
+  #isClosed = false;
+
+  /** `makeFunction` is called once, with what the function shall use. */
+  constructor(options: VfioUserServerOptions, makeFunction: (host: VfioFunctionHost) => F) {
+    this.#options = options;
+    const { descriptors, shared = [], maxTransfer = own.max_data_xfer_size } = options;
+    let interrupts: VfioInterrupts | undefined;
+    const pciFunction = makeFunction({
+      memory: this.#memory,
+      setInterruptLine: (level) => interrupts?.setLine(level),
+      signalVector: (vector) => interrupts?.signalVector(vector) ?? false,
+    });
+    const counts = { lines: pciFunction.interruptPin === 0 ? 0 : 1, vectors: pciFunction.msixVectors };
+    interrupts = new VfioInterrupts(descriptors, counts, () => pciFunction.vectorsReady());
+    this.pciFunction = pciFunction;
+    this.#interrupts = interrupts;
+    this.#dma = new DmaRegions(this.#memory, descriptors, own.max_dma_maps, (address, length) =>
+      this.#notShared(address, length),
+    );
+    this.#regions = new VfioRegions(pciFunction, shared, maxTransfer);
+    this.#regionEvents = new RegionEvents(pciFunction, descriptors);
+  }
+
+  /** True while a client is there. */
+  get connected(): boolean {
+    return this.#client !== undefined;
+  }
+
+  /** Serves the client at the other end of a channel, when the one that is served now has left. */
+  serve(channel: Channel): void {
+    if (this.#isClosed || this.#waiting.length === mostWaiting) channel.close();
+    else this.#waiting.push(channel);
+    this.#next();
+  }
+
+  /** Asks the client to let the device go, as before the server ends; false when it does not listen to that. */
+  askForRelease(): boolean {
+    return this.#interrupts.tell(irq.REQ);
+  }
+
+  /** Tells the client that the device is broken for good: QEMU stops the machine. False when it does not listen to that. */
+  reportError(): boolean {
+    return this.#interrupts.tell(irq.ERR);
+  }
+
+  /** Ends the connections, and stops the function for good. */
+  close(): void {
+    this.#isClosed = true;
+    for (const channel of this.#waiting.splice(0)) channel.close();
+    this.#connection?.close();
+    this.#left(undefined);
+  }
+
+  #next(): void {
+    if (this.#connection !== undefined) return;
+    const channel = this.#waiting.shift();
+    if (channel === undefined) return;
+    const { maxTransfer = own.max_data_xfer_size } = this.#options;
+    this.#connection = new Connection(
+      channel,
+      'server',
+      { maxTransfer, maxDescriptors: own.max_msg_fds },
+      {
+        command: (command) => this.#command(command),
+        refused: (error) => this.#options.onError?.(error),
+        closed: (error) => this.#left(error),
+      },
+    );
+  }
+
+  /** Everything that was the client's is let go. The function stays as it is, and does nothing meanwhile. */
+  #left(error: VirtioError | undefined): void {
+    if (this.#connection === undefined) return;
+    const wasConnected = this.connected;
+    this.#connection = undefined;
+    this.#client = undefined;
+    this.#isPaused = true;
+    void this.pciFunction.stop();
+    this.#interrupts.clear();
+    this.#regionEvents.clear();
+    this.#dma.clear();
+    if (wasConnected || error !== undefined) this.#options.onDisconnected?.(error);
+    this.#next();
+  }
+
+  #command(command: Command): Answer {
+    if (command.name === 'VERSION') return this.#version(command);
+    if (this.#client === undefined) throw badMessage(`${command.name} came before VERSION`);
+    switch (command.name) {
+      case 'DMA_MAP':
+        return this.#dma.map(command);
+      case 'DMA_UNMAP':
+        return this.#dma.unmap(command);
+      case 'DEVICE_GET_INFO':
+        return deviceInfo(command);
+      case 'DEVICE_GET_REGION_INFO':
+        return this.#regions.info(command);
+      case 'DEVICE_GET_REGION_IO_FDS':
+        return this.#regionEvents.answer(command, this.#client.max_msg_fds);
+      case 'DEVICE_GET_IRQ_INFO':
+        return this.#interrupts.info(command);
+      case 'DEVICE_SET_IRQS':
+        return this.#interrupts.set(command);
+      case 'REGION_READ':
+        this.#goOn();
+        return this.#regions.read(command);
+      case 'REGION_WRITE':
+        this.#goOn();
+        return this.#regions.write(command);
+      case 'REGION_WRITE_MULTI':
+        this.#goOn();
+        return this.#regions.writeMulti(command);
+      case 'DEVICE_RESET':
+        this.pciFunction.reset();
+        return {};
+      case 'DEVICE_FEATURE':
+        return refuse('ENOTTY', 'migration is not supported');
+      default:
+        return refuse('EOPNOTSUPP', 'it is not supported');
+    }
+  }
+
+  /** Answers with what both sides know: the version, and of what the client named this side's values. */
+  #version(command: Command): Answer {
+    if (this.#client !== undefined) throw badMessage('VERSION came a second time');
+    const { major, named } = decodeVersion(command.view);
+    if (major !== protocolVersion.major) {
+      throw badMessage(`the client speaks version ${major}, not ${protocolVersion.major}`);
+    }
+    const { maxTransfer = own.max_data_xfer_size } = this.#options;
+    const values = Object.entries({ ...own, max_data_xfer_size: maxTransfer });
+    this.#client = { ...defaultCapabilities, ...named };
+    this.#options.onConnected?.();
+    return { payload: [encodeVersion(Object.fromEntries(values.filter(([name]) => name in named)))] };
+  }
+
+  /** A client that accesses the device has given its memory and events before. */
+  #goOn(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.pciFunction.go();
+  }
+
+  #notShared(address: number, length: number): void {
+    const range = `${length} bytes of memory at 0x${address.toString(16)}`;
+    this.#options.onError?.(
+      new HostError(
+        'IO_ERROR',
+        `the vfio-user client keeps ${range} for itself, so that the device cannot use it; let the machine share its memory (QEMU: -object memory-backend-memfd,share=on,…)`,
+      ),
+    );
+  }
+}
+
+function deviceInfo(command: Command): Answer {
+  const { argsz } = command.read(vfio_user_device_info);
+  const { size } = vfio_user_device_info;
+  if (argsz < size) refuse('EINVAL', `argsz is ${argsz}, fewer than ${size}`);
+  const flags = deviceFlag.RESET | deviceFlag.PCI;
+  const info = { argsz: size, flags, num_regions: regionCount, num_irqs: irqCount };
+  return { payload: [vfio_user_device_info.encode(info)] };
+}
