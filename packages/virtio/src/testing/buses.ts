@@ -1,11 +1,19 @@
+import { channelPair, InMemoryDescriptors } from '../channel/in-memory.ts';
 import { legacyInterface } from '../device/legacy.ts';
+import { memoryForBoth } from '../memory/memory-for-both.ts';
 import { connectCcw } from '../transports/ccw/connect.ts';
 import { Loopback } from '../transports/loopback/loopback.ts';
 import { connectMmio } from '../transports/mmio/connect.ts';
 import { connectLegacyMmio } from '../transports/mmio/legacy-connect.ts';
-import { connectPci } from '../transports/pci/connect.ts';
+import { connectPci, room } from '../transports/pci/connect.ts';
+import { PciFunction } from '../transports/pci/device.ts';
+import { PciTransport } from '../transports/pci/driver.ts';
 import { legacyOnly, transitional } from '../transports/pci/legacy-device.ts';
+import { msixSignals } from '../transports/pci/msix-table.ts';
 import { openPci } from '../transports/pci/open-pci.ts';
+import { VfioPciFunction } from '../vfio-user/client-function.ts';
+import { VfioUserServer } from '../vfio-user/server.ts';
+import { packedRing } from '../virtqueue/packed/ring.ts';
 import type { Bus } from './matrix.ts';
 
 /** No bus: driver and device in one process. */
@@ -117,6 +125,34 @@ export const ccw0Bus: Bus = {
   },
 };
 
+/** The PCI function of a vfio-user server, its memory and its events shared by descriptors. */
+export const vfioUserBus: Bus = {
+  name: 'vfio-user',
+  concurrent: true,
+  async connect(device, { trace, onError, ...given }) {
+    const descriptors = new InMemoryDescriptors();
+    const { memory, allocator } = memoryForBoth(given);
+    const server = new VfioUserServer({ descriptors }, (host) => {
+      return new PciFunction(device, {
+        ...host,
+        msix: msixSignals(host.signalVector),
+        packedRing,
+        ...(trace === undefined ? {} : { trace }),
+        ...(onError === undefined ? {} : { onError }),
+      });
+    });
+    const [theirs, ours] = channelPair();
+    server.serve(theirs);
+    const ranges = memory.regions.map(({ start, bytes }) => ({
+      address: start,
+      size: bytes.length,
+      descriptor: descriptors.lend(bytes),
+    }));
+    const access = await VfioPciFunction.open(ours, { descriptors, shared: { memory, allocator, ranges } });
+    return { transport: await PciTransport.open(access, { room }) };
+  },
+};
+
 /** Every bus of the matrix. */
 export const buses: readonly Bus[] = [
   loopbackBus,
@@ -130,4 +166,5 @@ export const buses: readonly Bus[] = [
   ccw0Bus,
   ccw1Bus,
   ccw2Bus,
+  vfioUserBus,
 ];

@@ -18,6 +18,11 @@ export interface Bus {
   readonly name: string;
   /** True where devices are reached through the legacy interface. */
   readonly legacy?: boolean;
+  /**
+   * The device works beside the driver, and not within its kicks: it may use buffers between two steps of the driver,
+   * and in a packed ring write over what a watcher has not seen. Drivers are watched on other buses there.
+   */
+  readonly concurrent?: boolean;
   /** May cross a socket or a bus that must be searched first. */
   connect(device: Device, options: BusOptions): Promise<Connected>;
 }

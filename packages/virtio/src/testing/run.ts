@@ -105,11 +105,14 @@ export async function runConformance(options: ConformanceOptions): Promise<Confo
 /** The configurations that a case is tried in; some of them it may skip. */
 export function configurationsFor(
   one: ConformanceCase,
-  buses: readonly Pick<Bus, 'name' | 'legacy'>[],
+  buses: readonly Pick<Bus, 'name' | 'legacy' | 'concurrent'>[],
 ): readonly Configuration[] {
-  return one.scope === 'matrix'
-    ? configurationsOf(buses)
-    : buses.flatMap((bus) => configurationsOf([bus]).slice(0, 1));
+  return buses.flatMap((bus) => {
+    const all = configurationsOf([bus]);
+    if (one.scope !== 'matrix') return all.slice(0, 1);
+    const cannotBeWatched = one.side === 'driver' && bus.concurrent === true;
+    return cannotBeWatched ? all.filter(({ packed }) => !packed) : all;
+  });
 }
 
 /** A fixture's device on a bus, as a subject for device cases. */
