@@ -1,13 +1,13 @@
 import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { HostError, UsageError } from 'virtio/errors';
-import { type GuestMemory, maxViewLength, type Region } from 'virtio/memory';
-import { type Mapping, systemCalls } from '../ffi.ts';
+import { UsageError } from 'virtio/errors';
+import { type Backing, type GuestMemory, maxViewLength, type Region } from 'virtio/memory';
 import { exists } from '../guests/cache.ts';
+import { mapFile } from '../host/memory.ts';
 
 /** Mappings are given back when no view of them is left: whoever touched one earlier would crash the process. */
-const unusedMappings = new FinalizationRegistry<() => void>((unmap) => unmap());
+const unusedMappings = new FinalizationRegistry<() => void>((unused) => unused());
 
 /**
  * Memory that this process and another one use at the same time: a file, in memory where the system has such files,
@@ -19,13 +19,13 @@ export class SharedMemory {
   /** Bytes. */
   readonly length: number;
   readonly #folder: string;
-  readonly #buffers: readonly ArrayBuffer[];
+  readonly #pieces: readonly Backing[];
 
-  private constructor(folder: string, path: string, length: number, buffers: readonly ArrayBuffer[]) {
+  private constructor(folder: string, path: string, length: number, pieces: readonly Backing[]) {
     this.#folder = folder;
     this.path = path;
     this.length = length;
-    this.#buffers = buffers;
+    this.#pieces = pieces;
   }
 
   /**
@@ -56,8 +56,8 @@ export class SharedMemory {
 
   /** Makes it part of a guest's memory, from an address on: a region for each 4 GiB. */
   addTo(memory: GuestMemory, start: number): Region[] {
-    return this.#buffers.map((buffer, index) =>
-      memory.addRegion(start + index * maxViewLength, { buffer }, { pinned: true, shared: true }),
+    return this.#pieces.map((piece, index) =>
+      memory.addRegion(start + index * maxViewLength, piece, { pinned: true, shared: true }),
     );
   }
 
@@ -67,18 +67,13 @@ export class SharedMemory {
   }
 }
 
-function mapWhole(fd: number, length: number): ArrayBuffer[] {
-  const buffers: ArrayBuffer[] = [];
-  for (let offset = 0; offset < length; offset += maxViewLength) {
-    const mapping = mapped(fd, offset, Math.min(maxViewLength, length - offset));
-    unusedMappings.register(mapping.buffer, mapping.unmap);
-    buffers.push(mapping.buffer);
+function mapWhole(fd: number, length: number): readonly Backing[] {
+  const { pieces, close } = mapFile(fd, 0, length);
+  let used = pieces.length;
+  for (const { buffer } of pieces) {
+    unusedMappings.register(buffer, () => {
+      if (--used === 0) close();
+    });
   }
-  return buffers;
-}
-
-function mapped(fd: number, offset: number, length: number): Mapping {
-  const mapping = systemCalls().mapShared(fd, offset, length);
-  if (typeof mapping !== 'number') return mapping;
-  throw new HostError('IO_ERROR', `${length} bytes of shared memory cannot be mapped (errno ${mapping})`);
+  return pieces;
 }

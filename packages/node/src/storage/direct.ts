@@ -1,5 +1,5 @@
 import { HostError } from 'virtio/errors';
-import { foreignLibrary } from '../ffi.ts';
+import { systemCalls } from '../ffi/files.ts';
 import { noDirect, type RawFile } from './raw-file.ts';
 
 /** Bytes that one transfer bounces at a time. */
@@ -177,7 +177,7 @@ export class DirectTransfers {
 /** Memory at an address that direct I/O accepts. The engine never moves what lies in an ArrayBuffer of its own. */
 function alignedMemory(length: number): Uint8Array {
   const buffer = new ArrayBuffer(length + memoryAlignment);
-  const misplaced = Number(foreignLibrary().koffi.address(buffer) % BigInt(memoryAlignment));
+  const misplaced = Number(systemCalls().addressOf(buffer) % BigInt(memoryAlignment));
   return new Uint8Array(buffer, (memoryAlignment - misplaced) % memoryAlignment, length);
 }
 

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { systemCalls } from '../ffi.ts';
+import { systemCalls } from '../ffi/files.ts';
 
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
@@ -23,7 +23,7 @@ function allocate(fd: number, mode: number, offset: number, length: number): Hol
   if (fallocate === undefined) return 'unsupported';
   const { EINTR, EOPNOTSUPP, ENOSYS, ENOTSUP } = constants.errno;
   let errno: number;
-  do errno = fallocate(fd, mode, offset, length);
+  do errno = -fallocate(fd, mode, offset, length);
   while (errno === EINTR);
   if (errno === 0) return 'done';
   if (errno === EOPNOTSUPP || errno === ENOTSUP || errno === ENOSYS) return 'unsupported';

@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import { HostError } from 'virtio/errors';
-import { systemCalls } from '../ffi.ts';
+import { systemCalls } from '../ffi/files.ts';
 
 const LOCK_SH = 1;
 const LOCK_EX = 2;
@@ -15,7 +15,7 @@ const LOCK_NB = 4;
 export function lockImage(fd: number, path: string, kind: 'shared' | 'exclusive'): void {
   if (process.platform === 'win32') return;
   const operation = (kind === 'shared' ? LOCK_SH : LOCK_EX) | LOCK_NB;
-  const errno = systemCalls().flock(fd, operation);
+  const errno = -systemCalls().flock(fd, operation);
   if (errno === 0) return;
   if (errno === constants.errno.EWOULDBLOCK || errno === constants.errno.EAGAIN) {
     const hint = kind === 'shared' ? 'another program writes it' : 'another program has it open';

@@ -1,0 +1,39 @@
+import { foreignLibrary } from './koffi.ts';
+import type { LinuxCalls } from './system-calls.ts';
+
+let loaded: LinuxCalls | undefined;
+
+/** The calls of Linux. They are declared at their first use, and only there do they exist. */
+export function linuxCalls(): LinuxCalls {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): LinuxCalls {
+  const { declare } = foreignLibrary();
+  const getsockopt = declare('int getsockopt(int fd, int level, int name, void *value, void *length)');
+  const accept4 = declare('int accept4(int fd, void *address, void *length, int flags)');
+  const value = new Int32Array(1);
+  const length = new Int32Array(1);
+  return {
+    memfdCreate: declare('int memfd_create(const char *name, unsigned int flags)'),
+    // Its third parameter is as wide as a register for the commands that take a pointer.
+    fcntl: declare('int fcntl(int fd, int command, int64_t argument)'),
+    eventfd: declare('int eventfd(unsigned int start, int flags)'),
+    read: declare('int64_t read(int fd, void *target, size_t length)'),
+    write: declare('int64_t write(int fd, const void *source, size_t length)'),
+    socket: declare('int socket(int domain, int type, int protocol)'),
+    bind: declare('int bind(int fd, const void *address, uint32_t length)'),
+    connect: declare('int connect(int fd, const void *address, uint32_t length)'),
+    listen: declare('int listen(int fd, int backlog)'),
+    accept: (fd, flags) => accept4(fd, null, null, flags),
+    socketOption(fd, level, option) {
+      length[0] = value.byteLength;
+      const result = getsockopt(fd, level, option, value, length);
+      return result < 0 ? result : (value[0] ?? 0);
+    },
+    shutdown: declare('int shutdown(int fd, int how)'),
+    sendMessage: declare('int64_t sendmsg(int fd, const void *message, int flags)'),
+    receiveMessage: declare('int64_t recvmsg(int fd, void *message, int flags)'),
+  };
+}

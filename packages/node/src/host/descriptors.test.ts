@@ -1,0 +1,181 @@
+import { closeSync, ftruncateSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { build } from 'esbuild';
+import type { MappedMemory } from 'virtio/channel';
+import { GuestMemory, maxViewLength } from 'virtio/memory';
+import { describe, expect, it, vi } from 'vitest';
+import { NodeDescriptors } from './descriptors.ts';
+import { FileDescriptor } from './file-descriptor.ts';
+import { freshPath } from './pair.fixture.ts';
+
+const host = new NodeDescriptors();
+function bytesOf({ pieces }: MappedMemory): Uint8Array {
+  const [{ buffer, byteOffset, byteLength } = { buffer: new ArrayBuffer(0) }] = pieces;
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+describe('memory', () => {
+  it.each([0, 8, 4096, 4104, 4097])('is mapped from %i on, the same bytes for all', (offset) => {
+    const memory = host.createMemory(16384);
+    const whole = host.map(memory, 0, 16384);
+    const part = host.map(memory, offset, 100);
+    memory.close();
+    bytesOf(whole)[offset + 99] = 7;
+    expect(bytesOf(part)).toHaveLength(100);
+    expect(bytesOf(part)[99]).toBe(7);
+    whole.close();
+    part.close();
+    part.close();
+  });
+
+  it('becomes regions of a guest, with words to reach atomically', () => {
+    const memory = host.createMemory(8192);
+    const mapped = host.map(memory, 4096, 4096);
+    const guest = new GuestMemory();
+    for (const piece of mapped.pieces) guest.addRegion(0x4000_0000, piece, { pinned: true, shared: true });
+    guest.write(0x4000_0000, Uint8Array.of(1, 2, 3));
+    expect(bytesOf(mapped).subarray(0, 3)).toEqual(Uint8Array.of(1, 2, 3));
+    mapped.close();
+    memory.close();
+  });
+
+  it('is cut at 4 GiB', () => {
+    const length = maxViewLength + 8192;
+    const memory = host.createMemory(length);
+    const mapped = host.map(memory, 0, length);
+    expect(mapped.pieces.map(({ byteLength }) => byteLength)).toEqual([maxViewLength, 8192]);
+    const tail = host.map(memory, maxViewLength, 8192);
+    const last = mapped.pieces[1] ?? { buffer: new ArrayBuffer(1) };
+    new Uint8Array(last.buffer)[5] = 9;
+    expect(bytesOf(tail)[5]).toBe(9);
+    expect(() => host.map(memory, 1, maxViewLength)).toThrow(/multiple of 8/);
+    for (const each of [mapped, tail, memory]) each.close();
+  });
+
+  it('cannot be shrunk by anybody once it is mapped', () => {
+    const memory = FileDescriptor.from(host.createMemory(8192));
+    expect(() => ftruncateSync(memory.fd, 4096)).toThrow(/EPERM/);
+    memory.close();
+  });
+
+  it('is refused beyond its end, and where it is none', () => {
+    const memory = host.createMemory(4096);
+    expect(() => host.map(memory, 4090, 8)).toThrow(/has 4096 bytes, fewer than 4098/);
+    expect(() => host.map(memory, -1, 8)).toThrow(expect.objectContaining({ code: 'BAD_ARGUMENT' }));
+    const event = host.createEvent();
+    expect(() => host.map(event, 0, 8)).toThrow(/is no memory/);
+    for (const each of [memory, event]) each.close();
+    expect(() => host.map(memory, 0, 8)).toThrow(/closed/);
+  });
+
+  it('that the system cannot map is refused', () => {
+    const memory = host.createMemory(2 ** 50);
+    expect(() => host.map(memory, 0, 2 ** 50)).toThrow(expect.objectContaining({ code: 'NO_SPACE' }));
+    memory.close();
+    const path = freshPath();
+    writeFileSync(path, 'read alone');
+    const file = host.adopt(openSync(path, 'r'));
+    expect(() => host.map(file, 0, 4)).toThrow(/cannot be mapped \(EACCES\)/);
+    file.close();
+  });
+});
+
+describe('events', () => {
+  it('tell all who watch, of a signal from before as well, until they stop', async () => {
+    const event = host.createEvent();
+    host.signal(event);
+    const [first, second] = [vi.fn(), vi.fn()];
+    const stops = [host.watch(event, first), host.watch(event, second)];
+    await vi.waitFor(() => expect(second).toHaveBeenCalledTimes(1));
+    expect(first).toHaveBeenCalledTimes(1);
+    stops[0]?.();
+    stops[0]?.();
+    host.signal(event);
+    host.signal(event);
+    await vi.waitFor(() => expect(second).toHaveBeenCalledTimes(2));
+    expect(first).toHaveBeenCalledTimes(1);
+    stops[1]?.();
+    host.signal(event);
+    host.watch(event, first);
+    await vi.waitFor(() => expect(first).toHaveBeenCalledTimes(2));
+    expect(second).toHaveBeenCalledTimes(2);
+    // What is closed is watched no more, and the number may be another thing's at once.
+    event.close();
+    const other = host.createEvent();
+    host.signal(other);
+    await new Promise(setImmediate);
+    await new Promise(setImmediate);
+    expect(first).toHaveBeenCalledTimes(2);
+    other.close();
+  });
+
+  it('let promises go on behind them when nothing else happens', async () => {
+    const event = host.createEvent();
+    const order: string[] = [];
+    await new Promise<void>((resolve) => {
+      const stop = host.watch(event, () => {
+        stop();
+        order.push('happened');
+        process.nextTick(() => order.push('tick'));
+        void Promise.resolve()
+          .then(() => order.push('promise'))
+          .then(() => resolve());
+      });
+      host.signal(event);
+    });
+    expect(order.toSorted()).toEqual(['happened', 'promise', 'tick']);
+    event.close();
+  });
+
+  it('never overwrite a file that was sent as one', () => {
+    const path = freshPath();
+    writeFileSync(path, 'precious');
+    const file = host.adopt(openSync(path, 'r+'));
+    host.signal(file);
+    expect(readFileSync(path, 'utf8')).toBe('precious');
+    expect(() => host.watch(file, () => {})).toThrow(/is no event/);
+    file.close();
+    host.signal(file);
+  });
+
+  it('are refused when nothing can be waited for', () => {
+    const event = host.createEvent();
+    event.close();
+    expect(() => host.watch(event, () => {})).toThrow(/is no event/);
+    expect(() => host.watch({ close() {} }, () => {})).toThrow(/another host/);
+  });
+});
+
+it('says in a worker where to watch instead', async () => {
+  const script = `
+    import { parentPort } from 'node:worker_threads';
+    import { NodeDescriptors } from './descriptors.ts';
+    const host = new NodeDescriptors();
+    const event = host.createEvent();
+    try { host.watch(event, () => {}); }
+    catch (error) { parentPort.postMessage(error.code + ' ' + error.message); }
+    event.close();`;
+  const { outputFiles } = await build({
+    stdin: { contents: script, resolveDir: fileURLToPath(new URL('.', import.meta.url)) },
+    bundle: true,
+    write: false,
+    platform: 'node',
+    format: 'cjs',
+    conditions: ['source'],
+    define: { 'import.meta.url': JSON.stringify(import.meta.url) },
+  });
+  const worker = new Worker(outputFiles[0]?.text ?? '', { eval: true });
+  const said = await new Promise((resolve) => worker.once('message', resolve));
+  expect(said).toMatch(/^IO_ERROR .*main thread/);
+  await worker.terminate();
+});
+
+it('closes a descriptor once', () => {
+  const { fd } = host.adopt(openSync('/dev/null', 'r'));
+  const descriptor = host.adopt(fd);
+  descriptor.close();
+  expect(descriptor.fd).toBe(-1);
+  descriptor.close();
+  expect(() => closeSync(fd)).toThrow(/EBADF/);
+});

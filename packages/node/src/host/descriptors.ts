@@ -1,0 +1,103 @@
+import type { Descriptor, DescriptorHost, MappedMemory } from 'virtio/channel';
+import { HostError } from 'virtio/errors';
+import { pollEvents } from '../ffi/system-calls.ts';
+import { failure, interrupted, tryAgain } from './failure.ts';
+import { FileDescriptor } from './file-descriptor.ts';
+import { createMemory, keepSize, mapFile } from './memory.ts';
+import { linux, pollerFor } from './platform.ts';
+
+const EFD_CLOEXEC = 0o2000000;
+const EFD_NONBLOCK = 0o4000;
+
+/** What is added to an event's counter, in the machine's byte order; and where counters are read to, or bytes of a pipe. */
+const one = new Uint8Array(new BigUint64Array([1n]).buffer);
+const counter = new Uint8Array(4096);
+
+/** What Linux has for descriptors that came over a channel: shared memory, and events in the main thread's event loop. */
+export class NodeDescriptors implements DescriptorHost {
+  readonly #watches = new Map<FileDescriptor, Watch>();
+
+  /** Takes over a descriptor of this process, by its number. */
+  adopt(fd: number): FileDescriptor {
+    return new FileDescriptor(fd);
+  }
+
+  createEvent(): Descriptor {
+    const fd = linux().eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fd < 0) throw failure(fd, 'the system gives no event');
+    return new FileDescriptor(fd, true);
+  }
+
+  createMemory(length: number): Descriptor {
+    return createMemory(length);
+  }
+
+  map(descriptor: Descriptor, offset: number, length: number): MappedMemory {
+    const { fd, closed } = FileDescriptor.from(descriptor);
+    if (closed) throw new HostError('IO_ERROR', 'the descriptor is no memory: it is closed');
+    // First, so that the size that is looked at next is one that stays.
+    keepSize(fd);
+    return mapFile(fd, offset, length);
+  }
+
+  signal(event: Descriptor): void {
+    const descriptor = FileDescriptor.from(event);
+    // A counter that is full, or a pipe, has the signal in it already.
+    if (descriptor.carriesEvents && !descriptor.closed) linux().write(descriptor.fd, one, one.length);
+  }
+
+  watch(event: Descriptor, happened: () => void): () => void {
+    const descriptor = FileDescriptor.from(event);
+    if (descriptor.closed || !descriptor.carriesEvents) {
+      throw new HostError('IO_ERROR', 'the descriptor is no event');
+    }
+    let watch = this.#watches.get(descriptor);
+    if (watch === undefined) {
+      watch = new Watch(descriptor, () => this.#watches.delete(descriptor));
+      this.#watches.set(descriptor, watch);
+    }
+    return watch.add(happened);
+  }
+}
+
+/** Those who watch one event. */
+class Watch {
+  readonly #descriptor: FileDescriptor;
+  readonly #listeners = new Set<{ readonly happened: () => void }>();
+  readonly #end: () => void;
+  #ended = false;
+
+  constructor(descriptor: FileDescriptor, ended: () => void) {
+    this.#descriptor = descriptor;
+    const poller = pollerFor(descriptor.fd, (status) => this.#ready(status));
+    const forget = descriptor.beforeClose(() => this.#end());
+    this.#end = () => {
+      if (this.#ended) return;
+      this.#ended = true;
+      poller.close();
+      forget();
+      ended();
+    };
+    const started = poller.start(pollEvents.READABLE);
+    if (started >= 0) return;
+    this.#end();
+    throw failure(started, 'the event cannot be watched');
+  }
+
+  add(happened: () => void): () => void {
+    const listener = { happened };
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+      if (this.#listeners.size === 0) this.#end();
+    };
+  }
+
+  #ready(status: number): void {
+    const count = linux().read(this.#descriptor.fd, counter, counter.length);
+    if (count === tryAgain || count === interrupted) return;
+    // Its other end is gone, or it was none: it would be ready for ever, and nobody would learn anything by it.
+    if (count <= 0 || status < 0) this.#end();
+    if (count > 0) for (const { happened } of this.#listeners) happened();
+  }
+}

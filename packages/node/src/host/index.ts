@@ -1,0 +1,4 @@
+export { NodeDescriptors } from './descriptors.ts';
+export type { FileDescriptor } from './file-descriptor.ts';
+export { mostDescriptors } from './messages.ts';
+export { connectUnix, type Listening, listenUnix } from './unix.ts';

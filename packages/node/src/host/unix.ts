@@ -1,0 +1,215 @@
+import { lstatSync, type Stats, unlinkSync } from 'node:fs';
+import { constants } from 'node:os';
+import type { Channel } from 'virtio/channel';
+import { HostError } from 'virtio/errors';
+import { type Poller, pollEvents } from '../ffi/system-calls.ts';
+import { UnixChannel } from './channel.ts';
+import { failure, interrupted, isShortage, tryAgain } from './failure.ts';
+import { FileDescriptor, stopBlocking } from './file-descriptor.ts';
+import { linux, pollerFor } from './platform.ts';
+import { AF_UNIX, isAbstract, type SocketAddress, socketAddress } from './socket-address.ts';
+
+const SOCK_STREAM = 1;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SO_TYPE = 3;
+const SO_ACCEPTCONN = 30;
+const SO_DOMAIN = 39;
+const { EADDRINUSE, ECONNREFUSED, ENOTSOCK } = constants.errno;
+
+const backlog = 128;
+/** Connections that are taken before others have their turn. */
+const mostAtOnce = 16;
+/** Milliseconds until connections are taken again when the system was short of descriptors. */
+const pause = 100;
+
+/** A place where connections are taken. */
+export interface Listening {
+  /** Takes no more, and removes the socket's file. Connections that were taken go on. Safe to call twice. */
+  close(): void;
+}
+
+/**
+ * Takes connections at a Unix socket: at a path, at an abstract name (`@name`), or at a descriptor that somebody
+ * opened for this process, which it takes over. A descriptor that is connected already is the one connection there is.
+ *
+ * A socket's file that nobody listens at any more is replaced.
+ *
+ * @throws {HostError} IN_USE when somebody listens there, or something else has that name; NOT_FOUND when there is no
+ *   such folder; IO_ERROR.
+ * @throws {UsageError} BAD_ARGUMENT for a path that is too long.
+ */
+export function listenUnix(at: string | number, onConnection: (channel: Channel) => void): Listening {
+  if (typeof at === 'string') {
+    const socket = bindTo(at);
+    return new Listener(socket, onConnection, isAbstract(at) ? undefined : at);
+  }
+  const socket = adopted(at);
+  if (isListening(socket)) return new Listener(socket, onConnection, undefined);
+  const channel = new UnixChannel(socket);
+  setImmediate(() => onConnection(channel));
+  return { close() {} };
+}
+
+/**
+ * Connects to whoever listens at a path or an abstract name (`@name`), or takes over a descriptor that is connected.
+ *
+ * @throws {HostError} NOT_FOUND when there is no such socket, IN_USE when its listener is behind with its connections,
+ *   IO_ERROR when nobody listens there.
+ * @throws {UsageError} BAD_ARGUMENT for a path that is too long.
+ */
+export function connectUnix(to: string | number): Channel {
+  if (typeof to === 'string') return new UnixChannel(connectTo(to));
+  const socket = adopted(to);
+  if (!isListening(socket)) return new UnixChannel(socket);
+  socket.close();
+  throw new HostError('IO_ERROR', `descriptor ${to} listens for connections, and is none`);
+}
+
+/** A listening socket in the event loop. */
+class Listener implements Listening {
+  readonly #socket: FileDescriptor;
+  readonly #onConnection: (channel: Channel) => void;
+  readonly #poller: Poller;
+  readonly #path: string | undefined;
+  readonly #file: Stats | undefined;
+  #pause: NodeJS.Timeout | undefined;
+
+  constructor(
+    socket: FileDescriptor,
+    onConnection: (channel: Channel) => void,
+    /** The file that goes with it. */
+    path: string | undefined,
+  ) {
+    this.#socket = socket;
+    this.#onConnection = onConnection;
+    this.#path = path;
+    this.#file = path === undefined ? undefined : fileAt(path);
+    try {
+      const result = linux().listen(socket.fd, backlog);
+      if (result < 0) throw failure(result, `nobody can listen at ${path ?? `descriptor ${socket.fd}`}`);
+      this.#poller = pollerFor(socket.fd, () => this.#accept());
+    } catch (error) {
+      this.#removeFile();
+      socket.close();
+      throw error;
+    }
+    this.#poller.start(pollEvents.READABLE);
+  }
+
+  close(): void {
+    if (this.#socket.closed) return;
+    clearTimeout(this.#pause);
+    this.#poller.close();
+    this.#removeFile();
+    this.#socket.close();
+  }
+
+  #accept(): void {
+    for (let turn = 0; turn < mostAtOnce && !this.#socket.closed; turn++) {
+      const fd = linux().accept(this.#socket.fd, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      if (fd === tryAgain) return;
+      if (fd === interrupted) continue;
+      if (fd >= 0) this.#onConnection(new UnixChannel(new FileDescriptor(fd)));
+      else if (isShortage(fd)) this.#rest();
+      // What is left is the failure of one connection, which is gone now.
+    }
+  }
+
+  /** A connection that cannot be taken would have the loop turn without end. */
+  #rest(): void {
+    this.#poller.stop();
+    this.#pause ??= setTimeout(() => {
+      this.#pause = undefined;
+      this.#poller.start(pollEvents.READABLE);
+    }, pause);
+  }
+
+  /** Not somebody else's, who took the place meanwhile. */
+  #removeFile(): void {
+    if (this.#path === undefined || this.#file === undefined) return;
+    const now = fileAt(this.#path);
+    if (now?.ino === this.#file.ino && now.dev === this.#file.dev) unlinkSync(this.#path);
+  }
+}
+
+function newSocket(): FileDescriptor {
+  const fd = linux().socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw failure(fd, 'the system gives no socket');
+  return new FileDescriptor(fd, true);
+}
+
+function bindTo(path: string): FileDescriptor {
+  const address = socketAddress(path);
+  const socket = newSocket();
+  let result = bind(socket, address);
+  if (result === -EADDRINUSE) {
+    try {
+      removeStale(path, address);
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+    result = bind(socket, address);
+  }
+  if (result >= 0) return socket;
+  socket.close();
+  throw failure(result, `nobody can listen at ${path}`);
+}
+
+function bind({ fd }: FileDescriptor, { bytes, length }: SocketAddress): number {
+  return linux().bind(fd, bytes, length);
+}
+
+/** Removes the file of a socket whose listener is gone. @throws {HostError} IN_USE when something lives there. */
+function removeStale(path: string, { bytes, length }: SocketAddress): void {
+  if (!isAbstract(path) && fileAt(path)?.isSocket() === false) {
+    throw new HostError('IN_USE', `${path} is there and is no socket: remove it, or choose another path`);
+  }
+  const probe = newSocket();
+  const result = linux().connect(probe.fd, bytes, length);
+  probe.close();
+  if (result !== -ECONNREFUSED || isAbstract(path)) {
+    throw new HostError(
+      'IN_USE',
+      `${path} is in use: a program listens there; end it, or choose another path`,
+    );
+  }
+  unlinkSync(path);
+}
+
+function connectTo(path: string): FileDescriptor {
+  const { bytes, length } = socketAddress(path);
+  const socket = newSocket();
+  const result = linux().connect(socket.fd, bytes, length);
+  if (result >= 0) return socket;
+  socket.close();
+  if (result === tryAgain) {
+    throw new HostError('IN_USE', `the program that listens at ${path} is busy: try again`);
+  }
+  if (result === -ECONNREFUSED) {
+    throw failure(result, `nobody listens at ${path}: start the program that should`);
+  }
+  throw failure(result, `there is no connection to ${path}`);
+}
+
+/** A descriptor that this process was started with. */
+function adopted(fd: number): FileDescriptor {
+  const domain = linux().socketOption(fd, SOL_SOCKET, SO_DOMAIN);
+  const type = linux().socketOption(fd, SOL_SOCKET, SO_TYPE);
+  if (domain < 0 && domain !== -ENOTSOCK) throw failure(domain, `there is no descriptor ${fd}`);
+  if (domain !== AF_UNIX || type !== SOCK_STREAM) {
+    throw new HostError('IO_ERROR', `descriptor ${fd} is no Unix stream socket`);
+  }
+  stopBlocking(fd);
+  return new FileDescriptor(fd, true);
+}
+
+function isListening({ fd }: FileDescriptor): boolean {
+  return linux().socketOption(fd, SOL_SOCKET, SO_ACCEPTCONN) === 1;
+}
+
+function fileAt(path: string): Stats | undefined {
+  return lstatSync(path, { throwIfNoEntry: false });
+}
