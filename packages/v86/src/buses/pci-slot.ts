@@ -5,6 +5,8 @@ import {
   type PciFunctionState,
   type PciLayout,
   type PciLegacySupport,
+  restorePciFunction,
+  savePciFunction,
 } from 'virtio/transports/pci';
 import { packedRing } from 'virtio/virtqueue';
 import type { BusHost } from '../bus-host.ts';
@@ -80,12 +82,12 @@ export class PciSlot implements Placed {
   }
 
   save(): PciFunctionState {
-    return this.function.save();
+    return savePciFunction(this.function);
   }
 
   restore(state: unknown): void {
     // The host has looked: this type has saved it, on this bus.
-    this.function.restore(state as PciFunctionState);
+    restorePciFunction(this.function, state as PciFunctionState);
   }
 
   resume(): void {

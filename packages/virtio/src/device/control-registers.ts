@@ -5,13 +5,6 @@ import type { QueueSetup } from './queue-setup.ts';
 /** Half of a 64-bit address; above 2^53 it is not exact, and no memory either. */
 export type AddressHalf = 'low' | 'high';
 
-/** What the driver selects before it reads or writes more: JSON. */
-export interface Selections {
-  readonly deviceFeatureSelect: number;
-  readonly driverFeatureSelect: number;
-  readonly queueSelect: number;
-}
-
 /**
  * The registers by which a driver negotiates and sets queues up, where it selects a word of features and a queue
  * first. `register` is what the transport calls the one that was written, for what is said of a mistake.
@@ -120,17 +113,6 @@ export class ControlRegisters {
     this.deviceFeatureSelect = 0;
     this.driverFeatureSelect = 0;
     this.queueSelect = 0;
-  }
-
-  save(): Selections {
-    const { deviceFeatureSelect, driverFeatureSelect, queueSelect } = this;
-    return { deviceFeatureSelect, driverFeatureSelect, queueSelect };
-  }
-
-  restore(state: Selections): void {
-    this.deviceFeatureSelect = state.deviceFeatureSelect >>> 0;
-    this.driverFeatureSelect = state.driverFeatureSelect >>> 0;
-    this.queueSelect = state.queueSelect >>> 0;
   }
 
   #isOne(register: string, value: number): boolean {

@@ -8,6 +8,7 @@ import { packedRing } from '../virtqueue/packed/ring.ts';
 import { DeviceCore } from './core.ts';
 import { type DeviceBehaviour, device } from './device.ts';
 import type { DeviceHost } from './host.ts';
+import { restoreDevice, saveDevice } from './saving.ts';
 import type { TraceEvent } from './trace.ts';
 
 const { ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK, SUSPEND, DEVICE_NEEDS_RESET } = status;
@@ -218,10 +219,10 @@ describe('saving and restoring', () => {
     negotiate(first.core, ['VERSION_1', 'BASE']);
     first.core.writeStatus(ready);
     first.core.writeConfig(4, 4, 99);
-    const state = JSON.parse(JSON.stringify(first.core.save()));
+    const state = JSON.parse(JSON.stringify(saveDevice(first.core)));
     const restored: unknown[] = [];
     const second = core({ offers: ['BASE'], restore: (value) => void restored.push(value) });
-    second.core.restore(state);
+    restoreDevice(second.core, state);
     second.core.resume();
     expect(second.core.status).toBe(ready);
     expect(second.core.driverFeatures.bits()).toEqual(first.core.driverFeatures.bits());
@@ -231,9 +232,9 @@ describe('saving and restoring', () => {
   it('refuses the state of a device that offers less or other queues, and stays reset', () => {
     const first = core({ offers: ['BASE'] });
     negotiate(first.core, ['VERSION_1', 'BASE']);
-    const state = first.core.save();
+    const state = saveDevice(first.core);
     const second = core({ offers: [] });
-    expect(() => second.core.restore(state)).toThrow(/does not fit/);
+    expect(() => restoreDevice(second.core, state)).toThrow(/does not fit/);
     expect(second.core.status).toBe(0);
   });
 });

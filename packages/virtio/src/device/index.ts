@@ -7,5 +7,6 @@ export type { DeviceHost } from './host.ts';
 export { type LegacyInterface, legacyInterface } from './legacy.ts';
 export type { QueueSetup } from './queue-setup.ts';
 export { RegisterBank, type RegisterTarget } from './register-bank.ts';
+export { restoreDevice, saveDevice } from './saving.ts';
 export type { DeviceState } from './state.ts';
 export type { TraceEvent, Tracer } from './trace.ts';

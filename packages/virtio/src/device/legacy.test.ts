@@ -13,6 +13,7 @@ import { legacyLayout } from '../virtqueue/legacy.ts';
 import { DeviceCore } from './core.ts';
 import { type DeviceBehaviour, device } from './device.ts';
 import { legacyInterface } from './legacy.ts';
+import { restoreDevice, saveDevice } from './saving.ts';
 
 const { ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, DEVICE_NEEDS_RESET } = status;
 const { ANY_LAYOUT, UNUSED } = legacyReservedFeatures;
@@ -143,14 +144,14 @@ describe('the legacy interface of a device', () => {
       place(core);
       if (early) core.notify(0);
       else core.writeStatus(DRIVER_OK);
-      const state = core.save();
+      const state = saveDevice(core);
       const other = attached({}, 'big', { transitional: true });
-      other.core.restore(state);
+      restoreDevice(other.core, state);
       expect(other.core.live).toBe(true);
       expect(other.core.legacy).toBeDefined();
       other.core.resume();
       expect(other.interrupts).toEqual([0]);
-      expect(other.core.save()).toEqual({ ...state, config: { ...state.config, generation: 1 } });
+      expect(saveDevice(other.core)).toEqual({ ...state, config: { ...state.config, generation: 1 } });
     }
   });
 });

@@ -6,6 +6,7 @@ import { le32, struct } from '../spec/layout.ts';
 import { status } from '../spec/status.ts';
 import { Loopback } from '../transports/loopback/loopback.ts';
 import { type DeviceBehaviour, device } from './device.ts';
+import { restoreDevice, saveDevice } from './saving.ts';
 
 const { DRIVER_OK, FEATURES_OK, SUSPEND, DEVICE_NEEDS_RESET } = status;
 
@@ -54,12 +55,12 @@ describe('a suspend that waits for a request', () => {
     const opened = await open(first.loopback, type, { features: [] });
     opened.queue('requestq').submit([], [{ address: 4096, length: 8 }], () => {});
     first.core.writeStatus(first.core.status | SUSPEND);
-    const state = JSON.parse(JSON.stringify(first.core.save()));
+    const state = JSON.parse(JSON.stringify(saveDevice(first.core)));
 
     const { ends, serve } = slow();
     const made = device(type, { serve });
     const { core } = new Loopback(made, { memory: first.loopback.memory });
-    core.restore(state);
+    restoreDevice(core, state);
     core.resume();
     expect(ends).toHaveLength(1);
     expect(core.status & (SUSPEND | DRIVER_OK)).toBe(DRIVER_OK);
@@ -167,6 +168,6 @@ it('a transport that lets go of its device twice leaves its next owner alone', a
   made.updateConfig({ wish: 7 });
   const told = await opened.refreshConfig();
   expect(told.wish).toBe(7);
-  expect(next.core.save().pendingConfig).toBe(false);
+  expect(saveDevice(next.core).pendingConfig).toBe(false);
   expect(() => new Loopback(made)).toThrow(/attached already/);
 });

@@ -1,4 +1,5 @@
 import { UsageError } from '../errors.ts';
+import type { DeviceType } from '../spec/device-type.ts';
 import { type FeatureSet, reservedFeatures } from '../spec/features.ts';
 import { type Device, offeredNames } from './device.ts';
 import type { DeviceHost } from './host.ts';
@@ -37,4 +38,16 @@ export function queueSetups(device: Device): QueueSetup[] {
     }
   }
   return Array.from(setups, (setup) => setup ?? defaultQueueSetup(0));
+}
+
+/** What is wrong with the features that a driver accepts of those that are offered, as in "the driver …". */
+export function featuresMistake(
+  type: DeviceType,
+  accepted: FeatureSet,
+  offered: FeatureSet,
+): string | undefined {
+  const unoffered = accepted.without(offered);
+  if (!unoffered.isEmpty()) return `accepted ${type.featureNames(unoffered).join(', ')}, not offered`;
+  const missing = type.missingRequirements(accepted)[0];
+  return missing && `accepted ${missing.feature} without ${missing.requires}`;
 }

@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import { virtio_admin_cmd_cap_get_data } from '../../spec/admin.ts';
 import { decodeBitmap } from '../../spec/bitmap.ts';
 import { SriovGroup } from '../../transports/pci/parts/sriov-group.ts';
+import { saveDevice } from '../saving.ts';
 import { failure, Owner, offeredRoom, ok, roomCapability, shelfKind } from './owner.fixture.ts';
 import { createObject, setRoom } from './resource.fixture.ts';
 
@@ -69,7 +70,10 @@ it('has no room for objects before the driver has set its limits, nor after a re
   await setRoom(owner, { shelves: 2 });
   expect(await createObject(owner, shelfKind, 0, {})).toMatchObject(ok);
   owner.bus.pciFunction.core.reset();
-  expect(owner.bus.pciFunction.core.save().administration).toMatchObject({ capabilities: [], objects: [] });
+  expect(saveDevice(owner.bus.pciFunction.core).administration).toMatchObject({
+    capabilities: [],
+    objects: [],
+  });
 });
 
 // @holds 2.12.1.2.4 device: Basic Facilities of a Virtio Device / Device groups / Group administration commands / Device and driver capabilities

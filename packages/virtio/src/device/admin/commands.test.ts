@@ -4,6 +4,7 @@ import { adminOpcode } from '../../spec/admin.ts';
 import { decodeBitmap, encodeBitmap } from '../../spec/bitmap.ts';
 import { status } from '../../spec/status.ts';
 import { SriovGroup } from '../../transports/pci/parts/sriov-group.ts';
+import { saveDevice } from '../saving.ts';
 import { failure, Owner, ok } from './owner.fixture.ts';
 
 const listed = (...names: (keyof typeof adminOpcode)[]): Uint8Array =>
@@ -43,7 +44,7 @@ describe.each([{ packed: false }, { packed: true }])(
       );
 
       owner.bus.pciFunction.core.reset();
-      expect(owner.bus.pciFunction.core.save().administration).toMatchObject({ used: [[0, 0, 1]] });
+      expect(saveDevice(owner.bus.pciFunction.core).administration).toMatchObject({ used: [[0, 0, 1]] });
     });
 
     // @holds 2.12.1.5 device: Basic Facilities of a Virtio Device / Device groups / Group administration commands

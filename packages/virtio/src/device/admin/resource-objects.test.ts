@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { joined } from '../../spec/joined.ts';
 import { connectPci } from '../../transports/pci/connect.ts';
+import { restorePciFunction, savePciFunction } from '../../transports/pci/saving.ts';
 import { bookKind, failure, Owner, ok, shelfKind } from './owner.fixture.ts';
 import { createObject, sendObject, setRoom } from './resource.fixture.ts';
 
@@ -99,12 +100,12 @@ it('is saved and restored with its objects, limits and lists', async () => {
   const owner = await start();
   await createObject(owner, shelfKind, 3, { width: 9 });
   await createObject(owner, bookKind, 2, { shelf: 3, pages: 1 }, Uint8Array.of(1, 2, 3));
-  const saved = JSON.parse(JSON.stringify(owner.bus.pciFunction.save()));
+  const saved = JSON.parse(JSON.stringify(savePciFunction(owner.bus.pciFunction)));
   owner.bus.pciFunction.core.reset();
   owner.log.length = 0;
-  owner.bus.pciFunction.restore(saved);
+  restorePciFunction(owner.bus.pciFunction, saved);
   expect(owner.log).toEqual(['+shelf3', '+book2']);
-  expect(owner.bus.pciFunction.save().core.administration).toEqual(saved.core.administration);
+  expect(savePciFunction(owner.bus.pciFunction).core.administration).toEqual(saved.core.administration);
   for (const administration of [
     { ...saved.core.administration, objects: 3 },
     { ...saved.core.administration, capabilities: [[0x800, 1]] },
@@ -114,7 +115,7 @@ it('is saved and restored with its objects, limits and lists', async () => {
     7,
   ]) {
     const state = { ...saved, core: { ...saved.core, administration } };
-    expect(() => owner.bus.pciFunction.restore(state)).toThrow(
+    expect(() => restorePciFunction(owner.bus.pciFunction, state)).toThrow(
       expect.objectContaining({ code: 'BAD_STATE' }),
     );
     expect(owner.bus.pciFunction.core.status).toBe(0);

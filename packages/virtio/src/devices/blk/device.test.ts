@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { restoreDevice } from '../../device/saving.ts';
 import { open } from '../../driver/open.ts';
 import { PeerError } from '../../errors.ts';
 import type { OwnFeatureNameOf } from '../../spec/device-type.ts';
@@ -271,7 +272,7 @@ describe('a saved disk', () => {
     const device = blkDevice({ storage: memory, ...options });
     const second = new Loopback(device, { memory: first.transport.memory });
     expect(device.zonesState()?.states.slice(0, 4)).toEqual([1, 1, 1, 1]);
-    second.core.restore(state);
+    restoreDevice(second.core, state);
     second.core.resume();
     await new Promise((resolve) => setImmediate(resolve));
     expect(device.config.writeback).toBe(0);
@@ -285,7 +286,7 @@ describe('a saved disk', () => {
     const state = first.transport.save();
     memory.resize(1024 * 512);
     const device = blkDevice({ storage: memory });
-    new Loopback(device, { memory: first.transport.memory }).core.restore(state);
+    restoreDevice(new Loopback(device, { memory: first.transport.memory }).core, state);
     expect(device.config.capacity).toBe(1024n);
   });
 
@@ -294,7 +295,9 @@ describe('a saved disk', () => {
     const transport = new Loopback(device);
     await open(transport, blk, { features: ['ZONED'] });
     const state = { ...transport.save(), device: null };
-    expect(() => transport.core.restore(state)).toThrow(expect.objectContaining({ code: 'BAD_STATE' }));
+    expect(() => restoreDevice(transport.core, state)).toThrow(
+      expect.objectContaining({ code: 'BAD_STATE' }),
+    );
   });
 });
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { restoreDevice } from '../../device/saving.ts';
 import type { DeviceState } from '../../device/state.ts';
 import type { Transport } from '../../driver/transport.ts';
 import { Loopback } from '../../transports/loopback/loopback.ts';
@@ -43,7 +44,7 @@ function movable(first: Loopback): { transport: Transport; move(device: ConsoleO
       current.listen(undefined);
       current = new Loopback(consoleDevice(options), { memory: first.memory, allocator: first.allocator });
       current.listen(listener);
-      current.core.restore(state);
+      restoreDevice(current.core, state);
       current.core.resume();
       return current;
     },
@@ -110,7 +111,7 @@ describe('a console that is saved and restored', () => {
     await tell(0, controlEvent.DEVICE_READY, 1);
     const state: DeviceState = JSON.parse(JSON.stringify(transport.save()));
     const restored = new Loopback(consoleDevice(options), { memory: transport.memory });
-    restored.core.restore(state);
+    restoreDevice(restored.core, state);
     restored.core.resume();
     const { device } = restored.save();
     expect(device).toEqual(state.device);
@@ -140,7 +141,7 @@ describe('a console that is saved and restored', () => {
     for (const device of damaged) {
       const restored = new Loopback(consoleDevice(), { memory: transport.memory });
       const bad = expect.objectContaining({ code: 'BAD_STATE' });
-      expect(() => restored.core.restore({ ...state, device })).toThrow(bad);
+      expect(() => restoreDevice(restored.core, { ...state, device })).toThrow(bad);
       expect(restored.core.status).toBe(0);
     }
   });

@@ -1,7 +1,9 @@
 import { DeviceCore } from '../../device/core.ts';
 import type { Device } from '../../device/device.ts';
 import type { DeviceHost } from '../../device/host.ts';
+import { restoreDevice, saveDevice } from '../../device/saving.ts';
 import type { DeviceState } from '../../device/state.ts';
+import { tryStatus } from '../../device/try-status.ts';
 import { UsageError } from '../../errors.ts';
 import { FeatureSet, featureWords, reservedFeatures } from '../../spec/features.ts';
 import type { Fields, Struct, StructValue } from '../../spec/layout.ts';
@@ -155,14 +157,14 @@ export class ControlUnit implements SubchannelUnit {
       revision: this.#revision.selected ?? null,
       sense: Array.from(this.#sense),
       indicators: this.#indicators.save(),
-      core: this.core.save(),
+      core: saveDevice(this.core),
     };
   }
 
   /** @throws {UsageError} BAD_STATE when the state is of another device. */
   restore(state: ControlUnitState): void {
     this.reset();
-    this.core.restore(state.core);
+    restoreDevice(this.core, state.core);
     this.#revision.restore(state.revision ?? undefined);
     this.#sense.set(state.sense.slice(0, senseLength));
     this.#indicators.restore(state.indicators);
@@ -298,7 +300,7 @@ export class ControlUnit implements SubchannelUnit {
   /** @spec 4.3.2.3.2 device: Virtio Transport Options / Virtio over channel I/O / Device Initialization / Communicating Status Information */
   #writeStatus(value: number): boolean {
     if (value === 0) this.#reset();
-    return value === 0 || this.core.tryStatus(value);
+    return value === 0 || tryStatus(this.core, value);
   }
 
   #readQueueSize(data: ChannelData): CommandEnd {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ActiveQueue } from '../../device/active-queue.ts';
 import { type DeviceBehaviour, device } from '../../device/device.ts';
+import { restoreDevice } from '../../device/saving.ts';
 import { open } from '../../driver/open.ts';
 import type { OpenDevice } from '../../driver/open-device.ts';
 import { HostError, type VirtioError } from '../../errors.ts';
@@ -277,7 +278,7 @@ describe.each([{ packed: false }, { packed: true }])('a device and its driver, p
       { memory, allocator },
     );
     other.listen({ usedBuffer: (queue) => opened.usedBuffer(queue), configChange: () => {} });
-    other.core.restore(state);
+    restoreDevice(other.core, state);
     other.core.resume();
     expect((await Promise.all(answers)).flat()).toEqual([1, 2, 3]);
     expect(served).toHaveLength(2);

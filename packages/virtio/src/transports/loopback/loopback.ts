@@ -2,6 +2,7 @@ import { DeviceCore } from '../../device/core.ts';
 import type { Device } from '../../device/device.ts';
 import type { DeviceHost } from '../../device/host.ts';
 import type { LegacyInterface } from '../../device/legacy.ts';
+import { saveDevice } from '../../device/saving.ts';
 import type { DeviceState } from '../../device/state.ts';
 import type { Tracer } from '../../device/trace.ts';
 import type { LegacyTransport, NotificationListener, Transport } from '../../driver/transport.ts';
@@ -143,7 +144,7 @@ export class Loopback implements Transport {
 
   /** The device's state; the driver's own lives in the driver. */
   save(): DeviceState {
-    return this.core.save();
+    return saveDevice(this.core);
   }
 
   #schedule(): void {

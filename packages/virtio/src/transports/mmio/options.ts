@@ -1,4 +1,4 @@
-import type { ControlRegisters } from '../../device/control-registers.ts';
+import type { Selections } from '../../device/selections.ts';
 import type { DeviceState } from '../../device/state.ts';
 import type { Tracer } from '../../device/trace.ts';
 import type { VirtioError } from '../../errors.ts';
@@ -34,7 +34,7 @@ export interface MmioDeviceOptions extends MmioWindowOptions {
 }
 
 /** What both versions save. */
-export interface MmioWindowState extends ReturnType<ControlRegisters['save']> {
+export interface MmioWindowState extends Selections {
   readonly version: number;
   readonly interruptStatus: number;
   readonly core: DeviceState;

@@ -4,6 +4,8 @@ import { DeviceCore } from '../../device/core.ts';
 import type { Device } from '../../device/device.ts';
 import type { LegacyInterface } from '../../device/legacy.ts';
 import { RegisterBank } from '../../device/register-bank.ts';
+import { restoreDevice, saveDevice } from '../../device/saving.ts';
+import { restoreSelections, saveSelections } from '../../device/selections.ts';
 import { UsageError } from '../../errors.ts';
 import { busFreeFeatures } from '../../spec/features.ts';
 import type { RegisterBlock } from '../../spec/registers.ts';
@@ -185,8 +187,8 @@ export abstract class MmioWindow<N extends string> {
     return {
       version: this.#version,
       interruptStatus: this.#line.status,
-      ...this.control.save(),
-      core: this.core.save(),
+      ...saveSelections(this.control),
+      core: saveDevice(this.core),
     };
   }
 
@@ -199,8 +201,8 @@ export abstract class MmioWindow<N extends string> {
         `the saved state is of an MMIO device of version ${state.version}, and this one is ${this.#version}`,
       );
     }
-    this.core.restore(state.core);
-    this.control.restore(state);
+    restoreDevice(this.core, state.core);
+    restoreSelections(this.control, state);
     this.#line.restore(state.interruptStatus);
   }
 

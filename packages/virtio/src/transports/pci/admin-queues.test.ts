@@ -9,6 +9,7 @@ import { status } from '../../spec/status.ts';
 import { joinPci, room } from './connect.ts';
 import { PciTransport } from './driver.ts';
 import { commonRegisters } from './registers.ts';
+import { restorePciFunction, savePciFunction } from './saving.ts';
 
 const owner = () => administer(device(library, {}), { queues: { count: 2, size: 32 } });
 
@@ -71,8 +72,8 @@ it('are believed only where no other queue can be', async () => {
 it('go on after the device was saved and restored', async () => {
   const made = await Owner.start({ packed: true });
   await made.useAll();
-  const saved = JSON.parse(JSON.stringify(made.bus.pciFunction.save()));
-  made.bus.pciFunction.restore(saved);
+  const saved = JSON.parse(JSON.stringify(savePciFunction(made.bus.pciFunction)));
+  restorePciFunction(made.bus.pciFunction, saved);
   made.bus.pciFunction.resume();
   expect(await made.send({ opcode: 'CAP_ID_LIST_QUERY' })).toMatchObject({ status: 0 });
 });

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { VirtioError } from '../../errors.ts';
 import { Guest } from './pci.fixture.ts';
+import { restorePciFunction, savePciFunction } from './saving.ts';
 
 const anyOffset = fc.oneof(
   { weight: 6, arbitrary: fc.integer({ min: 0, max: 0x40 }) },
@@ -76,11 +77,11 @@ describe('any access at all', () => {
           if (space === 'config') guest.pciFunction.configWrite(offset, width, value);
           else guest.pciFunction.barWrite(bar, offset, width, value);
         }
-        const saved = guest.pciFunction.save();
+        const saved = savePciFunction(guest.pciFunction);
         const other = new Guest();
-        other.pciFunction.restore(JSON.parse(JSON.stringify(saved)));
+        restorePciFunction(other.pciFunction, JSON.parse(JSON.stringify(saved)));
         other.pciFunction.resume();
-        const { generation, core, ...state } = other.pciFunction.save();
+        const { generation, core, ...state } = savePciFunction(other.pciFunction);
         const { generation: savedGeneration, core: savedCore, ...savedState } = saved;
         expect(state).toEqual(savedState);
         expect(core.status & 0xbf).toBe(savedCore.status & 0xbf);

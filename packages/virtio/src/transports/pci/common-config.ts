@@ -1,9 +1,4 @@
-import {
-  type AddressHalf,
-  ControlRegisters,
-  halfOf,
-  type Selections,
-} from '../../device/control-registers.ts';
+import { type AddressHalf, ControlRegisters, halfOf } from '../../device/control-registers.ts';
 import type { DeviceCore } from '../../device/core.ts';
 import type { RegisterTarget } from '../../device/register-bank.ts';
 import type { Register } from '../../spec/registers.ts';
@@ -44,7 +39,8 @@ export class CommonConfig implements RegisterTarget<CommonRegister> {
   readonly #numbers: QueueNumbers;
   /** @internal */
   readonly control: ControlRegisters;
-  #generation = 0;
+  /** @internal As the driver reads it. */
+  generation = 0;
   #seenGeneration: number;
 
   constructor(core: DeviceCore, interrupts: Interrupts, numbers: QueueNumbers) {
@@ -79,7 +75,7 @@ export class CommonConfig implements RegisterTarget<CommonRegister> {
         return this.#core.status;
       case 'config_generation':
         this.followGeneration();
-        return this.#generation;
+        return this.generation;
       case 'queue_select':
         return queueSelect;
       case 'queue_size':
@@ -141,20 +137,12 @@ export class CommonConfig implements RegisterTarget<CommonRegister> {
    * one: eight bits never come round between two looks.
    */
   followGeneration(): void {
-    const generation = this.#core.configGeneration;
-    if (generation === this.#seenGeneration) return;
-    this.#seenGeneration = generation;
-    this.#generation = (this.#generation + 1) & 0xff;
+    if (this.#core.configGeneration !== this.#seenGeneration) this.moveGeneration(this.generation);
   }
 
-  save(): Selections & { generation: number } {
-    return { ...this.control.save(), generation: this.#generation };
-  }
-
-  /** Takes saved selections back. The driver may be in mid-read, so the generation moves on. */
-  restore(state: ReturnType<CommonConfig['save']>): void {
-    this.control.restore(state);
-    this.#generation = (state.generation + 1) & 0xff;
+  /** @internal Moves on from a generation that the driver may have read. */
+  moveGeneration(from: number): void {
+    this.generation = (from + 1) & 0xff;
     this.#seenGeneration = this.#core.configGeneration;
   }
 

@@ -20,12 +20,14 @@ const headerWritable = {
 
 /** The bytes of a function's configuration space, which of their bits a guest may write, and their names. */
 export class ConfigSpace {
-  readonly #bytes = new Uint8Array(configSpaceSize);
-  readonly #writable = new Uint8Array(configSpaceSize);
-  readonly #view = new DataView(this.#bytes.buffer);
-  readonly #writableView = new DataView(this.#writable.buffer);
-  /** As after power-up; set when the function is complete. */
-  #initial = new Uint8Array(configSpaceSize);
+  /** @internal */
+  readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(configSpaceSize);
+  /** @internal Which bits a guest may write. */
+  readonly writable: Uint8Array<ArrayBuffer> = new Uint8Array(configSpaceSize);
+  readonly #view = new DataView(this.bytes.buffer);
+  readonly #writableView = new DataView(this.writable.buffer);
+  /** @internal As after power-up; set when the function is complete. */
+  initial: Uint8Array = new Uint8Array(configSpaceSize);
   readonly #capabilities: {
     readonly offset: number;
     readonly size: number;
@@ -46,27 +48,27 @@ export class ConfigSpace {
   }
 
   read(offset: number, width: number): number {
-    return readLittle(this.#bytes, offset, width);
+    return readLittle(this.bytes, offset, width);
   }
 
   /** Takes the bits that a guest may write. */
   write(offset: number, width: number, value: number): void {
     for (let i = 0; i < width; i++) {
       const at = offset + i;
-      const mask = this.#writable[at] ?? 0;
-      this.#bytes[at] = ((this.#bytes[at] ?? 0) & ~mask) | ((value >>> (8 * i)) & mask);
+      const mask = this.writable[at] ?? 0;
+      this.bytes[at] = ((this.bytes[at] ?? 0) & ~mask) | ((value >>> (8 * i)) & mask);
     }
   }
 
   /** Sets bits that are the function's own; with `writable` also which of them a guest may write. */
   set(offset: number, width: 1 | 2 | 4, value: number, writable?: number): void {
-    writeLittle(this.#bytes, offset, width, value);
-    if (writable !== undefined) writeLittle(this.#writable, offset, width, writable);
+    writeLittle(this.bytes, offset, width, value);
+    if (writable !== undefined) writeLittle(this.writable, offset, width, writable);
   }
 
   /** Lets a guest write more bits of a byte. */
   allow(offset: number, bits: number): void {
-    this.#writable[offset] = (this.#writable[offset] ?? 0) | bits;
+    this.writable[offset] = (this.writable[offset] ?? 0) | bits;
   }
 
   /**
@@ -87,12 +89,12 @@ export class ConfigSpace {
         `${structure.name} does not fit behind ${offset} bytes of configuration`,
       );
     }
-    this.#bytes.set(body, offset);
-    this.#writable.set(writable.subarray(0, body.length), offset);
+    this.bytes.set(body, offset);
+    this.writable.set(writable.subarray(0, body.length), offset);
     // The id and the next pointer are never the guest's.
-    this.#writable.fill(0, offset, offset + 2);
-    this.#bytes[offset + 1] = 0;
-    this.#bytes[this.#link] = offset;
+    this.writable.fill(0, offset, offset + 2);
+    this.bytes[offset + 1] = 0;
+    this.bytes[this.#link] = offset;
     this.#link = offset + 1;
     this.#end = Math.ceil((offset + body.length) / 4) * 4;
     pci_header.write(this.#view, 0, {
@@ -105,28 +107,11 @@ export class ConfigSpace {
 
   /** The function is complete: this is what a reset returns to. */
   seal(): void {
-    this.#initial = this.#bytes.slice();
+    this.initial = this.bytes.slice();
   }
 
   reset(): void {
-    this.#bytes.set(this.#initial);
-  }
-
-  save(): number[] {
-    return Array.from(this.#bytes);
-  }
-
-  /** True when the saved bytes are of a function of this very shape: they differ in a guest's bits alone. */
-  fits(saved: readonly number[]): boolean {
-    if (saved.length !== configSpaceSize) return false;
-    const ownBits = (at: number): number => ~(this.#writable[at] ?? 0) & 0xff;
-    return saved.every(
-      (byte, at) => ((byte ^ (this.#initial[at] ?? 0)) & ownBits(at) & ~volatileBits(at)) === 0,
-    );
-  }
-
-  restore(saved: readonly number[]): void {
-    for (const [at, byte] of saved.entries()) this.write(at, 1, byte);
+    this.bytes.set(this.initial);
   }
 
   /** The name of what stands at an offset, for the trace; `undefined` for a hole. */
@@ -138,7 +123,3 @@ export class ConfigSpace {
     return `${held.names.name}.${held.names.holding(within)?.name ?? `byte${within}`}`;
   }
 }
-
-/** Interrupt Status comes and goes without anybody's write. */
-const volatileBits = (at: number): number =>
-  at === pci_header.field.status.offset ? statusBit.INTERRUPT : 0;

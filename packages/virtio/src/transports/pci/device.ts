@@ -3,8 +3,6 @@ import { configBank } from '../../device/config-bank.ts';
 import { DeviceCore } from '../../device/core.ts';
 import type { Device } from '../../device/device.ts';
 import { RegisterBank } from '../../device/register-bank.ts';
-import type { DeviceState } from '../../device/state.ts';
-import { UsageError } from '../../errors.ts';
 import { busFreeFeatures, type ReservedFeatureName } from '../../spec/features.ts';
 import type { Bar, PciBar } from './bar.ts';
 import { CommonConfig, type QueueNumbers } from './common-config.ts';
@@ -14,11 +12,19 @@ import { Interrupts } from './interrupts.ts';
 import type { LegacyRegisters } from './legacy-device.ts';
 import type { MsixTable } from './msix-table.ts';
 import { NotifyArea } from './notify-area.ts';
-import type { PciFunctionOptions, PciFunctionState, QueueNotification } from './options.ts';
+import type { PciFunctionOptions, QueueNotification } from './options.ts';
 import { checkOptions } from './options-check.ts';
 import { commandBit, maxMsixVectors, pci_header, statusBit } from './pci-registers.ts';
 import { queueNotifications } from './queue-notifications.ts';
 import { commonRegisters, isrRegisters, virtio_pci_cfg_cap } from './registers.ts';
+
+/** @internal */
+export interface FunctionParts {
+  readonly config: ConfigSpace;
+  readonly interrupts: Interrupts;
+  readonly common: CommonConfig;
+  readonly msix: MsixTable | undefined;
+}
 
 const { command: commandField, status: statusField } = pci_header.field;
 const barsEnd: number = pci_header.field.cardbus_cis_pointer.offset;
@@ -27,7 +33,7 @@ const windowField = virtio_pci_cfg_cap.field;
 /**
  * A device as a whole PCI function: type 0 configuration header, BARs, capabilities, INTx and MSI-X. It is
  * non-transitional unless it is given a legacy interface, and knows no host: a host routes the guest's accesses to it.
- * No access throws.
+ * No access throws. `savePciFunction` and `restorePciFunction` keep its state.
  *
  * The function keeps to PCI's Bus Master bit: while it is off no buffer is taken and no MSI-X message sent;
  * both wait until it is on.
@@ -41,6 +47,9 @@ export class PciFunction {
   /** @internal The legacy structure, where there is one. */
   readonly legacy: LegacyRegisters | undefined;
 
+  /** @internal A configuration change waits for the owner's leave to be told. */
+  configHeld = false;
+
   readonly #options: PciFunctionOptions;
   readonly #layout: FunctionLayout;
   readonly #config: ConfigSpace;
@@ -51,7 +60,6 @@ export class PciFunction {
   readonly #configLog: AccessLog;
   #busMaster = false;
   #stopped = false;
-  #configHeld = false;
 
   constructor(device: Device, options: PciFunctionOptions) {
     checkOptions(options);
@@ -66,7 +74,7 @@ export class PciFunction {
         if (!this.#stopped) this.#interrupts.notifyQueue(index);
       },
       interruptConfig: () => {
-        if (this.#stopped) this.#configHeld = true;
+        if (this.#stopped) this.configHeld = true;
         else this.#interrupts.notifyConfig();
       },
       mayAccessMemory: () => this.#busMaster && !this.#stopped,
@@ -225,8 +233,8 @@ export class PciFunction {
     if (!this.#stopped) return;
     this.#stopped = false;
     this.#followMode();
-    if (this.#configHeld) this.#interrupts.notifyConfig();
-    this.#configHeld = false;
+    if (this.configHeld) this.#interrupts.notifyConfig();
+    this.configHeld = false;
     this.resume();
   }
 
@@ -235,47 +243,15 @@ export class PciFunction {
     return this.#numbers;
   }
 
-  /** @internal Takes back of a saved state what is virtio's: what PCI itself has stays as it is. */
-  restoreVirtio(state: PciFunctionState): void {
-    this.core.restore(state.core);
-    this.#interrupts.restore(state.isr, state.configVector, state.queueVectors);
-    this.#common.restore(state);
+  /** @internal What `savePciFunction` keeps. */
+  get parts(): FunctionParts {
+    return { config: this.#config, interrupts: this.#interrupts, common: this.#common, msix: this.#msix };
   }
 
-  /** All that is needed to go on from here in another process. */
-  save(): PciFunctionState {
-    const { table, pending } = this.#msix?.save() ?? { table: [], pending: [] };
-    return {
-      ...(this.#stopped ? { stopped: true } : {}),
-      config: this.#config.save(),
-      msixTable: table,
-      msixPending: pending,
-      ...this.#interrupts.save(),
-      ...this.#common.save(),
-      core: this.#saveCore(),
-    };
-  }
-
-  /**
-   * Takes a saved state; the host hears where the BARs are. Call `resume` when the host is ready for
-   * interrupts and for the device to use memory.
-   *
-   * @throws {UsageError} BAD_STATE when the state is of another function: this one stays reset.
-   */
-  restore(state: PciFunctionState): void {
-    this.reset();
-    if (!this.#config.fits(state.config)) {
-      throw new UsageError(
-        'BAD_STATE',
-        'the saved state is of a PCI function with another configuration space',
-      );
-    }
-    this.restoreVirtio(state);
-    this.#config.restore(state.config);
-    this.#msix?.restore(state.msixTable, state.msixPending);
-    // Nothing goes out before `resume`: the host is not ready.
+  /** @internal Configuration space was restored: nothing goes out before `resume`, as the host is not ready. */
+  follow(stopped: boolean): void {
     this.#msix?.readControl(this.#config);
-    this.#stopped = state.stopped === true;
+    this.#stopped = stopped;
     this.#busMaster = (this.#command & commandBit.BUS_MASTER) !== 0;
     this.#followMode();
     this.#followBars();
@@ -291,12 +267,6 @@ export class PciFunction {
   detach(): void {
     this.reset();
     this.core.detach();
-  }
-
-  /** A notification that waits for the owner is one that the driver has not had. */
-  #saveCore(): DeviceState {
-    const state = this.core.save();
-    return this.#configHeld ? { ...state, pendingConfig: true } : state;
   }
 
   #makeMsix(): MsixTable | undefined {

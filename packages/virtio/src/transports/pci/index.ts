@@ -26,5 +26,6 @@ export { SriovGroup } from './parts/sriov-group.ts';
 export { pciCapability } from './pci-capability.ts';
 export * from './pci-registers.ts';
 export * from './registers.ts';
+export { restorePciFunction, savePciFunction } from './saving.ts';
 export { sharedMemory } from './shared-memory.ts';
 export { vendorData } from './vendor-data.ts';

@@ -9,9 +9,12 @@ export class Interrupts {
   readonly #msix: MsixTable | undefined;
   readonly #accepts: (vector: number) => boolean;
   readonly #setLine: (level: boolean) => void;
-  readonly #queueVectors: Uint16Array;
-  #configVector = noVector;
-  #isr = 0;
+  /** @internal The ISR status. */
+  isr = 0;
+  /** The vector of configuration changes. */
+  configVector: number = noVector;
+  /** @internal */
+  readonly queueVectors: Uint16Array;
   #level = false;
 
   constructor(
@@ -20,7 +23,7 @@ export class Interrupts {
     accepts: (vector: number) => boolean,
     setLine: (level: boolean) => void,
   ) {
-    this.#queueVectors = new Uint16Array(queues).fill(noVector);
+    this.queueVectors = new Uint16Array(queues).fill(noVector);
     this.#msix = msix;
     this.#accepts = accepts;
     this.#setLine = setLine;
@@ -33,11 +36,11 @@ export class Interrupts {
    */
   notifyQueue(index: number): void {
     if (this.#msix?.enabled === true) {
-      const vector = this.#queueVectors[index] ?? noVector;
+      const vector = this.queueVectors[index] ?? noVector;
       if (vector !== noVector) this.#msix.fire(vector);
       return;
     }
-    this.#isr |= isrBit.QUEUE;
+    this.isr |= isrBit.QUEUE;
     this.updateLine();
   }
 
@@ -48,22 +51,22 @@ export class Interrupts {
    * @spec 4.1.5.4.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI-specific Initialization And Device Operation / Notification of Device Configuration Changes
    */
   notifyConfig(): void {
-    this.#isr |= isrBit.CONFIG;
+    this.isr |= isrBit.CONFIG;
     this.updateLine();
-    if (this.#msix?.enabled === true && this.#configVector !== noVector) this.#msix.fire(this.#configVector);
+    if (this.#msix?.enabled === true && this.configVector !== noVector) this.#msix.fire(this.configVector);
   }
 
   /** The ISR status, which is 0 from then on. */
   takeIsr(): number {
-    const isr = this.#isr;
-    this.#isr = 0;
+    const isr = this.isr;
+    this.isr = 0;
     this.updateLine();
     return isr;
   }
 
   /** The Interrupt Status bit of PCI's status register. */
   get interruptStatus(): boolean {
-    return this.#isr !== 0 && this.#msix?.enabled !== true;
+    return this.isr !== 0 && this.#msix?.enabled !== true;
   }
 
   /** The line follows the ISR status, its disable bit and whether MSI-X is on. */
@@ -81,58 +84,39 @@ export class Interrupts {
     this.#msix?.deliverPending();
   }
 
-  get configVector(): number {
-    return this.#configVector;
-  }
-
   /**
    * Maps configuration changes to a vector, or to none.
    *
    * @spec 4.1.5.1.2.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI-specific Initialization And Device Operation / Device Initialization / MSI-X Vector Configuration
    */
   mapConfig(vector: number): void {
-    this.#configVector = this.#accepted(vector);
+    this.configVector = this.#accepted(vector);
   }
 
   queueVector(index: number): number {
-    return this.#queueVectors[index] ?? noVector;
+    return this.queueVectors[index] ?? noVector;
   }
 
   mapQueue(index: number, vector: number): void {
-    if (index < this.#queueVectors.length) this.#queueVectors[index] = this.#accepted(vector);
+    if (index < this.queueVectors.length) this.queueVectors[index] = this.#accepted(vector);
   }
 
   /** The device was reset: no event is mapped, nothing is pending, the line is low. */
   reset(): void {
-    this.#queueVectors.fill(noVector);
-    this.#configVector = noVector;
+    this.queueVectors.fill(noVector);
+    this.configVector = noVector;
     this.#msix?.clearPending();
-    this.#isr = 0;
+    this.isr = 0;
     this.updateLine();
   }
 
-  save(): { isr: number; configVector: number; queueVectors: number[] } {
-    return {
-      isr: this.#isr,
-      configVector: this.#configVector,
-      queueVectors: Array.from(this.#queueVectors),
-    };
-  }
-
-  restore(isr: number, configVector: number, queueVectors: readonly number[]): void {
-    this.#isr = isr & (isrBit.QUEUE | isrBit.CONFIG);
-    this.#configVector = this.#inTable(configVector);
-    for (const index of this.#queueVectors.keys()) {
-      this.#queueVectors[index] = this.#inTable(queueVectors[index] ?? noVector);
-    }
-  }
-
-  #inTable(vector: number): number {
+  /** @internal The vector, if there is one of its number; else none. */
+  inTable(vector: number): number {
     return vector < (this.#msix?.size ?? 0) ? vector : noVector;
   }
 
   #accepted(vector: number): number {
-    const mapped = this.#inTable(vector);
+    const mapped = this.inTable(vector);
     return mapped !== noVector && this.#accepts(mapped) ? mapped : noVector;
   }
 }

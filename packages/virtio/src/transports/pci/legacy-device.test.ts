@@ -11,6 +11,7 @@ import { legacyOnly, transitional } from './legacy-device.ts';
 import { Guest, oldSample, sampleDevice } from './pci.fixture.ts';
 import { commandBit, msixControl } from './pci-registers.ts';
 import { noVector } from './registers.ts';
+import { restorePciFunction, savePciFunction } from './saving.ts';
 import { sharedMemory } from './shared-memory.ts';
 
 const { ACKNOWLEDGE, DRIVER, DRIVER_OK, DEVICE_NEEDS_RESET } = status;
@@ -295,10 +296,10 @@ describe('a transitional function', () => {
     guest.poke('queue_select', 2);
     guest.driverOk();
     guest.makeAvailable(0);
-    const state = JSON.parse(JSON.stringify(guest.pciFunction.save()));
+    const state = JSON.parse(JSON.stringify(savePciFunction(guest.pciFunction)));
     const other = new LegacyGuest({}, serving);
     other.memory.write(0, guest.memory.read(0, guest.memory.regions[0]!.length));
-    other.pciFunction.restore(state);
+    restorePciFunction(other.pciFunction, state);
     other.pciFunction.resume();
     expect(other.usedIndex(0)).toBe(1);
     expect(other.peek('queue_select')).toBe(2);
@@ -307,7 +308,7 @@ describe('a transitional function', () => {
     expect(other.peek('queue_msix_vector')).toBe(1);
     expect(other.peek('queue_address')).toBe(0x10);
     const modern = new Guest();
-    expect(() => modern.pciFunction.restore(state)).toThrow(UsageError);
+    expect(() => restorePciFunction(modern.pciFunction, state)).toThrow(UsageError);
   });
 });
 
@@ -360,9 +361,9 @@ describe('any access at all to the legacy structure', () => {
               }
             }
             for (const error of guest.errors) expect(error).toBeInstanceOf(VirtioError);
-            const state = JSON.parse(JSON.stringify(pciFunction.save()));
+            const state = JSON.parse(JSON.stringify(savePciFunction(pciFunction)));
             const other = new LegacyGuest({ legacy: legacy() }, serving);
-            other.pciFunction.restore(state);
+            restorePciFunction(other.pciFunction, state);
             guest.poke('device_status', 0);
             expect(guest.peek('device_status')).toBe(0);
           },

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../errors.ts';
 import type { PciFunctionOptions } from './options.ts';
 import { Guest, type SampleBehaviour } from './pci.fixture.ts';
+import { restorePciFunction, savePciFunction } from './saving.ts';
 
 const serving: SampleBehaviour = { serve: { first: () => {} }, reserved: [] };
 
@@ -9,7 +10,7 @@ const serving: SampleBehaviour = { serve: { first: () => {} }, reserved: [] };
 function restored(from: Guest, options: Partial<PciFunctionOptions> = {}): Guest {
   const to = new Guest(options, serving);
   to.memory.write(0, from.memory.read(0, 2 ** 20));
-  to.pciFunction.restore(JSON.parse(JSON.stringify(from.pciFunction.save())));
+  restorePciFunction(to.pciFunction, JSON.parse(JSON.stringify(savePciFunction(from.pciFunction))));
   return to;
 }
 
@@ -81,10 +82,10 @@ describe('a saved function', () => {
   });
 
   it('does not fit a function of another shape, which stays reset', () => {
-    const state = live().pciFunction.save();
+    const state = savePciFunction(live().pciFunction);
     const other = new Guest({ msixVectors: 1 }, serving);
-    expect(() => other.pciFunction.restore(state)).toThrow(UsageError);
-    expect(() => other.pciFunction.restore({ ...state, config: [] })).toThrow(UsageError);
+    expect(() => restorePciFunction(other.pciFunction, state)).toThrow(UsageError);
+    expect(() => restorePciFunction(other.pciFunction, { ...state, config: [] })).toThrow(UsageError);
     expect(other.pciFunction.core.status).toBe(0);
   });
 });
@@ -92,13 +93,13 @@ describe('a saved function', () => {
 describe('a reset of the bus', () => {
   it('takes everything back: device, BARs, command, vectors, line', () => {
     const guest = live();
-    const fresh = new Guest({}, serving).pciFunction.save();
+    const fresh = savePciFunction(new Guest({}, serving).pciFunction);
     guest.msixControl(0x8000);
     guest.programVector(0);
     guest.set('config_msix_vector', 0);
     guest.device.updateConfig({ short: 0xabcd });
     guest.pciFunction.reset();
-    const { core, generation, ...state } = guest.pciFunction.save();
+    const { core, generation, ...state } = savePciFunction(guest.pciFunction);
     const { core: freshCore, generation: freshGeneration, ...freshState } = fresh;
     expect(state).toEqual(freshState);
     expect(core.status).toBe(freshCore.status);

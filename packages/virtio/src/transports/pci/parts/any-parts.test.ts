@@ -3,6 +3,7 @@ import { expect, it } from 'vitest';
 import { AdminRefusal } from '../../../device/admin/refusal.ts';
 import { consoleDevice } from '../../../devices/console/index.ts';
 import { entropyDevice, openEntropy } from '../../../devices/entropy/index.ts';
+import { restorePciFunction, savePciFunction } from '../saving.ts';
 import { PciMember } from './member.ts';
 import { MovableGuest } from './movable.fixture.ts';
 
@@ -20,14 +21,14 @@ it('any values are taken or refused, and the device goes on with them or as it w
   const guest = new MovableGuest();
   const pciFunction = guest.join(entropyDevice({ source: (target) => void target.fill(1) }));
   await openEntropy(await guest.openTransport());
-  const start = pciFunction.save();
+  const start = savePciFunction(pciFunction);
   const member = new PciMember(pciFunction);
   const mutations = fc.array(fc.tuple(fc.nat(), fc.nat(), fc.integer({ min: 0, max: 255 })), {
     maxLength: 6,
   });
   await fc.assert(
     fc.asyncProperty(mutations, async (changes) => {
-      pciFunction.restore(start);
+      restorePciFunction(pciFunction, start);
       await member.stop();
       const parts = member.parts().map((part) => ({ ...part, value: part.value.slice() }));
       for (const [which, at, value] of changes) {

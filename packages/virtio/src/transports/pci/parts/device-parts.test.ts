@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { type Answer, failure, Owner, ok, type RawCommand } from '../../../device/admin/owner.fixture.ts';
 import { sendObject } from '../../../device/admin/resource.fixture.ts';
 import { type Device, device } from '../../../device/device.ts';
+import { saveDevice } from '../../../device/saving.ts';
 import { openEntropy } from '../../../devices/entropy/index.ts';
 import { entropy } from '../../../devices/entropy/spec.ts';
 import { decodeHeaders, decodeParts, encodeParts, type PartCopy } from '../../../driver/admin/parts.ts';
@@ -22,6 +23,7 @@ import {
 import { joined } from '../../../spec/joined.ts';
 import { status } from '../../../spec/status.ts';
 import type { PciFunction } from '../device.ts';
+import { restorePciFunction, savePciFunction } from '../saving.ts';
 import { commonConfigPart } from './common-config-kind.ts';
 import { MovableGuest } from './movable.fixture.ts';
 import { ownPart } from './own-kinds.ts';
@@ -239,11 +241,11 @@ describe('device parts', () => {
     for (const part of wrong) expect(await setup.set(good, part)).toEqual(refused);
     const optional = { type: 0x4321, flags: 1, selector: new Uint8Array(8), value: new Uint8Array(5) };
     await setup.mode(0);
-    expect(setup.member.save().queueSelect).toBe(0);
+    expect(savePciFunction(setup.member).queueSelect).toBe(0);
     await setup.mode(1);
     expect(await setup.set(optional, good)).toMatchObject(ok);
     await setup.mode(0);
-    expect(setup.member.save().queueSelect).toBe(5);
+    expect(savePciFunction(setup.member).queueSelect).toBe(5);
   });
 
   it('in any bytes are taken or refused, and the member goes on', async () => {
@@ -275,10 +277,10 @@ describe('device parts', () => {
     await setup.mode(1);
     const position = find(parts, ownPart.QUEUE_POSITION);
     expect(await setup.set({ ...position, value: new Uint8Array(8).fill(0xff) })).toMatchObject(ok);
-    const before = setup.member.save();
+    const before = savePciFunction(setup.member);
     expect(await setup.mode(0)).toEqual(refused);
     expect(setup.member.stopped).toBe(true);
-    expect(setup.member.save().core.queues).toEqual(before.core.queues);
+    expect(savePciFunction(setup.member).core.queues).toEqual(before.core.queues);
     expect(await setup.set(position)).toMatchObject(ok);
     expect(await setup.mode(0)).toMatchObject(ok);
     expect(await rng.read(2)).toEqual(Uint8Array.of(1, 1));
@@ -315,7 +317,7 @@ describe('device parts', () => {
     await setup.set({ ...select, value: Uint8Array.of(5, 0) });
     setup.member.reset();
     expect(await setup.mode(0)).toMatchObject(ok);
-    expect(setup.member.save().queueSelect).toBe(0);
+    expect(savePciFunction(setup.member).queueSelect).toBe(0);
   });
 
   it('are read with an object to get and set with one to set, of the member whose they are', async () => {
@@ -364,7 +366,7 @@ describe('a device that is stopped', () => {
     expect(await stopping).toMatchObject(ok);
     await behind;
     expect(order).toEqual(['stopped', 'behind']);
-    expect(setup.member.core.save().queues[0]?.ring).toMatchObject({ nextUsed: 1, inFlight: [] });
+    expect(saveDevice(setup.member.core).queues[0]?.ring).toMatchObject({ nextUsed: 1, inFlight: [] });
     // The buffer is used; its interrupt comes when the device goes on.
     expect(setup.guest.messages).toBe(0);
     await setup.mode(0);
@@ -411,7 +413,7 @@ describe('a device that is stopped', () => {
     const waiting = rng.read(2);
     for (let i = 0; i < 20; i++) await Promise.resolve();
     // What the driver itself has written is its request.
-    expect(setup.member.core.save().queues[0]?.ring?.nextAvailable).toBe(1);
+    expect(saveDevice(setup.member.core).queues[0]?.ring?.nextAvailable).toBe(1);
     const used = setup.member.core.queues[0]!.device;
     const now = setup.guest.memory.regions[0]!.bytes;
     expect(now.slice(used, used + 64)).toEqual(memory.slice(used, used + 64));
@@ -441,9 +443,9 @@ describe('a device that is stopped', () => {
     await setup.mode(1);
     setup.member.core.writeStatus(0);
     expect(setup.member.stopped).toBe(true);
-    const saved = JSON.parse(JSON.stringify(setup.member.save()));
+    const saved = JSON.parse(JSON.stringify(savePciFunction(setup.member)));
     setup.member.go();
-    setup.member.restore(saved);
+    restorePciFunction(setup.member, saved);
     expect(setup.member.stopped).toBe(true);
   });
 });

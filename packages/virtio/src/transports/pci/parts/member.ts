@@ -1,8 +1,10 @@
 import { type DevicePart, partKey } from '../../../device/admin/device-part.ts';
 import type { GroupMember, MemberLegacy } from '../../../device/admin/group.ts';
 import { invalidField } from '../../../device/admin/refusal.ts';
+import type { Session } from '../../../device/session.ts';
 import type { PciFunction } from '../device.ts';
 import type { PciFunctionState } from '../options.ts';
+import { restoreVirtio, savePciFunction } from '../saving.ts';
 import { commonConfig } from './common-config-kind.ts';
 import { deviceFeatures, deviceStatus, driverFeatures } from './device-kinds.ts';
 import { memberLegacy } from './legacy-member.ts';
@@ -34,7 +36,7 @@ export class PciMember implements GroupMember {
   readonly #function: PciFunction;
   /** Parts that were set and take effect when the function goes on; void after a reset. */
   #given = new Map<string, DevicePart>();
-  #givenAt = 0;
+  #givenAt: Session | undefined;
 
   constructor(pciFunction: PciFunction) {
     this.#function = pciFunction;
@@ -53,7 +55,7 @@ export class PciMember implements GroupMember {
   }
 
   parts(): readonly DevicePart[] {
-    const state = this.#function.save();
+    const state = savePciFunction(this.#function);
     return kinds.flatMap((kind) =>
       kind.read(this.#function, state).map(({ selector = noSelector, value }) => ({
         type: kind.type,
@@ -66,36 +68,36 @@ export class PciMember implements GroupMember {
   }
 
   setParts(parts: readonly DevicePart[]): void {
-    const { resets } = this.#function.core;
-    const together = new Map(this.#givenAt === resets ? this.#given : []);
+    const { session } = this.#function.core;
+    const together = new Map(this.#givenAt === session ? this.#given : []);
     for (const part of parts) together.set(partKey(part.type, part.selector), part);
     this.#stateWith(together);
     this.#given = together;
-    this.#givenAt = resets;
+    this.#givenAt = session;
   }
 
   resume(): void {
     if (!this.stopped) return;
-    if (this.#given.size > 0 && this.#givenAt === this.#function.core.resets) this.#goOnWith(this.#given);
+    if (this.#given.size > 0 && this.#givenAt === this.#function.core.session) this.#goOnWith(this.#given);
     this.#given = new Map();
     this.#function.go();
   }
 
   #goOnWith(given: ReadonlyMap<string, DevicePart>): void {
-    const before = this.#function.save();
+    const before = savePciFunction(this.#function);
     const after = withRings(this.#stateWith(given), this.#function.core.memory);
     try {
-      this.#function.restoreVirtio(after);
+      restoreVirtio(this.#function, after);
     } catch (error) {
-      this.#function.restoreVirtio(before);
-      this.#givenAt = this.#function.core.resets;
+      restoreVirtio(this.#function, before);
+      this.#givenAt = this.#function.core.session;
       throw invalidField(`the parts make no device: ${String(error)}`);
     }
   }
 
   /** The function's state with parts in it, in the order of their kinds. */
   #stateWith(given: ReadonlyMap<string, DevicePart>): PciFunctionState {
-    let state = this.#function.save();
+    let state = savePciFunction(this.#function);
     for (const kind of kinds) {
       for (const { type, value, selector } of given.values()) {
         if (type === kind.type) state = kind.take(this.#function, state, viewOf(value), viewOf(selector));

@@ -15,6 +15,7 @@ import { connectPci, room } from '../connect.ts';
 import { PciFunction } from '../device.ts';
 import { PciTransport } from '../driver.ts';
 import { msix } from '../msix-table.ts';
+import { restorePciFunction, savePciFunction } from '../saving.ts';
 import { SriovGroup } from './sriov-group.ts';
 
 const memoryLength = 2 ** 22;
@@ -51,8 +52,8 @@ export class MovableGuest {
 
   /** Gives the guest another function; what is PCI's own, its hypervisor saves and restores itself. */
   moveTo(next: PciFunction): void {
-    const { config, msixTable, msixPending } = this.present.save();
-    next.restore({ ...next.save(), config, msixTable, msixPending });
+    const { config, msixTable, msixPending } = savePciFunction(this.present);
+    restorePciFunction(next, { ...savePciFunction(next), config, msixTable, msixPending });
     this.#present = next;
   }
 
