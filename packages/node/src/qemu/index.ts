@@ -1,4 +1,5 @@
 export { type Board, type BoardName, boards } from './boards.ts';
+export { QemuCcwHost, type QemuCcwHostOptions } from './ccw-host.ts';
 export { QemuCcwMachine, type QemuCcwOptions } from './ccw-machine.ts';
 export { QemuGuest, type QemuGuestOptions } from './guest.ts';
 export { QemuMachine, type QemuOptions } from './machine.ts';

@@ -23,6 +23,10 @@ export interface QemuOptions {
   readonly memory?: number;
   /** What the processor is to run: a kernel, in a form that QEMU loads. */
   readonly kernel?: Uint8Array;
+  /** An initramfs for it. */
+  readonly initrd?: Uint8Array;
+  /** The kernel's command line. */
+  readonly append?: string;
   /** Devices and everything else: QEMU's own arguments. There is nothing in the machine that is not named here. */
   readonly args?: readonly string[];
   /** Names of character devices for `args`; `socket` gives the other end of each. */
@@ -133,6 +137,11 @@ export class QemuMachine {
     this.#goneHandlers.add(handler);
   }
 
+  /** Settles when QEMU has ended, by `close` or otherwise: how it was. */
+  get ended(): Promise<HostError> {
+    return this.#parts.ended;
+  }
+
   /** What QEMU complained of so far. */
   get complaints(): string {
     return this.#parts.child.complaints;
@@ -182,7 +191,7 @@ class Parts {
       for (const name of ['qtest', 'qmp', ...(options.sockets ?? [])]) {
         parts.#sockets.set(name, await AwaitedSocket.listen(parts.#folder, name));
       }
-      const programs = { bios: board.firmware?.(), kernel: options.kernel };
+      const programs = { bios: board.firmware?.(), kernel: options.kernel, initrd: options.initrd };
       await parts.#spawn(options.tool, [...parts.#arguments(options), ...(await parts.#programs(programs))]);
       return parts;
     } catch (error) {
@@ -229,6 +238,7 @@ class Parts {
       ...['-accel', 'tcg', '-nodefaults', '-no-user-config', '-display', 'none'],
       ...chardevs,
       ...['-qtest', 'chardev:qtest', '-qtest-log', 'none', '-mon', 'chardev=qmp,mode=control'],
+      ...(options.append === undefined ? [] : ['-append', options.append]),
       ...(options.args ?? []),
     ];
   }
