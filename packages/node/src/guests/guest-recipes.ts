@@ -42,6 +42,7 @@ export interface GuestRecipe {
 export const guestFileNames = {
   v86: { bzimage: 'bzimage', initrd: 'initrd', bios: 'bios', vgaBios: 'vgaBios' },
   qemu: { bzimage: 'bzimage', initrd: 'initrd' },
+  'qemu-s390x': { kernel: 'kernel', initrd: 'initrd' },
   uml: {
     linux: 'linux',
     loader: 'lib/ld-linux-x86-64.so.2',
@@ -50,7 +51,7 @@ export const guestFileNames = {
   },
 } as const;
 
-/** A kind of machine for which guests are built: v86's, QEMU's `pc` and `q35`, and user-mode Linux. */
+/** A kind of machine for which guests are built: v86's, QEMU's `pc` and `q35`, its s390x machine, and user-mode Linux. */
 export type GuestMachine = keyof typeof guestFileNames;
 
 const pcModules = ['virtio_pci', 'virtio_console', 'virtio_rng', 'crc32c_generic', 'ext4'];
@@ -77,6 +78,18 @@ export const guestRecipes: Readonly<Record<GuestMachine, GuestRecipe>> = {
     otherModules: [diskModule, mmioModule],
     build: ({ tree, release, into }) =>
       copyFile(join(tree, 'boot', `vmlinuz-${release}`), join(into, guestFileNames.qemu.bzimage)),
+  },
+  'qemu-s390x': {
+    architecture: 's390x',
+    // From 6.10 on a kernel does not run at the addresses where it lies.
+    suite: 'bookworm',
+    kernel: 'linux-image-s390x',
+    packages: [],
+    modules: 'lib/modules',
+    bootModules: ['virtio_console', 'virtio_rng'],
+    otherModules: [diskModule],
+    build: ({ tree, release, into }) =>
+      copyFile(join(tree, 'boot', `vmlinuz-${release}`), join(into, guestFileNames['qemu-s390x'].kernel)),
   },
   uml: {
     architecture: 'amd64',

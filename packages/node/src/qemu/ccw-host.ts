@@ -1,5 +1,5 @@
-import { UsageError } from 'virtio/errors';
 import type { Device } from 'virtio/device';
+import { HostError } from 'virtio/errors';
 import type { CcwDeviceOptions, ChannelSubsystem } from 'virtio/transports/ccw';
 import { GdbRemote } from './gdb/remote.ts';
 import { QemuMachine, type QemuOptions } from './machine.ts';
@@ -12,9 +12,11 @@ const debuggerName = 'virtio-debugger';
 const kernelStart = 0x10_0000;
 /** More bytes than its code has. */
 const kernelLength = 32 << 20;
+/** Milliseconds that it has to unpack itself, on a machine with much else to do. */
+const patience = 180_000;
 
 export interface QemuCcwHostOptions extends Omit<QemuOptions, 'board' | 'kernel'> {
-  /** Linux for s390x. */
+  /** Linux for s390x, of a version that runs at the addresses where it lies: before 6.10. `append` needs `nokaslr`. */
   readonly kernel: Uint8Array;
   /** Subchannels that the devices in `args` have: ours are behind them. 0 unless told. */
   readonly ownSubchannels?: number;
@@ -38,8 +40,8 @@ export class QemuCcwHost {
   /**
    * Starts QEMU, and Linux until it has unpacked itself. Add devices then, and `run`.
    *
-   * @throws {HostError} GUEST_FAILED with QEMU's words when it does not start.
-   * @throws {UsageError} BAD_ARGUMENT when the kernel has no I/O instructions where they are looked for.
+   * @throws {HostError} GUEST_FAILED with QEMU's words when it does not start, or when Linux does not begin where it
+   *   should, or has no I/O instructions there.
    */
   static async start(options: QemuCcwHostOptions): Promise<QemuCcwHost> {
     const { ownSubchannels = 0, ...others } = options;
@@ -47,7 +49,7 @@ export class QemuCcwHost {
       ...others,
       board: 's390-ccw-virtio',
       sockets: [...(options.sockets ?? []), debuggerName],
-      args: ['-S', '-gdb', `chardev:${debuggerName}`, ...(options.args ?? [])],
+      args: ['-no-reboot', '-S', '-gdb', `chardev:${debuggerName}`, ...(options.args ?? [])],
     });
     try {
       const { memory, qmp } = machine;
@@ -55,11 +57,10 @@ export class QemuCcwHost {
       const processor = await Processor.attach(gdb, memory);
       const restart = async (): Promise<void> => void (await qmp.execute('inject-nmi'));
       const bridge = new InstructionBridge({ memory, processor, restart, firstSubchannel: ownSubchannels });
-      await gdb.insertBreakpoint(kernelStart);
-      await gdb.resume();
-      await gdb.removeBreakpoint(kernelStart);
+      await untilKernel(gdb);
       const found = await bridge.watch(kernelStart, kernelStart + kernelLength);
-      if (found === 0) throw new UsageError('BAD_ARGUMENT', 'the kernel has no I/O instructions: is `nokaslr` set?');
+      if (found === 0)
+        throw new HostError('GUEST_FAILED', 'the kernel has no I/O instructions where it begins');
       return new QemuCcwHost(machine, bridge, ownSubchannels);
     } catch (error) {
       await machine.close();
@@ -83,5 +84,22 @@ export class QemuCcwHost {
 
   close(): Promise<void> {
     return this.machine.close();
+  }
+}
+
+/** Lets the processor run until Linux has unpacked itself. */
+async function untilKernel(gdb: GdbRemote): Promise<void> {
+  const late = setTimeout(() => {
+    const where = `0x${kernelStart.toString(16)} within ${patience / 1000} s`;
+    gdb.fail(
+      new HostError('GUEST_FAILED', `Linux did not begin at ${where}: is \`nokaslr\` on its command line?`),
+    );
+  }, patience);
+  try {
+    await gdb.insertBreakpoint(kernelStart);
+    await gdb.resume();
+    await gdb.removeBreakpoint(kernelStart);
+  } finally {
+    clearTimeout(late);
   }
 }

@@ -1,8 +1,8 @@
 /** The longest packet that is taken, in characters. */
 export const longestPacket = 1 << 20;
 
-const escape = 0x7d;
-const repeat = 0x2a;
+const escaping = 0x7d;
+const repeating = 0x2a;
 
 /** A packet of the protocol: its text between `$` and `#`, and a checksum. Text is ASCII without `$`, `#`, `}` and `*`. */
 export function packetOf(text: string): string {
@@ -46,8 +46,8 @@ function plain(text: string): string {
   let out = '';
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
-    if (code === escape) out += String.fromCharCode(text.charCodeAt(++at) ^ 0x20);
-    else if (code === repeat) out += (out.at(-1) ?? '').repeat(Math.max(0, text.charCodeAt(++at) - 29));
+    if (code === escaping) out += String.fromCharCode(text.charCodeAt(++at) ^ 0x20);
+    else if (code === repeating) out += (out.at(-1) ?? '').repeat(Math.max(0, text.charCodeAt(++at) - 29));
     else out += text[at];
   }
   return out;

@@ -109,7 +109,8 @@ export class GdbRemote {
 
   async #do(text: string): Promise<void> {
     const answer = await this.request(text);
-    if (answer !== 'OK') throw new HostError('IO_ERROR', `QEMU's debugger stub answered "${answer}" to ${text}`);
+    if (answer !== 'OK')
+      throw new HostError('IO_ERROR', `QEMU's debugger stub answered "${answer}" to ${text}`);
   }
 
   async #go(how: string): Promise<void> {
@@ -148,7 +149,8 @@ export class GdbRemote {
     for (const packet of taken.packets) {
       this.#socket.write('+');
       const request = this.#requests.shift();
-      if (request === undefined) this.#misbehaved(`QEMU's debugger stub said "${packet}" without being asked`);
+      if (request === undefined)
+        this.#misbehaved(`QEMU's debugger stub said "${packet}" without being asked`);
       else request.resolve(packet);
     }
   }

@@ -7,8 +7,8 @@ import { notifySubcode } from './mailbox.ts';
 import { interruptionCode, PendingInterruptions } from './pending.ts';
 import type { Piece, Processor, ProcessorState } from './processor.ts';
 
-/** Milliseconds until a processor that was not ready for an interruption is asked again. */
-const patience = 1;
+/** Milliseconds until a processor that was not ready for an interruption is asked again: at first, and at most. */
+const patience = { first: 1, most: 8 } as const;
 
 /** Operands of instructions are copied to here, behind all of a machine's memory: they may lie in several pieces. */
 const operandPlace = 2 ** 44;
@@ -55,6 +55,7 @@ export class InstructionBridge {
   #bell: bigint | undefined;
   /** A restart interruption is on its way. */
   #rung = false;
+  #patience: number = patience.first;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #failure: Error | undefined;
 
@@ -160,7 +161,8 @@ export class InstructionBridge {
   async #notify(state: ProcessorState): Promise<boolean> {
     const { general } = state;
     const schid = low(general[2]);
-    if (low(general[1]) !== notifySubcode || schid >>> 16 !== 1 || (schid & 0xffff) < this.#first) return false;
+    if (low(general[1]) !== notifySubcode || schid >>> 16 !== 1 || (schid & 0xffff) < this.#first)
+      return false;
     const answer = this.subsystem.notify(general[2] ?? 0n, general[3] ?? 0n, general[4] ?? 0n);
     await this.#processor.setGeneral(2, answer);
     await this.#processor.setPsw({ ...state, address: state.address + instructionLength });
@@ -215,14 +217,17 @@ export class InstructionBridge {
     const before = lowcore.psw(assigned.RESTART_OLD);
     const ready = (before.mask & pswMask.IO) !== 0n;
     const taken = ready ? this.#pending.take(await this.#allowed()) : undefined;
-    if (taken === undefined) await this.#processor.setPsw(before);
-    else {
+    if (taken === undefined) {
+      this.#patience = Math.min(2 * this.#patience, patience.most);
+      await this.#processor.setPsw(before);
+    } else {
+      this.#patience = patience.first;
       lowcore.set(assigned.IO_CODE, interruptionCode(taken));
       lowcore.setPsw(assigned.IO_OLD, before);
       await this.#processor.setPsw(lowcore.psw(assigned.IO_NEW));
     }
     this.#rung = false;
-    if (this.#pending.any) this.#timer = setTimeout(() => this.#ring(), patience);
+    if (this.#pending.any) this.#timer = setTimeout(() => this.#ring(), this.#patience);
   }
 
   /** The subclasses that the program takes interruptions of: a byte. */

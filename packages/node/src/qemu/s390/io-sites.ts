@@ -1,14 +1,14 @@
 /** The I/O instructions that are looked for, by their operation codes. */
 const operations = {
-  0xb230: 'CSCH',
-  0xb231: 'HSCH',
-  0xb232: 'MSCH',
-  0xb233: 'SSCH',
-  0xb234: 'STSCH',
-  0xb235: 'TSCH',
-  0xb236: 'TPI',
-  0xb238: 'RSCH',
-  0xb276: 'XSCH',
+  45616: 'CSCH',
+  45617: 'HSCH',
+  45618: 'MSCH',
+  45619: 'SSCH',
+  45620: 'STSCH',
+  45621: 'TSCH',
+  45622: 'TPI',
+  45624: 'RSCH',
+  45686: 'XSCH',
 } as const;
 
 export type IoOperation = (typeof operations)[keyof typeof operations] | 'DIAGNOSE_500';

@@ -56,7 +56,7 @@ export class Processor {
 
   /**
    * Absolute addresses of bytes at a logical address, as an instruction under this PSW finds them: one for each page.
-   * `undefined` where nothing is mapped.
+   * `undefined` where there is no memory.
    */
   async locate(psw: Psw, address: bigint, length: number): Promise<Piece[] | undefined> {
     const prefix = await this.prefix();
@@ -66,7 +66,9 @@ export class Processor {
       const real = table === undefined ? at : translate(this.#memory, table, at);
       if (real === undefined) return undefined;
       const size = Math.min(left, pageLength - Number(at % BigInt(pageLength)));
-      pieces.push({ address: Number(absoluteAddress(real, prefix)), length: size });
+      const piece = { address: Number(absoluteAddress(real, prefix)), length: size };
+      if (!this.#memory.contains(piece.address, size, 'write')) return undefined;
+      pieces.push(piece);
       at += BigInt(size);
       left -= size;
     }
@@ -76,7 +78,10 @@ export class Processor {
   #number(name: string): number {
     const number = this.#numbers.get(name);
     if (number !== undefined) return number;
-    throw new HostError('NOT_FOUND', `QEMU's debugger stub tells of no register ${name}: is it another version?`);
+    throw new HostError(
+      'NOT_FOUND',
+      `QEMU's debugger stub tells of no register ${name}: is it another version?`,
+    );
   }
 }
 

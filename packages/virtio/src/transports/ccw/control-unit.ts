@@ -47,6 +47,8 @@ export interface ControlUnitOptions extends Pick<DeviceHost, 'trace' | 'onError'
   readonly legacy?: CcwLegacyDevice;
   /** The device knows no SET_VIRTIO_REV, as the first legacy ones: false unless told. */
   readonly withoutRevisions?: boolean;
+  /** False: it knows no SET_IND_ADAPTER, as on a machine without adapter interruptions. True unless told. */
+  readonly adapterInterrupts?: boolean;
 }
 
 /** A saved control unit: JSON. */
@@ -72,6 +74,7 @@ export class ControlUnit implements SubchannelUnit {
   readonly #indicators: Indicators;
   readonly #revision: RevisionRules;
   readonly #legacy: CcwLegacyDevice | undefined;
+  readonly #adapterInterrupts: boolean;
   #sense = new Uint8Array(senseLength);
 
   /** @throws {UsageError} BAD_STATE when the device is in use by another transport; BAD_ARGUMENT. */
@@ -92,6 +95,7 @@ export class ControlUnit implements SubchannelUnit {
       transitional: true,
     });
     this.#legacy = options.legacy;
+    this.#adapterInterrupts = options.adapterInterrupts ?? true;
     this.#indicators = new Indicators(guest, this.core, sink);
     const highest = options.revision ?? latestRevision;
     this.#revision = new RevisionRules(highest, options.legacy !== undefined, options.withoutRevisions);
@@ -243,6 +247,7 @@ export class ControlUnit implements SubchannelUnit {
       case 'SET_CONF_IND':
         return ifTaken(data, indicator_address, ({ address }) => this.#indicators.setConfig(address));
       case 'SET_IND_ADAPTER':
+        if (!this.#adapterInterrupts) return 'reject';
         return ifTaken(data, virtio_thinint_area, (area) => this.#indicators.setAdapter(area));
     }
   }

@@ -169,6 +169,12 @@ describe('two-stage indicators', () => {
     expect(guest.setIndicators('SET_IND', 0x8000)).toMatchObject(fine);
   });
 
+  it('are rejected by a device that knows classic ones alone', () => {
+    const guest = new Guest({ adapterInterrupts: false }).negotiate();
+    expect(setAdapter(guest)).toMatchObject(rejected);
+    expect(guest.setIndicators('SET_IND', 0x8000)).toMatchObject(fine);
+  });
+
   it.each([
     { summary: 2n ** 20n },
     { indicator: 2n ** 20n - 1n },
