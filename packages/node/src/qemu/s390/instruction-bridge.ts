@@ -10,7 +10,10 @@ import type { Piece, Processor, ProcessorState } from './processor.ts';
 /** Milliseconds until a processor that was not ready for an interruption is asked again: at first, and at most. */
 const patience = { first: 1, most: 8 } as const;
 
-/** Operands of instructions are copied to here, behind all of a machine's memory: they may lie in several pieces. */
+/**
+ * Operands of instructions are copied to here, behind all of a machine's memory: they may lie in several pieces. A program
+ * that names this place for data of its own reaches bytes that mean nothing.
+ */
 const operandPlace = 2 ** 44;
 const operandRoom = 4096;
 
@@ -29,7 +32,7 @@ const addressing = 5;
 export interface BridgeOptions {
   readonly memory: GuestMemory;
   readonly processor: Processor;
-  /** Has the processor take a restart interruption. */
+  /** Has the processor take a restart interruption. Rejects with a HostError. */
   readonly restart: () => Promise<void>;
   /** The first subchannel number that is ours; those below are the machine's own. */
   readonly firstSubchannel: number;
@@ -57,7 +60,6 @@ export class InstructionBridge {
   #rung = false;
   #patience: number = patience.first;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #failure: Error | undefined;
 
   constructor({ memory, processor, restart, firstSubchannel }: BridgeOptions) {
     this.#processor = processor;
@@ -92,7 +94,6 @@ export class InstructionBridge {
     try {
       for (;;) {
         await this.#processor.gdb.resume();
-        if (this.#failure !== undefined) throw this.#failure;
         await this.#stopped();
       }
     } finally {
@@ -206,9 +207,7 @@ export class InstructionBridge {
     if (this.#rung || !this.#pending.any) return;
     this.#rung = true;
     clearTimeout(this.#timer);
-    this.#restart().catch((error: Error) => {
-      this.#failure ??= error;
-    });
+    this.#restart().catch((error: HostError) => void this.#processor.gdb.fail(error));
   }
 
   /** A restart interruption was taken: turns it into an I/O interruption if the program is ready for one. */
