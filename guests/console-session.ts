@@ -24,7 +24,7 @@ export interface Executed {
 }
 
 /** The longest that a guest may say nothing at all while something is awaited, in milliseconds. */
-const patience = 60_000;
+const patience = 150_000;
 
 /**
  * A machine with Debian's kernel and our devices. Commands run in it over the console device: their output is the
