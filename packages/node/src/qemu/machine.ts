@@ -139,7 +139,7 @@ export class QemuMachine {
 
   /** Settles when QEMU has ended, by `close` or otherwise: how it was. */
   get ended(): Promise<HostError> {
-    return this.#parts.ended;
+    return this.#parts.child.ended;
   }
 
   /** What QEMU complained of so far. */
