@@ -40,9 +40,6 @@ export interface VfioFunction {
   vectorsReady(): void;
   /** A reset of the function. */
   reset(): void;
-  /** From here on it takes no buffer and sends no interrupt, until `go`. */
-  stop(): Promise<void>;
-  go(): void;
 }
 
 /** What the server lends to the function that it serves. */

@@ -413,19 +413,17 @@ describe('a vfio-user server', () => {
     wire.close();
   });
 
-  it('keeps the function as a client left it, still, until the next one reaches for it', async () => {
+  it('serves the next client when the one before has left, and a function as after power-up', async () => {
     const served = new Served();
     const first = await served.wire();
-    await write(first, region.CONFIG, pci_header.field.command.offset, commandBit.BUS_MASTER, 0);
+    const command = pci_header.field.command.offset;
+    await write(first, region.CONFIG, command, commandBit.BUS_MASTER, 0);
+    served.go();
     const next = served.wire();
     first.close();
     const second = await next;
-    expect(served.server.pciFunction.stopped).toBe(true);
-    expect([...(await read(second, region.CONFIG, pci_header.field.command.offset, 2))]).toEqual([
-      commandBit.BUS_MASTER,
-      0,
-    ]);
-    expect(served.server.pciFunction.stopped).toBe(false);
+    expect([...(await read(second, region.CONFIG, command, 2))]).toEqual([0, 0]);
+    expect(served.server.pciFunction.core.status).toBe(0);
     expect(served.left).toEqual([undefined]);
     second.close();
     await served.expectNothingLeft();

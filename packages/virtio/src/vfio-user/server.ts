@@ -49,7 +49,7 @@ const mostWaiting = 8;
 
 /**
  * Serves a PCI function to one vfio-user client after the other: a whole device for QEMU's `vfio-user-pci`, or for a
- * `VfioUserClient`. The function lives as long as the server; a client that comes back finds it as it was left.
+ * `VfioUserClient`. The function lives as long as the server; each client finds it as after power-up.
  *
  * @example
  * const server = new VfioUserServer({ descriptors }, (host) =>
@@ -69,8 +69,6 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
   #connection: Connection | undefined;
   /** What the client can do, once it has said so. */
   #client: Capabilities | undefined;
-  /** The function was stopped when the last client left. */
-  #isPaused = false;
   #isClosed = false;
 
   /** `makeFunction` is called once, with what the function shall use. */
@@ -116,7 +114,7 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
     return this.#interrupts.tell(irq.ERR);
   }
 
-  /** Ends the connections, and stops the function for good. */
+  /** Ends the connections, and takes no more. */
   close(): void {
     this.#isClosed = true;
     for (const channel of this.#waiting.splice(0)) channel.close();
@@ -141,14 +139,13 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
     );
   }
 
-  /** Everything that was the client's is let go. The function stays as it is, and does nothing meanwhile. */
+  /** Everything that was the client's is let go. Its driver is gone, and so are its queues: the function is reset. */
   #left(error: VirtioError | undefined): void {
     if (this.#connection === undefined) return;
     const wasConnected = this.connected;
     this.#connection = undefined;
     this.#client = undefined;
-    this.#isPaused = true;
-    void this.pciFunction.stop();
+    this.pciFunction.reset();
     this.#interrupts.clear();
     this.#regionEvents.clear();
     this.#dma.clear();
@@ -175,13 +172,10 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
       case 'DEVICE_SET_IRQS':
         return this.#interrupts.set(command);
       case 'REGION_READ':
-        this.#goOn();
         return this.#regions.read(command);
       case 'REGION_WRITE':
-        this.#goOn();
         return this.#regions.write(command);
       case 'REGION_WRITE_MULTI':
-        this.#goOn();
         return this.#regions.writeMulti(command);
       case 'DEVICE_RESET':
         this.pciFunction.reset();
@@ -205,13 +199,6 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
     this.#client = { ...defaultCapabilities, ...named };
     this.#options.onConnected?.();
     return { payload: [encodeVersion(Object.fromEntries(values.filter(([name]) => name in named)))] };
-  }
-
-  /** A client that accesses the device has given its memory and events before. */
-  #goOn(): void {
-    if (!this.#isPaused) return;
-    this.#isPaused = false;
-    this.pciFunction.go();
   }
 
   #notShared(address: number, length: number): void {
