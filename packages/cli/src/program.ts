@@ -56,7 +56,12 @@ function buildProgram(
     .command('run')
     .description('boot Linux on our devices; a shell in this terminal, or one command')
     .option('--bus <BUS>', `how Linux reaches our devices: ${busNames}`, 'pci')
-    .option('--disk <FILE[,ro]>', 'a raw disk image, used in place; may be given again', collect, [])
+    .option(
+      '--disk <FILE[,ro][,format=raw|qcow2]>',
+      'a disk image, used in place; may be given again',
+      collect,
+      [],
+    )
     .option('--memory <MIB>', 'memory of the machine, a power of two', '256')
     .option('--exec <COMMAND>', 'run one command: its output on stdout, its exit status as ours')
     .option('--kernel <FILE>', 'a bzImage of your own (i386)')

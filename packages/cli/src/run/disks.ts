@@ -1,6 +1,6 @@
 import { memoryStorage, type Storage } from 'virtio/devices/blk';
 import { HostError } from 'virtio/errors';
-import { openFileStorage } from 'virtio-node/storage';
+import { openStorage } from 'virtio-node/storage';
 
 import { usage } from '../exit-status.ts';
 import type { DiskPlan } from './plan.ts';
@@ -32,9 +32,9 @@ export async function openDisks(plans: readonly DiskPlan[]): Promise<OpenDisk[]>
   return disks;
 }
 
-async function openFile({ path, readOnly }: DiskPlan): Promise<Storage> {
+async function openFile({ path, readOnly, format }: DiskPlan): Promise<Storage> {
   try {
-    return await openFileStorage(path, { readOnly });
+    return await openStorage(path, { readOnly, ...(format === undefined ? {} : { format }) });
   } catch (error) {
     if (!(error instanceof HostError) || error.code !== 'IN_USE') throw error;
     throw usage(`--disk ${path} is in use by another program; end that one, or give both ${path},ro`, error);

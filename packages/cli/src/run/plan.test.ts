@@ -16,6 +16,7 @@ beforeAll(async () => {
   await writeFile(at('disk'), new Uint8Array(1024));
   await writeFile(at('other'), new Uint8Array(512));
   await writeFile(at('odd'), new Uint8Array(1025));
+  await writeFile(at('odd.qcow2'), new Uint8Array(1025));
   await writeFile(at('empty'), '');
   await writeFile(at('comma,ro'), new Uint8Array(512));
   await symlink('disk', at('symlink'));
@@ -25,20 +26,27 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true }));
 
-it('reads disks with and without ,ro', async () => {
-  const { disks } = await planRun({
-    ...none,
-    disk: [at('disk'), `${at('other')},ro`, `${at('comma,ro')},ro`],
-  });
+it('reads disks with ,ro and ,format=, in any order', async () => {
+  const disk = [
+    at('disk'),
+    `${at('other')},ro`,
+    `${at('comma,ro')},ro`,
+    `${at('odd.qcow2')},format=qcow2,ro`,
+    `${at('odd')},ro,format=qcow2`,
+  ];
+  const { disks } = await planRun({ ...none, disk });
   expect(disks).toEqual([
     { path: at('disk'), readOnly: false },
     { path: at('other'), readOnly: true },
     { path: at('comma,ro'), readOnly: true },
+    { path: at('odd.qcow2'), readOnly: true, format: 'qcow2' },
+    { path: at('odd'), readOnly: true, format: 'qcow2' },
   ]);
 });
 
 it.each<[string, () => Partial<RunArguments>, RegExp]>([
   ['a missing disk', () => ({ disk: [at('nothing')] }), /no such file/],
+  ['an unknown format', () => ({ disk: [`${at('disk')},format=vmdk`] }), /vmdk is no format/],
   ['an option and no file', () => ({ disk: [',ro'] }), /names no file/],
   ['a folder', () => ({ disk: [at('folder')] }), /no plain file/],
   ['an empty disk', () => ({ disk: [at('empty')] }), /is empty; truncate/],

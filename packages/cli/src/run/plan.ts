@@ -1,6 +1,7 @@
 import { constants, type Stats } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
+import { type ImageFormat, imageFormat } from 'virtio-node/storage';
 import { usage } from '../exit-status.ts';
 import type { RunArguments } from './arguments.ts';
 import { type RunBus, runBuses } from './buses.ts';
@@ -9,6 +10,8 @@ import { type RunBus, runBuses } from './buses.ts';
 export interface DiskPlan {
   readonly path: string;
   readonly readOnly: boolean;
+  /** What the user said; the name of the file decides otherwise. */
+  readonly format: ImageFormat | undefined;
 }
 
 /** What to run, checked as far as it can be without changing anything. */
@@ -86,17 +89,31 @@ function parseMemory(text: string): number {
   throw usage(`--memory ${text} is no number of MiB from ${least} to ${most}`);
 }
 
-/** `FILE` or `FILE,ro`; a name that itself ends in `,ro` is given as `name,ro,ro`. */
+/**
+ * `FILE`, then `,ro` and `,format=FORMAT` in any order, each once; a name that itself ends in `,ro` is given as
+ * `name,ro,ro`.
+ */
 function parseDisk(text: string): DiskPlan {
-  const readOnly = text.endsWith(',ro');
-  const path = readOnly ? text.slice(0, -3) : text;
+  let path = text;
+  let readOnly = false;
+  let format: ImageFormat | undefined;
+  for (let option = endOf(path); option !== undefined; option = endOf(path)) {
+    const [name, value] = option.slice(1).split('=');
+    if (name === 'ro' ? readOnly : format !== undefined) break;
+    if (name === 'ro') readOnly = true;
+    else if (value === 'raw' || value === 'qcow2') format = value;
+    else throw usage(`--disk ${text}: ${value} is no format; give raw or qcow2`);
+    path = path.slice(0, -option.length);
+  }
   if (path === '') throw usage(`--disk ${text} names no file`);
-  return { path, readOnly };
+  return { path, readOnly, format };
 }
 
-async function checkDisk({ path, readOnly }: DiskPlan): Promise<Stats> {
+const endOf = (text: string): string | undefined => /,(ro|format=[^,]*)$/.exec(text)?.[0];
+
+async function checkDisk({ path, readOnly, format }: DiskPlan): Promise<Stats> {
   const found = await checkFile('--disk', path);
-  if (found.isFile()) {
+  if (found.isFile() && imageFormat(path, format) === 'raw') {
     if (found.size === 0) throw usage(`--disk ${path} is empty; truncate -s 64M ${path} gives it a size`);
     if (found.size % sector !== 0) {
       const whole = Math.ceil(found.size / sector) * sector;

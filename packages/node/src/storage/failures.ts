@@ -12,6 +12,7 @@ export function failureOf(path: string, what: string, cause: unknown): HostError
 const explanations: Readonly<Record<string, readonly [HostErrorCode, string]>> = {
   ENOENT: ['NOT_FOUND', 'does not exist'],
   ENOTDIR: ['NOT_FOUND', 'does not exist: a part of its path is not a directory'],
+  EEXIST: ['IN_USE', 'is there already: choose another name, or remove it'],
   EISDIR: ['BAD_IMAGE', 'is a directory: give a raw disk image'],
   EACCES: ['IO_ERROR', 'may not be opened: change its permissions, or open it read-only'],
   EPERM: ['IO_ERROR', 'may not be opened: change its permissions, or open it read-only'],

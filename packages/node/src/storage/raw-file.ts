@@ -26,8 +26,8 @@ const writeLater = promisify(write);
 /** How a file is opened. */
 export interface RawFileOptions {
   readonly readOnly: boolean;
-  /** Bytes of a file that is made when there is none. */
-  readonly create?: number | undefined;
+  /** Bytes of a file that is made when there is none; with `new` there must be none, and it is made empty. */
+  readonly create?: number | 'new' | undefined;
   /** Past the page cache: every transfer is then aligned, in the file and in memory. */
   readonly direct?: boolean;
 }
@@ -62,10 +62,10 @@ export class RawFile {
    * @throws {HostError} NOT_FOUND, IN_USE, NO_SPACE, IO_ERROR; BAD_IMAGE for what is no regular file.
    */
   static open(path: string, { readOnly, create, direct = false }: RawFileOptions): RawFile {
-    const { fd, made } = openDescriptor(path, readOnly, create !== undefined, direct);
+    const { fd, made } = openDescriptor(path, readOnly, create, direct);
     try {
       lockImage(fd, path, readOnly ? 'shared' : 'exclusive');
-      if (made) ftruncateSync(fd, create);
+      if (made && typeof create === 'number') ftruncateSync(fd, create);
       const file = new RawFile(path, readOnly, fd);
       if (file.stats.isFile()) return file;
       throw new HostError('BAD_IMAGE', `${path} is not a regular file: give a disk image`);
@@ -74,6 +74,11 @@ export class RawFile {
       if (made) rmSync(path);
       throw error instanceof HostError ? error : failureOf(path, 'opened', error);
     }
+  }
+
+  /** @throws {HostError} IO_ERROR once it is closed. */
+  checkOpen(): void {
+    this.#open();
   }
 
   /** Fills `target`, or as much of it as the file has; answers how much. */
@@ -197,7 +202,7 @@ export class RawFile {
 function openDescriptor(
   path: string,
   readOnly: boolean,
-  create: boolean,
+  create: RawFileOptions['create'],
   direct: boolean,
 ): { readonly fd: number; readonly made: boolean } {
   // A pipe that nobody writes would be waited for: it is opened without, and then refused.
@@ -206,10 +211,10 @@ function openDescriptor(
   const failed = (what: string, error: unknown): HostError =>
     direct && isInvalid(error) ? noDirect(path, error) : failureOf(path, what, error);
   try {
-    return { fd: openSync(path, mode), made: false };
+    if (create !== 'new') return { fd: openSync(path, mode), made: false };
   } catch (error) {
     const failure = failed(readOnly ? 'read' : 'opened for writing', error);
-    if (!create || readOnly || failure.code !== 'NOT_FOUND') throw failure;
+    if (create === undefined || readOnly || failure.code !== 'NOT_FOUND') throw failure;
   }
   try {
     return { fd: openSync(path, mode | constants.O_CREAT | constants.O_EXCL), made: true };
