@@ -32,6 +32,7 @@ export class Committer {
   readonly #writeMoved: (moved: NonNullable<Refcounts['moved']>) => void;
   readonly #clusterSize: number;
   #run: Run | undefined;
+  #next: Promise<void> | undefined;
 
   constructor(
     host: HostFile,
@@ -56,7 +57,7 @@ export class Committer {
       this.#mapping.tables.changed,
       this.#mapping.changedTables,
     ];
-    if (this.#run !== undefined) return false;
+    if (this.#run !== undefined || this.#next !== undefined) return false;
     return releasedCount === 0 && moved === undefined && changed.every(({ size }) => size === 0);
   }
 
@@ -67,18 +68,12 @@ export class Committer {
   }
 
   /** Makes all that was written so far stable. */
-  async flush(): Promise<void> {
-    // What an earlier call took is not stable before it is done; what came since is not in it.
-    for (let earlier = this.#run; earlier !== undefined; earlier = this.#run) {
-      await earlier.finish(() => this.#host.raw.flush()).catch(() => {});
-      if (this.#run === earlier) this.#run = undefined;
-    }
-    const run = this.#begin();
-    try {
-      await run.finish(() => this.#host.raw.flush());
-    } finally {
-      if (this.#run === run) this.#run = undefined;
-    }
+  flush(): Promise<void> {
+    if (this.#next !== undefined) return this.#next;
+    if (this.#run === undefined) return this.#finish(this.#begin());
+    // What it took is not all that was written by now: one more for whoever comes while it is under way.
+    this.#next = this.#finishNext(this.#run);
+    return this.#next;
   }
 
   /** The same, while the whole process waits. */
@@ -89,6 +84,21 @@ export class Committer {
     earlier?.finishNow(sync);
     this.#begin().finishNow(sync);
     this.#run = undefined;
+  }
+
+  async #finish(run: Run): Promise<void> {
+    try {
+      await run.finish(() => this.#host.raw.flush());
+    } finally {
+      if (this.#run === run) this.#run = undefined;
+    }
+  }
+
+  async #finishNext(earlier: Run): Promise<void> {
+    // Whoever asked for it hears of its failure.
+    await this.#finish(earlier).catch(() => {});
+    this.#next = undefined;
+    return this.#finish(this.#begin());
   }
 
   #begin(): Run {
