@@ -30,6 +30,7 @@ export interface Qcow2Options {
 /** A disk in a qcow2 image. */
 export interface Qcow2Storage extends Storage {
   readonly path: string;
+  flush(): Promise<void>;
   /** Makes all that was written stable, and lets go of the files and their locks. */
   close(): Promise<void>;
 }
