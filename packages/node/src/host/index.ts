@@ -1,3 +1,4 @@
+export { AdaptivePolling, type PollingOptions } from './adaptive-polling.ts';
 export { NodeDescriptors } from './descriptors.ts';
 export type { FileDescriptor } from './file-descriptor.ts';
 export { mostDescriptors } from './messages.ts';

@@ -1,5 +1,6 @@
 import type { Chain } from '../virtqueue/chain.ts';
 import type { DeviceQueue } from '../virtqueue/queue.ts';
+import type { PolledQueue } from './polled-queue.ts';
 
 /** What the core lends to a live queue. */
 export interface QueueOwner {
@@ -25,6 +26,10 @@ export class ActiveQueue {
   readonly label: string;
   /** @internal */
   readonly ring: DeviceQueue;
+  /** @internal The host looks at the queue by itself: the driver is not asked to notify when it runs empty. */
+  quiet = false;
+  /** @internal As a host sees it that looks by itself. */
+  polled: PolledQueue | undefined;
   readonly #owner: QueueOwner;
   readonly #waiting: ((chain: Chain | undefined) => void)[] = [];
   #batches = 0;
@@ -45,12 +50,12 @@ export class ActiveQueue {
 
   /**
    * The next available chain, or `undefined`: none is there, or the device may not take any now. From then on
-   * the driver is asked to notify.
+   * the driver is asked to notify, unless the host looks by itself.
    */
   take(): Chain | undefined {
     if (this.#closed || !this.#owner.mayTake()) return undefined;
     const { ring } = this;
-    const chain = ring.take() ?? (ring.enableNotifications() ? ring.take() : undefined);
+    const chain = ring.take() ?? (!this.quiet && ring.enableNotifications() ? ring.take() : undefined);
     if (chain !== undefined) this.#owner.taken(this, chain);
     else if (this.ring.error !== undefined) this.#owner.broke(this);
     return chain;

@@ -250,7 +250,7 @@ export class DeviceCore implements QueueOwner {
       this.violation('NOTIFICATION_UNEXPECTED', `queue ${index} was notified, and is not enabled`);
       return;
     }
-    this.#process(queue);
+    this.process(queue);
   }
 
   /** 1, 2 or 4 bytes of the configuration space, joined little-endian whatever they are to the driver. */
@@ -318,7 +318,7 @@ export class DeviceCore implements QueueOwner {
     for (const queue of session.queues) {
       if (queue === undefined) continue;
       this.interrupt(queue);
-      this.#process(queue);
+      this.process(queue);
     }
     this.#flushConfigChange();
     if (!session.suspendAfterResume || !this.mayTake()) return;
@@ -529,11 +529,11 @@ export class DeviceCore implements QueueOwner {
   }
 
   #processAll(): void {
-    for (const queue of this.session.queues) if (queue !== undefined) this.#process(queue);
+    for (const queue of this.session.queues) if (queue !== undefined) this.process(queue);
   }
 
   /** Lets the device have what is available in a queue: as many chains as it holds or 64 MiB of them, then yields. */
-  #process(queue: ActiveQueue): void {
+  process(queue: ActiveQueue): void {
     if (!this.mayTake() || !queue.live) return;
     queue.wake();
     const { behaviour, type } = this.device;
@@ -543,6 +543,8 @@ export class DeviceCore implements QueueOwner {
     const available = behaviour.available?.[name];
     if (available !== undefined) queue.batch(() => available(queue));
     if (serve === undefined) return;
+    const { polling } = this.host;
+    queue.quiet = polling !== undefined;
     queue.ring.disableNotifications();
     let budget = queue.ring.size;
     let bytes = mostBytesAtOnce;
@@ -554,7 +556,8 @@ export class DeviceCore implements QueueOwner {
         this.#serve(queue, chain, serve);
       }
     });
-    if (budget === 0 || bytes <= 0) this.#later(() => this.#process(queue));
+    if (budget === 0 || bytes <= 0) this.#later(() => this.process(queue));
+    else polling?.ranEmpty(queue, this);
   }
 
   #serve(queue: ActiveQueue, chain: Chain, serve: ServeHandler): void {

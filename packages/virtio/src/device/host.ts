@@ -3,6 +3,7 @@ import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { ReservedFeatureName } from '../spec/features.ts';
 import type { DeviceRing } from '../virtqueue/device-ring.ts';
 import type { LegacyInterface } from './legacy.ts';
+import type { QueuePolling } from './polling.ts';
 import type { Tracer } from './trace.ts';
 
 /** What a transport lends to the core. */
@@ -28,6 +29,8 @@ export interface DeviceHost {
   readonly transitional?: boolean | undefined;
   /** Runs a task after the caller's turn; a microtask unless told. A host with an event loop gives its own. */
   readonly defer?: ((task: () => void) => void) | undefined;
+  /** Looks at served queues for a while after they ran empty, before the driver is asked to notify: `pollQueues(pacer)`. */
+  readonly polling?: QueuePolling | undefined;
   /**
    * False while the bus forbids the device to touch memory; always true unless told. Buffers stay in their
    * rings until `resume`; those that were taken before are completed.

@@ -5,6 +5,8 @@ export { DeviceCore } from './core.ts';
 export * from './device.ts';
 export type { DeviceHost } from './host.ts';
 export { type LegacyInterface, legacyInterface } from './legacy.ts';
+export type { Pacer, PolledQueue } from './polled-queue.ts';
+export { pollQueues, type QueuePolling } from './polling.ts';
 export type { QueueSetup } from './queue-setup.ts';
 export { RegisterBank, type RegisterTarget } from './register-bank.ts';
 export { restoreDevice, saveDevice } from './saving.ts';

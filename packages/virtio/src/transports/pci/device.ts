@@ -90,6 +90,7 @@ export class PciFunction {
       legacy: options.legacy?.interface,
       transitional: options.legacy?.transitional,
       defer: options.defer,
+      polling: options.polling,
       onError: options.onError,
       trace: options.trace,
     });

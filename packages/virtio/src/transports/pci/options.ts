@@ -1,3 +1,4 @@
+import type { QueuePolling } from '../../device/polling.ts';
 import type { DeviceState } from '../../device/state.ts';
 import type { Tracer } from '../../device/trace.ts';
 import type { VirtioError } from '../../errors.ts';
@@ -24,6 +25,8 @@ export interface PciHost {
   readonly barsMoved?: (bars: readonly PciBar[]) => void;
   /** Runs a task after the caller's turn; a microtask unless told. */
   readonly defer?: (task: () => void) => void;
+  /** Looks at queues for a while after they ran empty: `pollQueues(pacer)` of `virtio/device`. */
+  readonly polling?: QueuePolling;
   /** Sees everything that happens at this function. */
   readonly trace?: Tracer;
   /** Hears of what the driver did wrong, and of handlers that failed. */
