@@ -1,5 +1,8 @@
+import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { channelPair } from '../channel/in-memory.ts';
+import { SharedMemory } from '../channel/shared-memory.ts';
+import { VirtioError } from '../errors.ts';
 import { GuestMemory } from '../memory/guest-memory.ts';
 import { joined } from '../spec/joined.ts';
 import { fixtures } from '../testing/fixtures/index.ts';
@@ -12,13 +15,17 @@ import { encodeVersion } from './capabilities.ts';
 import { VfioUserClient } from './client.ts';
 import { VfioPciFunction } from './client-function.ts';
 import {
+  commands,
   headerFlag,
   irq,
   region,
   vfio_irq_info,
   vfio_region_info,
+  vfio_user_device_info,
   vfio_user_dma_access,
   vfio_user_region_access,
+  vfio_user_region_io_fds,
+  vfio_user_sub_region_ioeventfd,
 } from './messages.ts';
 import { Served, Wire } from './vfio-user.fixture.ts';
 
@@ -241,4 +248,69 @@ describe('a vfio-user client', () => {
     ]).toEqual([7, 16]);
     client.close();
   });
+});
+
+describe('whatever a server answers', () => {
+  /** What a sound server would say to each command of `VfioPciFunction.open`, to be spoilt. */
+  const answers: Partial<Record<number, Uint8Array>> = {
+    [commands.VERSION.id]: encodeVersion({ max_msg_fds: 8 }),
+    [commands.DEVICE_GET_INFO.id]: vfio_user_device_info.encode({ flags: 3, num_regions: 9, num_irqs: 5 }),
+    [commands.DEVICE_GET_IRQ_INFO.id]: vfio_irq_info.encode({ count: 3 }),
+    [commands.DEVICE_GET_REGION_IO_FDS.id]: joined(
+      vfio_user_region_io_fds.encode({ count: 1 }),
+      vfio_user_sub_region_ioeventfd.encode({ size: 2n }),
+    ),
+  };
+  const spoil = fc.record({
+    at: fc.nat(60),
+    byte: fc.constantFrom(0, 1, 0x7f, 0xff),
+    cut: fc.option(fc.nat(60), { freq: 4 }),
+    flags: fc.constantFrom(...[0, 0, 0, headerFlag.ERROR]),
+    events: fc.nat(2),
+    command: fc.option(fc.nat(20), { freq: 8 }),
+  });
+
+  it('the driver gets a device or an error, and nothing is left behind', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(spoil, { maxLength: 12 }), async (spoils) => {
+        const { descriptors } = new Served();
+        const shared = new SharedMemory(descriptors, 2 ** 16);
+        const [theirs, ours] = channelPair();
+        const wire = new Wire(theirs);
+        const opening = VfioPciFunction.open(ours, { descriptors, shared }).then(
+          (opened) => opened.close(),
+          (error: unknown) => expect(error).toBeInstanceOf(VirtioError),
+        );
+        let over = false;
+        void opening.then(() => {
+          over = true;
+        });
+        for (let next = 0; !over; ) {
+          await Promise.resolve();
+          const asked = wire.messages[next];
+          if (asked === undefined) continue;
+          const { at, byte, cut, flags, events, command } = spoils[next++] ?? { ...sound };
+          const payload = answers[asked.command]?.slice() ?? new Uint8Array(0);
+          if (at < payload.length) payload[at] = byte;
+          const given = Array.from({ length: events }, () => descriptors.createEvent());
+          wire.send(command ?? asked.command, payload.subarray(0, cut ?? payload.length), {
+            flags: headerFlag.REPLY | flags,
+            id: asked.id,
+            descriptors: given,
+          });
+          for (const event of given) event.close();
+        }
+        wire.close();
+        for (const { descriptors: copies } of wire.messages) for (const one of copies) one.close();
+        shared.close();
+        await vi.waitFor(
+          () => expect([descriptors.open, descriptors.mapped, descriptors.watched]).toEqual([0, 0, 0]),
+          { interval: 1 },
+        );
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  const sound = { at: 1000, byte: 0, cut: null, flags: 0, events: 0, command: null };
 });
