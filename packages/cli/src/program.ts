@@ -58,7 +58,7 @@ function buildProgram(
     .option('--bus <BUS>', `how Linux reaches our devices: ${busNames}`, 'pci')
     .option(
       '--disk <FILE[,ro][,format=raw|qcow2]>',
-      'a disk image, used in place; may be given again',
+      'a disk image, used in place, or the URI of an NBD export; may be given again',
       collect,
       [],
     )

@@ -1,5 +1,5 @@
 import { memoryStorage, type Storage } from 'virtio/devices/blk';
-import { HostError } from 'virtio/errors';
+import { HostError, UsageError } from 'virtio/errors';
 import { openStorage } from 'virtio-node/storage';
 
 import { usage } from '../exit-status.ts';
@@ -36,6 +36,8 @@ async function openFile({ path, readOnly, format }: DiskPlan): Promise<Storage> 
   try {
     return await openStorage(path, { readOnly, ...(format === undefined ? {} : { format }) });
   } catch (error) {
+    // What is no address of an export was typed so.
+    if (error instanceof UsageError) throw usage(`--disk ${error.message}`, error);
     if (!(error instanceof HostError) || error.code !== 'IN_USE') throw error;
     throw usage(`--disk ${path} is in use by another program; end that one, or give both ${path},ro`, error);
   }

@@ -34,18 +34,21 @@ it('reads disks with ,ro and ,format=, in any order', async () => {
     `${at('odd.qcow2')},format=qcow2,ro`,
     `${at('odd')},ro,format=qcow2`,
   ];
-  const { disks } = await planRun({ ...none, disk });
+  const { disks } = await planRun({ ...none, disk: [...disk, 'nbd://host/a,b,ro'] });
   expect(disks).toEqual([
     { path: at('disk'), readOnly: false },
     { path: at('other'), readOnly: true },
     { path: at('comma,ro'), readOnly: true },
     { path: at('odd.qcow2'), readOnly: true, format: 'qcow2' },
     { path: at('odd'), readOnly: true, format: 'qcow2' },
+    { path: 'nbd://host/a,b', readOnly: true },
   ]);
 });
 
 it.each<[string, () => Partial<RunArguments>, RegExp]>([
   ['a missing disk', () => ({ disk: [at('nothing')] }), /no such file/],
+  ['a format over NBD', () => ({ disk: ['nbd://host,format=qcow2'] }), /server knows the format/],
+  ['one export twice', () => ({ disk: ['nbd://host/x', 'nbd://host/x,ro'] }), /same file/],
   ['an unknown format', () => ({ disk: [`${at('disk')},format=vmdk`] }), /vmdk is no format/],
   ['an option and no file', () => ({ disk: [',ro'] }), /names no file/],
   ['a folder', () => ({ disk: [at('folder')] }), /no plain file/],

@@ -1,13 +1,14 @@
 import { constants, type Stats } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
-import { type ImageFormat, imageFormat } from 'virtio-node/storage';
+import { type ImageFormat, imageFormat, isNbdUri } from 'virtio-node/storage';
 import { usage } from '../exit-status.ts';
 import type { RunArguments } from './arguments.ts';
 import { type RunBus, runBuses } from './buses.ts';
 
 /** A disk that was asked for, and may be opened. */
 export interface DiskPlan {
+  /** Of a file; or the URI of an export. */
   readonly path: string;
   readonly readOnly: boolean;
   /** What the user said; the name of the file decides otherwise. */
@@ -55,7 +56,7 @@ export async function planRun(args: RunArguments): Promise<RunPlan> {
     if (path !== undefined) used.set(identity(await checkFile(option, path)), `${option} ${path}`);
   }
   for (const disk of disks) {
-    const id = identity(await checkDisk(disk));
+    const id = isNbdUri(disk.path) ? checkExport(disk) : identity(await checkDisk(disk));
     const other = used.get(id);
     if (other !== undefined)
       throw usage(`--disk ${disk.path} is the same file as ${other}; give each file once`);
@@ -110,6 +111,12 @@ function parseDisk(text: string): DiskPlan {
 }
 
 const endOf = (text: string): string | undefined => /,(ro|format=[^,]*)$/.exec(text)?.[0];
+
+/** The server knows whether two URIs are one export; one URI is. */
+function checkExport({ path, format }: DiskPlan): string {
+  if (format === undefined) return path;
+  throw usage(`--disk ${path}: the server knows the format; leave format=${format} away`);
+}
 
 async function checkDisk({ path, readOnly, format }: DiskPlan): Promise<Stats> {
   const found = await checkFile('--disk', path);

@@ -1,4 +1,6 @@
 export { type FileStorage, type FileStorageOptions, openFileStorage } from './file-storage.ts';
+export { type NbdOptions, type NbdStorage, openNbd } from './nbd/nbd-storage.ts';
+export { isNbdUri } from './nbd/uri.ts';
 export {
   type ImageFormat,
   imageFormat,

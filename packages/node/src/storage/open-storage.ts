@@ -1,6 +1,8 @@
 import type { Storage } from 'virtio/devices/blk';
 import { HostError, UsageError } from 'virtio/errors';
 import { openFileStorage } from './file-storage.ts';
+import { openNbd } from './nbd/nbd-storage.ts';
+import { isNbdUri } from './nbd/uri.ts';
 import { startsAsQcow2 } from './qcow2/header.ts';
 import { openQcow2, type Qcow2Options } from './qcow2/open.ts';
 
@@ -30,14 +32,19 @@ export function imageFormat(path: string, format?: ImageFormat): ImageFormat {
 }
 
 /**
- * Opens a disk, by the name of its file: see {@link imageFormat}.
+ * Opens a disk: an export of an NBD server by its URI, or a file by its name, see {@link imageFormat}.
  *
- * @throws {HostError} as {@link openFileStorage} and {@link openQcow2}; BAD_IMAGE for a file that begins like a qcow2
+ * @throws {HostError} as {@link openFileStorage}, {@link openQcow2} and {@link openNbd}; BAD_IMAGE for a file that begins like a qcow2
  * image and is said to be one neither by its name nor by `format`: somebody has to say what it is.
  * @throws {UsageError} BAD_ARGUMENT for options that the format does not have.
  */
-export async function openStorage(path: string, options: StorageOptions = {}): Promise<OpenStorage> {
+export async function openStorage(location: string, options: StorageOptions = {}): Promise<OpenStorage> {
   const { readOnly = false, direct = false, format } = options;
+  if (isNbdUri(location)) {
+    if (!direct && format === undefined) return openNbd(location, { readOnly });
+    throw new UsageError('BAD_ARGUMENT', `${location}: neither a format nor direct I/O can be had over NBD`);
+  }
+  const path = location;
   if (imageFormat(path, format) === 'qcow2') {
     if (direct) throw new UsageError('BAD_ARGUMENT', `${path}: direct I/O is for raw files alone`);
     return openQcow2(path, options);
