@@ -1,0 +1,4 @@
+export { type MessageListener, MessageStream, ReceivedMessage } from './message-stream.ts';
+export * from './messages.ts';
+export * from './payloads.ts';
+export * from './protocol.ts';

@@ -1,0 +1,362 @@
+import type { Channel } from '../channel/channel.ts';
+import type { Descriptor } from '../channel/descriptors.ts';
+import { HostError, PeerError, VirtioError } from '../errors.ts';
+import { encodeFor, guestView } from '../spec/guest-endian.ts';
+import type { Fields, Struct, StructValue } from '../spec/layout.ts';
+import { machineEndian } from './byte-order.ts';
+import {
+  type MessageForm,
+  type MessageForms,
+  type PayloadOf,
+  payloadBounds,
+  type ReplyOf,
+  replyBounds,
+} from './messages.ts';
+import { u64, VhostUserHeader } from './payloads.ts';
+import { messageFlags, protocolVersion } from './protocol.ts';
+
+/** What waits while a message is being worked on: bytes and descriptors, then the peer is cut off. */
+const mostWaiting = { bytes: 64 * 1024, descriptors: 256 };
+
+/** One message of the peer. Good until its handler has returned, or what it returned has settled. */
+export class ReceivedMessage {
+  readonly name: string;
+  readonly form: MessageForm;
+  /** A request whose sender wants an acknowledgement. */
+  readonly needReply: boolean;
+  /** A copy. */
+  readonly payload: Uint8Array<ArrayBuffer>;
+  readonly #descriptors: (Descriptor | undefined)[];
+
+  constructor(
+    name: string,
+    form: MessageForm,
+    needReply: boolean,
+    payload: Uint8Array<ArrayBuffer>,
+    descriptors: readonly Descriptor[],
+  ) {
+    this.name = name;
+    this.form = form;
+    this.needReply = needReply;
+    this.payload = payload;
+    this.#descriptors = [...descriptors];
+  }
+
+  /** How many descriptors came with it. */
+  get descriptors(): number {
+    return this.#descriptors.length;
+  }
+
+  /** The descriptor at a place, which is the caller's to close from here on. What nobody takes is closed. */
+  take(index = 0): Descriptor | undefined {
+    const descriptor = this.#descriptors[index];
+    this.#descriptors[index] = undefined;
+    return descriptor;
+  }
+
+  /** What the payload holds. Its size is among those that the message may have. */
+  read<F extends Fields>(layout: Struct<F>): StructValue<F> {
+    return layout.read(guestView(this.payload, machineEndian));
+  }
+
+  /** @internal */
+  release(): void {
+    for (const descriptor of this.#descriptors) descriptor?.close();
+    this.#descriptors.fill(undefined);
+  }
+}
+
+/** Who hears the messages of a stream. */
+export interface MessageListener {
+  /**
+   * One message at a time: the next comes when this has returned, or what it returned has settled. What it throws
+   * ends the connection.
+   */
+  received(message: ReceivedMessage): void | Promise<void>;
+  /**
+   * The connection is over, for the reason given if there is one: a PeerError where the peer broke the protocol. Not
+   * called for an own `close`.
+   */
+  closed(error: VirtioError | undefined): void;
+}
+
+/** A message as it comes in: as much as there is of it. */
+interface Incoming {
+  readonly header: Uint8Array<ArrayBuffer>;
+  payload: Uint8Array<ArrayBuffer> | undefined;
+  /** Bytes of header and payload that have come. */
+  had: number;
+  readonly descriptors: Descriptor[];
+}
+
+/**
+ * The messages of one connection. One side of it sends requests and the other replies; a back end's own channel is a
+ * second stream with the sides changed. Whatever does not keep to the form of its message ends the connection, and
+ * every descriptor that came with it is closed.
+ */
+export class MessageStream<F extends MessageForms> {
+  readonly #channel: Channel;
+  readonly #forms: F;
+  readonly #byId: ReadonlyMap<number, string>;
+  readonly #incoming: 'requests' | 'replies';
+  readonly #listener: MessageListener;
+  readonly #waiting: ReceivedMessage[] = [];
+  #waitingBytes = 0;
+  #waitingDescriptors = 0;
+  #partial: Incoming | undefined;
+  #busy = false;
+  #closed = false;
+  /** The peer will send no more; those that wait are still heard. */
+  #ended: { readonly error: VirtioError | undefined } | undefined;
+
+  /** Takes the channel over. `incoming` says what the peer sends: the requests of `forms`, or the replies to them. */
+  constructor(channel: Channel, forms: F, incoming: 'requests' | 'replies', listener: MessageListener) {
+    this.#channel = channel;
+    this.#forms = forms;
+    this.#byId = new Map(Object.entries(forms).map(([name, form]) => [form.id, name]));
+    this.#incoming = incoming;
+    this.#listener = listener;
+    channel.listen({
+      received: (bytes, descriptors) => this.#received(bytes, descriptors),
+      closed: (error) => this.#end(error && asVirtioError(error)),
+    });
+  }
+
+  /** True when no message comes or goes any more. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Sends a request. `needReply` asks for an acknowledgement, which takes REPLY_ACK. Descriptors stay the caller's. */
+  request<N extends keyof F & string>(
+    name: N,
+    value: Partial<PayloadOf<F, N>>,
+    options: { readonly descriptors?: readonly Descriptor[]; readonly needReply?: boolean } = {},
+  ): void {
+    const { id, payload } = this.#form(name);
+    const flags = options.needReply === true ? messageFlags.NEED_REPLY : 0;
+    this.#send(id, flags, encodeFor(machineEndian, payload, value), options.descriptors);
+  }
+
+  /** Answers a request with what its form has for that. */
+  reply<N extends keyof F & string>(
+    name: N,
+    value: Partial<ReplyOf<F, N>>,
+    descriptors?: readonly Descriptor[],
+  ): void {
+    const { id, reply } = this.#form(name);
+    this.#send(id, messageFlags.REPLY, encodeFor(machineEndian, reply ?? u64, value), descriptors);
+  }
+
+  /** Answers a request that has no reply of its own: 0, or 1 when it failed. */
+  acknowledge(name: keyof F & string, succeeded: boolean): void {
+    const { id } = this.#form(name);
+    this.#send(id, messageFlags.REPLY, encodeFor(machineEndian, u64, { u64: succeeded ? 0n : 1n }));
+  }
+
+  /** Ends the connection, and tells why; the listener's `closed` is called. Does nothing when it is over. */
+  fail(error: VirtioError): void {
+    this.#over(error);
+  }
+
+  /** Ends the connection. The listener hears nothing any more. Safe to call twice. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#channel.close();
+    for (const message of this.#waiting.splice(0)) message.release();
+    closeAll(this.#partial?.descriptors ?? []);
+    this.#partial = undefined;
+  }
+
+  #over(error: VirtioError | undefined): void {
+    if (this.#closed) return;
+    this.close();
+    this.#listener.closed(error);
+  }
+
+  #form(name: string): MessageForm {
+    // A name of the forms is all that callers can pass.
+    return this.#forms[name] as MessageForm;
+  }
+
+  #send(request: number, flags: number, payload: Uint8Array, descriptors?: readonly Descriptor[]): void {
+    if (this.#closed) return;
+    const message = new Uint8Array(VhostUserHeader.size + payload.length);
+    const header = { request, flags: flags | protocolVersion, size: payload.length };
+    VhostUserHeader.write(guestView(message, machineEndian), 0, header);
+    message.set(payload, VhostUserHeader.size);
+    this.#channel.send(message, descriptors);
+  }
+
+  #received(bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
+    try {
+      if (!this.#closed) this.#cut(bytes, descriptors);
+    } catch (error) {
+      this.fail(asVirtioError(error));
+    }
+    // Once the connection is over nobody else will.
+    if (this.#closed) closeAll(descriptors);
+    else this.#work();
+  }
+
+  /**
+   * Cuts messages out of the stream. Descriptors come with the first byte of their message. Bytes of earlier messages,
+   * which have none, may come before that byte, but none of a later message after it: a system call that receives
+   * descriptors ends there. So they belong to the last message that begins in these bytes.
+   */
+  #cut(bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
+    const whole: Incoming[] = [];
+    try {
+      this.#cutInto(whole, bytes, descriptors);
+      for (const message of whole) this.#queue(message);
+    } catch (error) {
+      for (const message of whole) closeAll(message.descriptors);
+      throw error;
+    }
+  }
+
+  #cutInto(whole: Incoming[], bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
+    let lastBegun: Incoming | undefined;
+    for (let at = 0; at < bytes.length; ) {
+      if (this.#partial === undefined) {
+        const header = new Uint8Array(VhostUserHeader.size);
+        lastBegun = this.#partial = { header, payload: undefined, had: 0, descriptors: [] };
+      }
+      const taken = fill(this.#partial, bytes.subarray(at));
+      at += taken;
+      this.#partial.payload ??= this.#payloadBehind(this.#partial);
+      if (!isWhole(this.#partial)) continue;
+      whole.push(this.#partial);
+      this.#partial = undefined;
+    }
+    if (descriptors.length > 0) {
+      if (lastBegun === undefined)
+        throw bad(`${descriptors.length} descriptors came where no message begins`);
+      lastBegun.descriptors.push(...descriptors);
+    }
+  }
+
+  /** Room for the payload, once the header is whole and keeps to the rules. */
+  #payloadBehind({ header, had }: Incoming): Uint8Array<ArrayBuffer> | undefined {
+    if (had < header.length) return undefined;
+    const { name, form, size, flags } = this.#readHeader(header);
+    const version = flags & messageFlags.VERSION_MASK;
+    if (version !== protocolVersion) throw bad(`${name} is of version ${version}, not ${protocolVersion}`);
+    const isReply = (flags & messageFlags.REPLY) !== 0;
+    if (isReply !== (this.#incoming === 'replies')) {
+      throw bad(`${name} came as a ${isReply ? 'reply where a request' : 'request where a reply'} was due`);
+    }
+    const [fewest, most] = isReply ? replyBounds(form) : payloadBounds(form);
+    const tellsOfFailure = isReply && size === 0 && form.emptyReplyOnFailure === true;
+    if (tellsOfFailure) return new Uint8Array(0);
+    if (size < fewest || size > most) {
+      const due = fewest === most ? `${fewest}` : `${fewest} to ${most}`;
+      throw bad(`${name} has ${size} bytes of payload, not ${due}`);
+    }
+    return new Uint8Array(size);
+  }
+
+  #readHeader(header: Uint8Array): {
+    readonly name: string;
+    readonly form: MessageForm;
+    readonly size: number;
+    readonly flags: number;
+  } {
+    const { request, flags, size } = VhostUserHeader.read(guestView(header, machineEndian));
+    const name = this.#byId.get(request);
+    if (name === undefined) throw bad(`there is no message ${request}`);
+    return { name, form: this.#form(name), size, flags };
+  }
+
+  #queue({ header, payload, descriptors }: Incoming): void {
+    const { name, form, flags } = this.#readHeader(header);
+    const [fewest, most] = (this.#incoming === 'replies' ? form.replyDescriptors : form.descriptors) ?? [
+      0, 0,
+    ];
+    if (descriptors.length < fewest || descriptors.length > most) {
+      const due = fewest === most ? `${fewest}` : `${fewest} to ${most}`;
+      throw bad(`${name} came with ${descriptors.length} descriptors, not ${due}`);
+    }
+    const needReply = (flags & messageFlags.NEED_REPLY) !== 0;
+    const message = new ReceivedMessage(name, form, needReply, payload ?? new Uint8Array(0), descriptors);
+    this.#waitingBytes += VhostUserHeader.size + message.payload.length;
+    this.#waitingDescriptors += descriptors.length;
+    this.#waiting.push(message);
+    if (this.#waitingBytes > mostWaiting.bytes || this.#waitingDescriptors > mostWaiting.descriptors) {
+      throw bad('more messages wait than are taken before the first of them is done');
+    }
+  }
+
+  /** Hands out what waits, one message at a time. */
+  #work(): void {
+    while (!this.#busy && !this.#closed) {
+      const message = this.#waiting.shift();
+      if (message === undefined) break;
+      this.#waitingBytes -= VhostUserHeader.size + message.payload.length;
+      this.#waitingDescriptors -= message.descriptors;
+      const settled = this.#handle(message);
+      if (settled === undefined) continue;
+      this.#busy = true;
+      void settled.then(() => {
+        this.#busy = false;
+        this.#work();
+      });
+    }
+    if (this.#ended !== undefined && !this.#busy) this.#over(this.#ended.error);
+  }
+
+  #handle(message: ReceivedMessage): Promise<void> | undefined {
+    let settled: void | Promise<void>;
+    try {
+      settled = this.#listener.received(message);
+    } catch (error) {
+      message.release();
+      this.fail(asVirtioError(error));
+      return undefined;
+    }
+    if (settled === undefined) {
+      message.release();
+      return undefined;
+    }
+    return settled
+      .catch((error: unknown) => this.fail(asVirtioError(error)))
+      .finally(() => message.release());
+  }
+
+  /** The peer sends no more. What waits is heard first. */
+  #end(error: VirtioError | undefined): void {
+    const broken = this.#partial === undefined ? undefined : bad('it ended in the middle of a message');
+    this.#ended = { error: error ?? broken };
+    this.#work();
+  }
+}
+
+/** Takes as many of the bytes as a message lacks: first its header, then its payload. How many they are. */
+function fill(message: Incoming, bytes: Uint8Array): number {
+  const { header, payload, had } = message;
+  const target = payload ?? header;
+  const start = payload === undefined ? had : had - header.length;
+  const part = bytes.subarray(0, target.length - start);
+  target.set(part, start);
+  message.had += part.length;
+  return part.length;
+}
+
+function isWhole({ header, payload, had }: Incoming): boolean {
+  return payload !== undefined && had === header.length + payload.length;
+}
+
+function closeAll(descriptors: readonly Descriptor[]): void {
+  for (const descriptor of descriptors) descriptor.close();
+}
+
+/** @internal The peer broke the protocol. */
+export function bad(message: string): PeerError {
+  return new PeerError('BAD_MESSAGE', `vhost-user: ${message}`);
+}
+
+function asVirtioError(error: unknown): VirtioError {
+  if (error instanceof VirtioError) return error;
+  return new HostError('IO_ERROR', `the connection failed: ${String(error)}`, { cause: error });
+}
