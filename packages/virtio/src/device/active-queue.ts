@@ -16,6 +16,16 @@ export interface QueueOwner {
   failed(queue: ActiveQueue, error: unknown): void;
 }
 
+/** Who must know what happens to a queue's buffers beside the device: to log, or to remember over the death of a process. */
+export interface QueueWatch {
+  /** A buffer was taken: the first time, or once more after its queue was restored. */
+  taken(chain: Chain): void;
+  /** A buffer is about to be given back; the driver does not see it yet. */
+  completed(chain: Chain): void;
+  /** Whatever was given back before is seen by the driver. */
+  published(): void;
+}
+
 /** A queue that a driver has enabled, as a device sees it: buffers, and no ring. */
 export class ActiveQueue {
   /** Among the device's virtqueues. */
@@ -30,17 +40,28 @@ export class ActiveQueue {
   quiet = false;
   /** @internal As a host sees it that looks by itself. */
   polled: PolledQueue | undefined;
+  /** @internal True while nothing may be taken; what was taken goes on. */
+  held = false;
   readonly #owner: QueueOwner;
+  readonly #watch: QueueWatch | undefined;
   readonly #waiting: ((chain: Chain | undefined) => void)[] = [];
   #batches = 0;
   #closed = false;
 
-  constructor(index: number, number: number, label: string, ring: DeviceQueue, owner: QueueOwner) {
+  constructor(
+    index: number,
+    number: number,
+    label: string,
+    ring: DeviceQueue,
+    owner: QueueOwner,
+    watch?: QueueWatch,
+  ) {
     this.index = index;
     this.number = number;
     this.label = label;
     this.ring = ring;
     this.#owner = owner;
+    this.#watch = watch;
   }
 
   /** False once the queue or the device was reset: its chains are dead then. */
@@ -53,11 +74,13 @@ export class ActiveQueue {
    * the driver is asked to notify, unless the host looks by itself.
    */
   take(): Chain | undefined {
-    if (this.#closed || !this.#owner.mayTake()) return undefined;
+    if (this.#closed || this.held || !this.#owner.mayTake()) return undefined;
     const { ring } = this;
     const chain = ring.take() ?? (!this.quiet && ring.enableNotifications() ? ring.take() : undefined);
-    if (chain !== undefined) this.#owner.taken(this, chain);
-    else if (this.ring.error !== undefined) this.#owner.broke(this);
+    if (chain !== undefined) {
+      this.#watch?.taken(chain);
+      this.#owner.taken(this, chain);
+    } else if (this.ring.error !== undefined) this.#owner.broke(this);
     return chain;
   }
 
@@ -76,6 +99,7 @@ export class ActiveQueue {
    */
   complete(chain: Chain): void {
     if (this.#closed) return;
+    if (this.#watch !== undefined && chain.live) this.#watch.completed(chain);
     this.#owner.completed(this, chain);
     this.ring.complete(chain);
     if (this.#batches === 0) this.#flush();
@@ -115,6 +139,9 @@ export class ActiveQueue {
   }
 
   #flush(): void {
-    if (!this.#closed && this.ring.flush()) this.#owner.interrupt(this);
+    if (this.#closed) return;
+    const notify = this.ring.flush();
+    if (this.ring.error === undefined) this.#watch?.published();
+    if (notify) this.#owner.interrupt(this);
   }
 }

@@ -7,7 +7,7 @@ import type { Chain } from '../virtqueue/chain.ts';
 import { chainElements } from '../virtqueue/chain-elements.ts';
 import { openDeviceQueue, splitRing } from '../virtqueue/device-ring.ts';
 import type { RestoredQueue } from '../virtqueue/restored-queue.ts';
-import { ActiveQueue, type QueueOwner } from './active-queue.ts';
+import { ActiveQueue, type QueueOwner, type QueueWatch } from './active-queue.ts';
 import { type Administration, adminQueueLabel } from './administration.ts';
 import type { Device, ServeHandler } from './device.ts';
 import type { DeviceHost } from './host.ts';
@@ -328,9 +328,12 @@ export class DeviceCore implements QueueOwner {
 
   /** Settles when no chain is in flight: all that was taken has been completed, or never will be. */
   async idle(): Promise<void> {
-    while (!this.session.has(status.DEVICE_NEEDS_RESET) && this.session.inFlight) {
-      await new Promise<void>((resolve) => this.#waitForIdle.push(resolve));
-    }
+    while (!this.session.has(status.DEVICE_NEEDS_RESET) && this.session.inFlight) await this.change();
+  }
+
+  /** @internal Settles when chains have come back, or when some never will. */
+  change(): Promise<void> {
+    return new Promise((resolve) => this.#waitForIdle.push(resolve));
   }
 
   mayTake(): boolean {
@@ -387,7 +390,7 @@ export class DeviceCore implements QueueOwner {
   }
 
   /** @internal Makes an enabled queue live. */
-  openQueue(index: number, restored?: RestoredQueue): void {
+  openQueue(index: number, restored?: RestoredQueue, watch?: QueueWatch): void {
     const setup = this.queues[index];
     if (setup === undefined) return;
     const packed = this.negotiated('RING_PACKED');
@@ -414,7 +417,7 @@ export class DeviceCore implements QueueOwner {
     const number = this.#isAdmin(index)
       ? index - this.adminQueueIndex
       : (this.device.type.queueAt(index)?.number ?? 0);
-    this.session.queues[index] = new ActiveQueue(index, number, this.#label(index), ring, this);
+    this.session.queues[index] = new ActiveQueue(index, number, this.#label(index), ring, this, watch);
   }
 
   #newSession(): Session {

@@ -1,14 +1,16 @@
-export { ActiveQueue } from './active-queue.ts';
+export { ActiveQueue, type QueueWatch } from './active-queue.ts';
 export * from './admin/index.ts';
 export { ConfigSpace, type ConfigState } from './config-space.ts';
 export { DeviceCore } from './core.ts';
 export * from './device.ts';
 export type { DeviceHost } from './host.ts';
 export { type LegacyInterface, legacyInterface } from './legacy.ts';
+export { restoreOwnState, saveOwnState } from './own-state.ts';
 export type { Pacer, PolledQueue } from './polled-queue.ts';
 export { pollQueues, type QueuePolling } from './polling.ts';
+export { holdQueue, startQueue, stopQueue } from './queue-control.ts';
 export type { QueueSetup } from './queue-setup.ts';
 export { RegisterBank, type RegisterTarget } from './register-bank.ts';
 export { restoreDevice, saveDevice } from './saving.ts';
-export type { DeviceState } from './state.ts';
+export type { DeviceOwnState, DeviceState } from './state.ts';
 export type { TraceEvent, Tracer } from './trace.ts';

@@ -20,6 +20,14 @@ export interface DeviceState {
   readonly administration?: Json;
 }
 
+/** The part of a device's state that is neither status, features nor queues: JSON. */
+export interface DeviceOwnState {
+  readonly type: number;
+  readonly config: ConfigState;
+  readonly device: Json;
+}
+
+/** A queue's set-up, and its ring where it was live. */
 export interface SavedQueue extends QueueSetup {
   readonly ring: DeviceQueueState | null;
 }
