@@ -82,4 +82,26 @@ describe('descriptors in memory', () => {
     expect(() => host.map(memory, 4090, 8)).toThrow(/fewer/);
     expect(() => host.map(host.createEvent(), 0, 1)).toThrow(/no memory/);
   });
+
+  it('make connections of descriptors, and end those that nobody opened', async () => {
+    const host = new InMemoryDescriptors();
+    const { channel, other } = host.createChannel();
+    const [near, far] = [recorder(), recorder()];
+    channel.listen(near);
+    expect(() => host.watch(other, () => {})).toThrow(/no event/);
+    const opened = host.openChannel(other);
+    opened.listen(far);
+    channel.send(Uint8Array.of(5));
+    opened.send(Uint8Array.of(6));
+    await vi.waitFor(() => expect([...near.bytes, ...far.bytes]).toEqual([6, 5]));
+    expect(host.open).toBe(0);
+    expect(() => host.openChannel(other)).toThrow(/no connection/);
+    const unopened = host.createChannel();
+    const heard = recorder();
+    unopened.channel.listen(heard);
+    unopened.other.close();
+    await vi.waitFor(() => expect(heard.ended).toBe(1));
+    expect(() => host.openChannel(host.createEvent())).toThrow(/no connection/);
+    expect(host.open).toBe(0);
+  });
 });

@@ -1,6 +1,7 @@
 import { HostError, UsageError } from '../errors.ts';
 import { type Backing, maxViewLength } from '../memory/region.ts';
 import type { Channel, ChannelListener } from './channel.ts';
+import type { ChannelHost } from './channel-host.ts';
 import type { Descriptor, DescriptorHost, MappedMemory } from './descriptors.ts';
 
 interface Received {
@@ -11,6 +12,8 @@ interface Received {
 /** What descriptors stand for: it lives as long as one of them is open, or it is mapped. */
 interface Thing {
   readonly memory?: Required<Backing>;
+  /** The end of a connection that nobody has opened yet. */
+  channel?: Channel | undefined;
   signalled: boolean;
   readonly watchers: Set<() => void>;
   open: number;
@@ -34,11 +37,14 @@ class InMemoryDescriptor implements Descriptor {
     if (this.#closed) return;
     this.#closed = true;
     this.thing.open--;
+    if (this.thing.open > 0) return;
+    this.thing.channel?.close();
+    this.thing.channel = undefined;
   }
 }
 
 /** Descriptors within one process: for tests, and where there is no operating system, as in a page. */
-export class InMemoryDescriptors implements DescriptorHost {
+export class InMemoryDescriptors implements DescriptorHost, ChannelHost {
   readonly #things = new Set<Thing>();
 
   /** Descriptors that are open. */
@@ -71,14 +77,14 @@ export class InMemoryDescriptors implements DescriptorHost {
 
   signal(event: Descriptor): void {
     const { thing, closed } = known(event);
-    if (closed || thing.memory !== undefined) return;
+    if (closed || !isEvent(thing)) return;
     thing.signalled = true;
     afterThis(() => deliver(thing));
   }
 
   watch(event: Descriptor, happened: () => void): () => void {
     const { thing, closed } = known(event);
-    if (closed || thing.memory !== undefined) throw new HostError('IO_ERROR', 'the descriptor is no event');
+    if (closed || !isEvent(thing)) throw new HostError('IO_ERROR', 'the descriptor is no event');
     const watcher = (): void => happened();
     thing.watchers.add(watcher);
     afterThis(() => deliver(thing));
@@ -111,7 +117,21 @@ export class InMemoryDescriptors implements DescriptorHost {
     };
   }
 
-  #made(of: Pick<Thing, 'memory'>): Descriptor {
+  openChannel(descriptor: Descriptor): Channel {
+    const { thing, closed } = known(descriptor);
+    const { channel } = thing;
+    if (!closed) thing.channel = undefined;
+    descriptor.close();
+    if (closed || channel === undefined) throw new HostError('IO_ERROR', 'the descriptor is no connection');
+    return channel;
+  }
+
+  createChannel(): { readonly channel: Channel; readonly other: Descriptor } {
+    const [channel, other] = channelPair();
+    return { channel, other: this.#made({ channel: other }) };
+  }
+
+  #made(of: Pick<Thing, 'memory' | 'channel'>): Descriptor {
     const thing: Thing = { ...of, signalled: false, watchers: new Set(), open: 0, mapped: 0 };
     this.#things.add(thing);
     return new InMemoryDescriptor(thing);
@@ -201,6 +221,10 @@ function deliver(thing: Thing): void {
   if (!thing.signalled || thing.watchers.size === 0) return;
   thing.signalled = false;
   for (const watcher of thing.watchers) watcher();
+}
+
+function isEvent(thing: Thing): boolean {
+  return !('memory' in thing || 'channel' in thing);
 }
 
 function known(descriptor: Descriptor): InMemoryDescriptor {

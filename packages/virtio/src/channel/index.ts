@@ -1,4 +1,5 @@
 export type { Channel, ChannelListener } from './channel.ts';
+export type { ChannelHost } from './channel-host.ts';
 export type { Descriptor, DescriptorHost, EventHost, MappedMemory } from './descriptors.ts';
 export { channelPair, InMemoryDescriptors } from './in-memory.ts';
 export { type Framing, MessageReader, type MessageSink } from './message-reader.ts';
