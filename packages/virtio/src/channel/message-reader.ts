@@ -60,10 +60,16 @@ export class MessageReader {
     else if (descriptors.length > 0) this.#descriptors = [...this.#descriptors, ...descriptors];
   }
 
+  /** True when a message has begun and is not whole. */
+  get isWithinMessage(): boolean {
+    return this.#filled > 0;
+  }
+
   /** Drops what is not whole, and everything that still comes. */
   stop(): void {
     this.#stopped = true;
     this.#message = undefined;
+    this.#filled = 0;
     closeAll(this.#descriptors);
     this.#descriptors = [];
   }

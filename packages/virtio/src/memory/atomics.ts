@@ -1,7 +1,8 @@
+import { hostEndian } from '../spec/host-endian.ts';
 import type { Region } from './region.ts';
 
 /** Typed arrays read in the host's byte order, where DataView asks. */
-const hostIsLittle = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+const hostIsLittle = hostEndian === 'little';
 
 export const swap16 = (value: number): number => ((value & 0xff) << 8) | (value >>> 8);
 

@@ -1,9 +1,10 @@
 import type { Channel } from '../channel/channel.ts';
 import type { Descriptor } from '../channel/descriptors.ts';
+import { MessageReader } from '../channel/message-reader.ts';
 import { HostError, PeerError, VirtioError } from '../errors.ts';
 import { encodeFor, guestView } from '../spec/guest-endian.ts';
+import { hostEndian } from '../spec/host-endian.ts';
 import type { Fields, Struct, StructValue } from '../spec/layout.ts';
-import { machineEndian } from './byte-order.ts';
 import {
   type MessageForm,
   type MessageForms,
@@ -56,7 +57,7 @@ export class ReceivedMessage {
 
   /** What the payload holds. Its size is among those that the message may have. */
   read<F extends Fields>(layout: Struct<F>): StructValue<F> {
-    return layout.read(guestView(this.payload, machineEndian));
+    return layout.read(guestView(this.payload, hostEndian));
   }
 
   /** @internal */
@@ -80,15 +81,6 @@ export interface MessageListener {
   closed(error: VirtioError | undefined): void;
 }
 
-/** A message as it comes in: as much as there is of it. */
-interface Incoming {
-  readonly header: Uint8Array<ArrayBuffer>;
-  payload: Uint8Array<ArrayBuffer> | undefined;
-  /** Bytes of header and payload that have come. */
-  had: number;
-  readonly descriptors: Descriptor[];
-}
-
 /**
  * The messages of one connection. One side of it sends requests and the other replies; a back end's own channel is a
  * second stream with the sides changed. Whatever does not keep to the form of its message ends the connection, and
@@ -103,7 +95,7 @@ export class MessageStream<F extends MessageForms> {
   readonly #waiting: ReceivedMessage[] = [];
   #waitingBytes = 0;
   #waitingDescriptors = 0;
-  #partial: Incoming | undefined;
+  readonly #reader: MessageReader;
   #busy = false;
   #closed = false;
   /** The peer will send no more; those that wait are still heard. */
@@ -116,8 +108,15 @@ export class MessageStream<F extends MessageForms> {
     this.#byId = new Map(Object.entries(forms).map(([name, form]) => [form.id, name]));
     this.#incoming = incoming;
     this.#listener = listener;
+    this.#reader = new MessageReader(
+      { headerSize: VhostUserHeader.size, lengthOf: (header) => this.#lengthOf(header) },
+      {
+        message: (bytes, descriptors) => this.#queue(bytes, descriptors),
+        broken: (why) => this.fail(bad(why)),
+      },
+    );
     channel.listen({
-      received: (bytes, descriptors) => this.#received(bytes, descriptors),
+      received: (bytes, descriptors) => this.#reader.received(bytes, descriptors),
       closed: (error) => this.#end(error && asVirtioError(error)),
     });
   }
@@ -135,7 +134,7 @@ export class MessageStream<F extends MessageForms> {
   ): void {
     const { id, payload } = this.#form(name);
     const flags = options.needReply === true ? messageFlags.NEED_REPLY : 0;
-    this.#send(id, flags, encodeFor(machineEndian, payload, value), options.descriptors);
+    this.#send(id, flags, encodeFor(hostEndian, payload, value), options.descriptors);
   }
 
   /** Answers a request with what its form has for that. */
@@ -145,13 +144,13 @@ export class MessageStream<F extends MessageForms> {
     descriptors?: readonly Descriptor[],
   ): void {
     const { id, reply } = this.#form(name);
-    this.#send(id, messageFlags.REPLY, encodeFor(machineEndian, reply ?? u64, value), descriptors);
+    this.#send(id, messageFlags.REPLY, encodeFor(hostEndian, reply ?? u64, value), descriptors);
   }
 
   /** Answers a request that has no reply of its own: 0, or 1 when it failed. */
   acknowledge(name: keyof F & string, succeeded: boolean): void {
     const { id } = this.#form(name);
-    this.#send(id, messageFlags.REPLY, encodeFor(machineEndian, u64, { u64: succeeded ? 0n : 1n }));
+    this.#send(id, messageFlags.REPLY, encodeFor(hostEndian, u64, { u64: succeeded ? 0n : 1n }));
   }
 
   /** Ends the connection, and tells why; the listener's `closed` is called. Does nothing when it is over. */
@@ -165,8 +164,7 @@ export class MessageStream<F extends MessageForms> {
     this.#closed = true;
     this.#channel.close();
     for (const message of this.#waiting.splice(0)) message.release();
-    closeAll(this.#partial?.descriptors ?? []);
-    this.#partial = undefined;
+    this.#reader.stop();
   }
 
   #over(error: VirtioError | undefined): void {
@@ -184,107 +182,50 @@ export class MessageStream<F extends MessageForms> {
     if (this.#closed) return;
     const message = new Uint8Array(VhostUserHeader.size + payload.length);
     const header = { request, flags: flags | protocolVersion, size: payload.length };
-    VhostUserHeader.write(guestView(message, machineEndian), 0, header);
+    VhostUserHeader.write(guestView(message, hostEndian), 0, header);
     message.set(payload, VhostUserHeader.size);
     this.#channel.send(message, descriptors);
   }
 
-  #received(bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
-    try {
-      if (!this.#closed) this.#cut(bytes, descriptors);
-    } catch (error) {
-      this.fail(asVirtioError(error));
-    }
-    // Once the connection is over nobody else will.
-    if (this.#closed) closeAll(descriptors);
-    else this.#work();
-  }
-
-  /**
-   * Cuts messages out of the stream. Descriptors come with the first byte of their message. Bytes of earlier messages,
-   * which have none, may come before that byte, but none of a later message after it: a system call that receives
-   * descriptors ends there. So they belong to the last message that begins in these bytes.
-   */
-  #cut(bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
-    const whole: Incoming[] = [];
-    try {
-      this.#cutInto(whole, bytes, descriptors);
-      for (const message of whole) this.#queue(message);
-    } catch (error) {
-      for (const message of whole) closeAll(message.descriptors);
-      throw error;
-    }
-  }
-
-  #cutInto(whole: Incoming[], bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
-    let lastBegun: Incoming | undefined;
-    for (let at = 0; at < bytes.length; ) {
-      if (this.#partial === undefined) {
-        const header = new Uint8Array(VhostUserHeader.size);
-        lastBegun = this.#partial = { header, payload: undefined, had: 0, descriptors: [] };
-      }
-      const taken = fill(this.#partial, bytes.subarray(at));
-      at += taken;
-      this.#partial.payload ??= this.#payloadBehind(this.#partial);
-      if (!isWhole(this.#partial)) continue;
-      whole.push(this.#partial);
-      this.#partial = undefined;
-    }
-    if (descriptors.length > 0) {
-      if (lastBegun === undefined)
-        throw bad(`${descriptors.length} descriptors came where no message begins`);
-      lastBegun.descriptors.push(...descriptors);
-    }
-  }
-
-  /** Room for the payload, once the header is whole and keeps to the rules. */
-  #payloadBehind({ header, had }: Incoming): Uint8Array<ArrayBuffer> | undefined {
-    if (had < header.length) return undefined;
-    const { name, form, size, flags } = this.#readHeader(header);
+  /** Bytes of a message, header and all, or what is wrong with it. */
+  #lengthOf(header: ArrayBufferView): number | string {
+    const { request, flags, size } = VhostUserHeader.read(guestView(header, hostEndian));
+    const name = this.#byId.get(request);
+    if (name === undefined) return `there is no message ${request}`;
     const version = flags & messageFlags.VERSION_MASK;
-    if (version !== protocolVersion) throw bad(`${name} is of version ${version}, not ${protocolVersion}`);
+    if (version !== protocolVersion) return `${name} is of version ${version}, not ${protocolVersion}`;
     const isReply = (flags & messageFlags.REPLY) !== 0;
     if (isReply !== (this.#incoming === 'replies')) {
-      throw bad(`${name} came as a ${isReply ? 'reply where a request' : 'request where a reply'} was due`);
+      return `${name} came as a ${isReply ? 'reply where a request' : 'request where a reply'} was due`;
     }
+    const form = this.#form(name);
     const [fewest, most] = isReply ? replyBounds(form) : payloadBounds(form);
     const tellsOfFailure = isReply && size === 0 && form.emptyReplyOnFailure === true;
-    if (tellsOfFailure) return new Uint8Array(0);
-    if (size < fewest || size > most) {
-      const due = fewest === most ? `${fewest}` : `${fewest} to ${most}`;
-      throw bad(`${name} has ${size} bytes of payload, not ${due}`);
+    if ((size < fewest || size > most) && !tellsOfFailure) {
+      return `${name} has ${size} bytes of payload, not ${range(fewest, most)}`;
     }
-    return new Uint8Array(size);
+    return VhostUserHeader.size + size;
   }
 
-  #readHeader(header: Uint8Array): {
-    readonly name: string;
-    readonly form: MessageForm;
-    readonly size: number;
-    readonly flags: number;
-  } {
-    const { request, flags, size } = VhostUserHeader.read(guestView(header, machineEndian));
-    const name = this.#byId.get(request);
-    if (name === undefined) throw bad(`there is no message ${request}`);
-    return { name, form: this.#form(name), size, flags };
-  }
-
-  #queue({ header, payload, descriptors }: Incoming): void {
-    const { name, form, flags } = this.#readHeader(header);
+  #queue(bytes: Uint8Array<ArrayBuffer>, descriptors: readonly Descriptor[]): void {
+    const { request, flags } = VhostUserHeader.read(guestView(bytes, hostEndian));
+    // The header was looked at before, and found to be of a message.
+    const name = this.#byId.get(request) as string;
+    const form = this.#form(name);
     const [fewest, most] = (this.#incoming === 'replies' ? form.replyDescriptors : form.descriptors) ?? [
       0, 0,
     ];
-    if (descriptors.length < fewest || descriptors.length > most) {
-      const due = fewest === most ? `${fewest}` : `${fewest} to ${most}`;
-      throw bad(`${name} came with ${descriptors.length} descriptors, not ${due}`);
-    }
     const needReply = (flags & messageFlags.NEED_REPLY) !== 0;
-    const message = new ReceivedMessage(name, form, needReply, payload ?? new Uint8Array(0), descriptors);
-    this.#waitingBytes += VhostUserHeader.size + message.payload.length;
+    const payload = bytes.subarray(VhostUserHeader.size);
+    this.#waiting.push(new ReceivedMessage(name, form, needReply, payload, descriptors));
+    this.#waitingBytes += bytes.length;
     this.#waitingDescriptors += descriptors.length;
-    this.#waiting.push(message);
-    if (this.#waitingBytes > mostWaiting.bytes || this.#waitingDescriptors > mostWaiting.descriptors) {
-      throw bad('more messages wait than are taken before the first of them is done');
+    if (descriptors.length < fewest || descriptors.length > most) {
+      this.fail(bad(`${name} came with ${descriptors.length} descriptors, not ${range(fewest, most)}`));
+    } else if (this.#waitingBytes > mostWaiting.bytes || this.#waitingDescriptors > mostWaiting.descriptors) {
+      this.fail(bad('more messages wait than are taken before the first of them is done'));
+    } else {
+      this.#work();
     }
   }
 
@@ -326,30 +267,14 @@ export class MessageStream<F extends MessageForms> {
 
   /** The peer sends no more. What waits is heard first. */
   #end(error: VirtioError | undefined): void {
-    const broken = this.#partial === undefined ? undefined : bad('it ended in the middle of a message');
+    const broken = this.#reader.isWithinMessage ? bad('it ended in the middle of a message') : undefined;
     this.#ended = { error: error ?? broken };
     this.#work();
   }
 }
 
-/** Takes as many of the bytes as a message lacks: first its header, then its payload. How many they are. */
-function fill(message: Incoming, bytes: Uint8Array): number {
-  const { header, payload, had } = message;
-  const target = payload ?? header;
-  const start = payload === undefined ? had : had - header.length;
-  const part = bytes.subarray(0, target.length - start);
-  target.set(part, start);
-  message.had += part.length;
-  return part.length;
-}
-
-function isWhole({ header, payload, had }: Incoming): boolean {
-  return payload !== undefined && had === header.length + payload.length;
-}
-
-function closeAll(descriptors: readonly Descriptor[]): void {
-  for (const descriptor of descriptors) descriptor.close();
-}
+const range = (fewest: number, most: number): string =>
+  fewest === most ? `${fewest}` : `${fewest} to ${most}`;
 
 /** @internal The peer broke the protocol. */
 export function bad(message: string): PeerError {

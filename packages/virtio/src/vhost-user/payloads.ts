@@ -1,7 +1,7 @@
 import { array, bytes, type Codec, le16, le32, le64, type Struct, struct, tail, u8 } from '../spec/layout.ts';
 import { limits } from './protocol.ts';
 
-// All numbers are in the byte order of the machine: see byte-order.ts. `le` is what most machines have.
+// All numbers are in the byte order of the machine: see hostEndian. `le` is what most machines have.
 
 const headerFields = { request: le32, flags: le32, size: le32 } as const;
 /** What every message begins with. `size` counts the bytes of the payload. */
