@@ -1,0 +1,116 @@
+import type { Channel } from '../channel/channel.ts';
+import type { ChannelHost } from '../channel/channel-host.ts';
+import type { Descriptor } from '../channel/descriptors.ts';
+import type { DeviceCore } from '../device/core.ts';
+import { restoreOwnState, saveOwnState } from '../device/own-state.ts';
+import type { DeviceOwnState } from '../device/state.ts';
+import { UsageError, type VirtioError } from '../errors.ts';
+import { decodeUtf8, encodeUtf8 } from '../spec/utf8.ts';
+import { bad } from './message-stream.ts';
+
+/** Bytes of a device's state that are taken. */
+const mostBytes = 16 * 2 ** 20;
+
+/** Moves a device's state out or in, through a pipe that the front end gives: JSON in UTF-8, to the end of the pipe. */
+export class DeviceStateTransfer {
+  readonly #core: DeviceCore;
+  readonly #host: ChannelHost;
+  #channel: Channel | undefined;
+  /** True once the state of the last transfer is where it should be. */
+  #result: Promise<boolean> = Promise.resolve(false);
+  /** What a transfer failed of. */
+  error: VirtioError | undefined;
+
+  constructor(core: DeviceCore, host: ChannelHost) {
+    this.#core = core;
+    this.#host = host;
+  }
+
+  /**
+   * Takes the descriptor over, and writes the state to it.
+   *
+   * @throws {HostError} IO_ERROR when it is no pipe.
+   */
+  save(descriptor: Descriptor): void {
+    this.close();
+    const channel = this.#host.openChannel(descriptor);
+    channel.listen({ received: (_, descriptors) => closeAll(descriptors), closed() {} });
+    channel.send(encodeUtf8(JSON.stringify(saveOwnState(this.#core))));
+    channel.close();
+    this.#result = Promise.resolve(true);
+  }
+
+  /**
+   * Takes the descriptor over, reads a state from it and puts the device into it.
+   *
+   * @throws {HostError} IO_ERROR when it is no pipe.
+   */
+  load(descriptor: Descriptor): void {
+    this.close();
+    const channel = this.#host.openChannel(descriptor);
+    this.#channel = channel;
+    this.#result = new Promise((resolve) => {
+      let state = new Uint8Array(0);
+      channel.listen({
+        received: (bytes, descriptors) => {
+          closeAll(descriptors);
+          state = joined(state, bytes);
+          if (state.length > mostBytes) resolve(this.#failed(bad('the state of the device is too large')));
+        },
+        closed: () => resolve(this.#restore(state)),
+      });
+    });
+  }
+
+  /** True when the last transfer did what it should, once it is over. */
+  check(): Promise<boolean> {
+    return this.#result;
+  }
+
+  /** Ends what is under way. */
+  close(): void {
+    this.#channel?.close();
+    this.#channel = undefined;
+  }
+
+  #restore(bytes: Uint8Array): boolean {
+    // A transfer that was given up.
+    if (this.#channel === undefined) return false;
+    this.close();
+    try {
+      restoreOwnState(this.#core, asOwnState(JSON.parse(decodeUtf8(bytes))));
+      return true;
+    } catch (error) {
+      // Half a state is worse than none.
+      this.#core.reset();
+      return this.#failed(bad(`the state of the device cannot be taken: ${String(error)}`));
+    }
+  }
+
+  #failed(error: VirtioError): false {
+    this.error = error;
+    this.close();
+    return false;
+  }
+}
+
+function asOwnState(value: unknown): DeviceOwnState {
+  const { type, config, device } = Object(value);
+  const { bytes, generation } = Object(config);
+  const isByte = (item: unknown): item is number => Number.isInteger(item) && item === Number(item) >>> 0;
+  if (!Array.isArray(bytes) || !bytes.every(isByte) || !isByte(generation) || device === undefined) {
+    throw new UsageError('BAD_STATE', 'it is no state of a device');
+  }
+  return { type, config: { bytes, generation }, device };
+}
+
+function joined(one: Uint8Array, other: Uint8Array): Uint8Array<ArrayBuffer> {
+  const both = new Uint8Array(one.length + other.length);
+  both.set(one);
+  both.set(other, one.length);
+  return both;
+}
+
+function closeAll(descriptors: readonly Descriptor[]): void {
+  for (const descriptor of descriptors) descriptor.close();
+}
