@@ -23,6 +23,7 @@ function load(): LinuxCalls {
     read: declare('int64_t read(int fd, void *target, size_t length)'),
     write: declare('int64_t write(int fd, const void *source, size_t length)'),
     socket: declare('int socket(int domain, int type, int protocol)'),
+    socketPair: declare('int socketpair(int domain, int type, int protocol, void *ends)'),
     bind: declare('int bind(int fd, const void *address, uint32_t length)'),
     connect: declare('int connect(int fd, const void *address, uint32_t length)'),
     listen: declare('int listen(int fd, int backlog)'),

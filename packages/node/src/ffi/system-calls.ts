@@ -34,6 +34,8 @@ export interface LinuxCalls {
   read(fd: number, target: Uint8Array, length: number): number;
   write(fd: number, source: Uint8Array, length: number): number;
   socket(domain: number, type: number, protocol: number): number;
+  /** Two sockets that are connected to one another; `ends` gets both. */
+  socketPair(domain: number, type: number, protocol: number, ends: Int32Array): number;
   /** `address` is a whole `sockaddr`, of which `length` bytes count. */
   bind(fd: number, address: Uint8Array, length: number): number;
   connect(fd: number, address: Uint8Array, length: number): number;

@@ -1,4 +1,5 @@
-import { closeSync, ftruncateSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, ftruncateSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { build } from 'esbuild';
@@ -7,7 +8,8 @@ import { GuestMemory, maxViewLength } from 'virtio/memory';
 import { describe, expect, it, vi } from 'vitest';
 import { NodeDescriptors } from './descriptors.ts';
 import { FileDescriptor } from './file-descriptor.ts';
-import { freshPath } from './pair.fixture.ts';
+import { openDescriptors } from './open-things.fixture.ts';
+import { freshPath, Heard } from './pair.fixture.ts';
 
 const host = new NodeDescriptors();
 function bytesOf({ pieces }: MappedMemory): Uint8Array {
@@ -178,4 +180,50 @@ it('closes a descriptor once', () => {
   expect(descriptor.fd).toBe(-1);
   descriptor.close();
   expect(() => closeSync(fd)).toThrow(/EBADF/);
+});
+
+describe('connections', () => {
+  it('are made in pairs, and opened from the descriptors that they were handed over as', async () => {
+    const before = openDescriptors();
+    const { channel, other } = host.createChannel();
+    const [near, far] = [new Heard(), new Heard()];
+    channel.listen(near);
+    const opened = host.openChannel(other);
+    opened.listen(far);
+    const event = host.createEvent();
+    channel.send(Uint8Array.of(5), [event]);
+    opened.send(Uint8Array.of(6));
+    await vi.waitFor(() => expect([...near.bytes, ...far.bytes]).toEqual([6, 5]));
+    expect(far.descriptors).toHaveLength(1);
+    opened.close();
+    await vi.waitFor(() => expect(near.ends).toBe(1));
+    event.close();
+    far.closeDescriptors();
+    channel.close();
+    await vi.waitFor(() => expect(openDescriptors()).toBe(before));
+  });
+
+  it('may be pipes, one end of each', async () => {
+    const path = freshPath();
+    execFileSync('mkfifo', [path]);
+    const flags = constants.O_NONBLOCK;
+    const reading = host.openChannel(host.adopt(openSync(path, constants.O_RDONLY | flags)));
+    const writing = host.openChannel(host.adopt(openSync(path, constants.O_WRONLY | flags)));
+    const heard = new Heard();
+    reading.listen(heard);
+    const sent = new Uint8Array(300_000).map((_, i) => i);
+    writing.send(sent);
+    writing.close();
+    await vi.waitFor(() => expect(heard.ends).toBe(1));
+    expect(Buffer.compare(heard.bytes, sent)).toBe(0);
+    reading.close();
+  });
+
+  it('are nothing else', () => {
+    const memory = host.createMemory(4096);
+    expect(() => host.openChannel(memory)).toThrow(/no connection/);
+    expect(() => host.openChannel(memory)).toThrow(/closed/);
+    const event = host.createEvent();
+    expect(() => host.openChannel(event)).toThrow(/no connection/);
+  });
 });

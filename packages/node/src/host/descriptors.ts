@@ -1,11 +1,19 @@
-import type { Descriptor, DescriptorHost, MappedMemory } from 'virtio/channel';
+import { constants, fstatSync } from 'node:fs';
+import type { Channel, ChannelHost, Descriptor, DescriptorHost, MappedMemory } from 'virtio/channel';
 import { HostError } from 'virtio/errors';
 import { pollEvents } from '../ffi/system-calls.ts';
+import { UnixChannel } from './channel.ts';
 import { failure, interrupted, tryAgain } from './failure.ts';
-import { FileDescriptor } from './file-descriptor.ts';
+import { FileDescriptor, stopBlocking } from './file-descriptor.ts';
 import { createMemory, keepSize, mapFile } from './memory.ts';
+import { PipeChannel } from './pipe-channel.ts';
 import { linux, pollerFor } from './platform.ts';
+import { AF_UNIX } from './socket-address.ts';
 
+const SOCK_STREAM = 1;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const F_GETFL = 3;
 const EFD_CLOEXEC = 0o2000000;
 const EFD_NONBLOCK = 0o4000;
 
@@ -13,8 +21,11 @@ const EFD_NONBLOCK = 0o4000;
 const one = new Uint8Array(new BigUint64Array([1n]).buffer);
 const counter = new Uint8Array(4096);
 
-/** What Linux has for descriptors that came over a channel: shared memory, and events in the main thread's event loop. */
-export class NodeDescriptors implements DescriptorHost {
+/**
+ * What Linux has for descriptors that came over a channel: shared memory, events and connections, in the main thread's
+ * event loop.
+ */
+export class NodeDescriptors implements DescriptorHost, ChannelHost {
   readonly #watches = new Map<FileDescriptor, Watch>();
 
   /** Takes over a descriptor of this process, by its number. */
@@ -58,6 +69,41 @@ export class NodeDescriptors implements DescriptorHost {
     }
     return watch.add(happened);
   }
+
+  openChannel(descriptor: Descriptor): Channel {
+    const own = FileDescriptor.from(descriptor);
+    try {
+      if (own.closed) throw new HostError('IO_ERROR', 'the descriptor is no connection: it is closed');
+      const type = fstatSync(own.fd).mode & constants.S_IFMT;
+      const isPipe = type === constants.S_IFIFO;
+      if (!isPipe && type !== constants.S_IFSOCK) {
+        throw new HostError('IO_ERROR', 'the descriptor is no connection');
+      }
+      stopBlocking(own.fd);
+      return isPipe ? pipeOf(own) : new UnixChannel(own);
+    } catch (error) {
+      own.close();
+      throw error;
+    }
+  }
+
+  createChannel(): { readonly channel: Channel; readonly other: Descriptor } {
+    const ends = new Int32Array(2);
+    const result = linux().socketPair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends);
+    if (result < 0) throw failure(result, 'the system gives no connection');
+    const [near, other] = [...ends].map((fd) => new FileDescriptor(fd, true));
+    // The call gave two.
+    return { channel: new UnixChannel(near as FileDescriptor), other: other as FileDescriptor };
+  }
+}
+
+/** Which end of a pipe it is, its mode tells. */
+function pipeOf(descriptor: FileDescriptor): Channel {
+  const mode = linux().fcntl(descriptor.fd, F_GETFL, 0) & 3;
+  return new PipeChannel(descriptor, {
+    readable: mode !== constants.O_WRONLY,
+    writable: mode !== constants.O_RDONLY,
+  });
 }
 
 /** Those who watch one event. */

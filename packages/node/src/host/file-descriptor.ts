@@ -57,13 +57,17 @@ export class FileDescriptor implements Descriptor {
     return fd < 0 ? fd : new FileDescriptor(fd, this.#carriesEvents);
   }
 
-  close(): void {
-    if (this.closed) return;
+  /** Its number, for another owner. This one has nothing any more. */
+  release(): number {
     for (const task of this.#beforeClose) task();
     this.#beforeClose.clear();
     const fd = this.#fd;
     this.#fd = -1;
-    closeSync(fd);
+    return fd;
+  }
+
+  close(): void {
+    if (!this.closed) closeSync(this.release());
   }
 }
 
