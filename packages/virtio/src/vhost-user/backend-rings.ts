@@ -8,6 +8,7 @@ import { FeatureSet, featureWords, reservedFeatures } from '../spec/features.ts'
 import { status } from '../spec/status.ts';
 import type { Chain } from '../virtqueue/chain.ts';
 import { ringAreas } from '../virtqueue/create.ts';
+import { PvirtqDesc, pvirtqDescFlags } from '../virtqueue/packed/layout.ts';
 import type { DeviceQueueState, QueueAreas } from '../virtqueue/queue.ts';
 import type { DirtyLog } from './dirty-log.ts';
 import type { InflightMemory } from './inflight.ts';
@@ -97,6 +98,7 @@ export class BackendRings {
     const core = this.#core;
     const { ACKNOWLEDGE, DRIVER, FEATURES_OK } = status;
     if ((core.status & FEATURES_OK) !== 0) return true;
+    core.writeStatus(ACKNOWLEDGE);
     core.writeStatus(ACKNOWLEDGE | DRIVER);
     for (let word = 0; word < featureWords; word++) {
       core.writeDriverFeatures(word, this.#features.word(word));
@@ -164,6 +166,7 @@ export class BackendRings {
     ring.live = false;
     if (state !== undefined)
       ring.base = this.#core.negotiated('RING_PACKED') ? packedBase(state) : state.nextAvailable;
+    ring.stoppedAt = ring.base;
     return ring.base;
   }
 
@@ -285,8 +288,10 @@ export class BackendRings {
   }
 
   /** Where a ring begins: told by the front end, or by what was kept of a life before. */
-  #startOf({ index, base }: Vring, areas: QueueAreas, watch: RingWatch): DeviceQueueState {
+  #startOf(ring: Vring, areas: QueueAreas, watch: RingWatch): DeviceQueueState {
+    const { index } = ring;
     const packed = this.#core.negotiated('RING_PACKED');
+    const base = packed && isNew(ring, this.#lent.memory, areas) ? firstPackedBase : ring.base;
     const used = packed ? base >>> 16 : usedIndex(this.#lent.memory, areas);
     if (this.#inflight === undefined) return stateAt(index, base, used, packed, areas.size);
     const recovered = this.#inflight.recover(index, this.#lent.memory, areas, used);
@@ -365,6 +370,19 @@ function sameAddresses(
     one.avail_user_addr === other.avail_user_addr &&
     one.used_user_addr === other.used_user_addr
   );
+}
+
+/** The base of a packed ring that nobody has used: both places are its beginning, with wrap counters of 1. */
+const firstPackedBase = 0x8000_8000;
+
+/**
+ * True for a packed ring that begins, though its base says that both wrap counters are 0: user-mode Linux sets the base of
+ * any new ring to 0. In one that went round before, the first descriptor has been used.
+ */
+function isNew({ base, stoppedAt }: Vring, memory: GuestMemory, { descriptor }: QueueAreas): boolean {
+  if (base !== 0 || stoppedAt === 0 || !memory.contains(descriptor, 16)) return false;
+  const first = PvirtqDesc.read(new DataView(memory.read(descriptor, 16).buffer));
+  return (first.flags & pvirtqDescFlags.USED) === 0;
 }
 
 /** The used index stands in the ring, and in no message. */

@@ -81,6 +81,25 @@ describe.each(kinds)('a session (%o)', (setUp) => {
   });
 });
 
+it('takes a packed ring for a new one where its base is 0, as user-mode Linux says it, unless it was stopped there', async () => {
+  const { front } = connected();
+  const setUp = { packed: true, size: 2 };
+  front.begin(setUp);
+  const driver = front.driver(setUp);
+  driver.offer([1]);
+  front.start(setUp, 0);
+  await quiet();
+  expect(driver.answered()).toHaveLength(1);
+  await front.reply();
+  await front.reply();
+  expect(await front.stop()).toBe(0);
+  driver.offer([2]);
+  front.start(setUp, 0);
+  await quiet();
+  expect(driver.answered()).toEqual([{ token: 2, answer: 3 }]);
+  await expectNothingLeft(front);
+});
+
 describe('features', () => {
   it('are those of the device and of the protocol', async () => {
     const { front } = connected();

@@ -14,6 +14,8 @@ export class Vring {
   addresses: StructValue<(typeof vhost_vring_addr)['codecs']> | undefined;
   /** Where it begins, as SET_VRING_BASE has it. */
   base = 0;
+  /** Where it was stopped, as GET_VRING_BASE has told the front end. */
+  stoppedAt: number | undefined;
   enabled = false;
   /** True while it is live in the device's core, be it held or not. */
   live = false;
@@ -85,6 +87,7 @@ export class Vring {
     this.size = 0;
     this.addresses = undefined;
     this.base = 0;
+    this.stoppedAt = undefined;
     this.enabled = false;
     this.live = false;
   }
