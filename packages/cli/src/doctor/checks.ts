@@ -9,6 +9,7 @@ import { cacheFolder } from 'virtio-node/guests';
 import { formatBytes } from '../format-bytes.ts';
 import { versionOf } from '../version.ts';
 import type { Check } from './findings.ts';
+import { hostChecks } from './host-checks.ts';
 
 const mebibyte = 2 ** 20;
 const oldestNode = [20, 19] as const;
@@ -25,6 +26,7 @@ export const checks: readonly (() => Promise<Check>)[] = [
   checkGuest,
   checkCache,
   checkKoffi,
+  ...hostChecks,
   checkUml,
   checkQemu,
   checkChromium,

@@ -65,38 +65,37 @@ it('lets a queue rest at once that is seldom used, and costs no turn', () => {
   expect(polling.lingering).toBe(0);
 });
 
-it('looks longer the more often a notification came soon, and not for ever', () => {
-  const { queue, pass, notify, settle } = world();
+it('looks when a notification came soon, and ever more seldom while it finds too little', () => {
+  const { queue, pass, notify, turn, settle } = world();
   notify();
-  const turns: number[] = [];
-  for (let count = 0; count < 6; count++) {
+  const looked: boolean[] = [];
+  for (let count = 0; count < 40; count++) {
     pass(20);
     notify();
-    expect(queue.notifies).toBe(false);
-    turns.push(settle());
+    looked.push(!queue.notifies);
+    // One find is less than what the time is worth.
+    queue.waiting = Number(!queue.notifies);
+    if (!queue.notifies) turn();
+    settle();
     expect(queue.notifies).toBe(true);
   }
-  expect(turns[0]).toBeGreaterThan(0);
-  expect(turns[2]).toBeGreaterThan(turns[0] ?? 0);
-  expect(turns[5]).toBe(turns[4]);
+  const when = looked.flatMap((did, count) => (did ? [count] : []));
+  expect(when).toEqual([0, 2, 5, 10, 19, 36]);
 });
 
-it('goes on as long as something is found, then forgets again', () => {
+it('goes on as long as something is found, then rests, and looks again at once', () => {
   const { queue, polling, pass, notify, turn, settle } = world();
   notify();
-  pass(20);
-  notify();
-  for (let count = 0; count < 1000; count++) {
-    queue.waiting = 1;
-    expect(turn()).toBe(true);
-    expect([queue.waiting, queue.notifies]).toEqual([0, false]);
-  }
-  settle();
-  expect(polling.lingering).toBe(0);
-  for (let count = 0; count < 5; count++) {
-    pass(500);
+  for (let times = 0; times < 3; times++) {
+    pass(20);
     notify();
-    settle();
+    for (let count = 0; count < 1000; count++) {
+      queue.waiting = 1;
+      expect(turn()).toBe(true);
+      expect([queue.waiting, queue.notifies]).toEqual([0, false]);
+    }
+    expect(settle()).toBeGreaterThan(0);
+    expect([queue.notifies, polling.lingering]).toEqual([true, 0]);
   }
   pass(500);
   notify();

@@ -14,25 +14,32 @@ export interface PollingOptions {
   readonly nextTurn?: (task: () => void) => void;
 }
 
-/** How long a queue is looked at when looking begins to pay, and below what it ends to, in milliseconds. */
-const shortest = 0.01;
-/** How long a turn looks before the event loop has the next one: what else happens waits so long. */
+/** How long a turn looks before the event loop has the next one, in milliseconds: what else happens waits so long. */
 const turnLength = 0.005;
+/** What it saves both sides, about, that something was found and not told of, in milliseconds. */
+const savedByFind = 0.01;
+/** The most notifications that pass until looking is tried again. */
+const mostToPass = 1024;
 
 /** What is known of one queue. Times are in milliseconds. */
 interface Pace {
-  /** How long it is looked at after it last had something; 0 while that does not pay. */
-  patience: number;
   /** When it was last let rest. */
   rested: number;
   /** When it last had something. */
-  found: number;
+  lastFound: number;
+  /** How often it had something since it was last notified. */
+  finds: number;
+  /** Notifications to pass before it is looked at again. */
+  toPass: number;
+  /** How many to pass when looking does not pay the next time. */
+  nextToPass: number;
 }
 
 /**
- * Looks at queues in the turns of the event loop, as long as that has paid lately. A notification soon after a queue
- * was let rest doubles the patience with it, one that took longer halves it; so a queue that is idle, or seldom used,
- * costs nothing.
+ * Looks at queues in the turns of the event loop, as long as that pays: when the notification came soon after the last
+ * one was served, and when looking lately found enough for the time it took. It does not where the driver and this
+ * process share a processor, or where the driver takes its time; then it is tried again ever more seldom. A queue that is
+ * idle, or seldom used, costs nothing.
  */
 export class AdaptivePolling implements Pacer {
   readonly #longest: number;
@@ -58,25 +65,27 @@ export class AdaptivePolling implements Pacer {
     if (this.#lingering.has(queue)) return;
     const now = this.#now();
     const pace = this.#paceOf(queue);
-    pace.patience = this.#patienceAfter(pace, now);
-    pace.found = now;
+    pace.lastFound = now;
+    pace.finds = 0;
     // Within its rest a queue may be found to have something, and linger again.
     this.#lingering.set(queue, pace);
-    if (pace.patience === 0) this.#rest(queue, pace);
+    if (!this.#mayPay(pace, now)) this.#rest(queue, pace);
     this.#goOn();
   }
 
   #paceOf(queue: PolledQueue): Pace {
     const known = this.#paces.get(queue);
     if (known !== undefined) return known;
-    const pace = { patience: 0, rested: Number.NEGATIVE_INFINITY, found: 0 };
+    const pace = { rested: Number.NEGATIVE_INFINITY, lastFound: 0, finds: 0, toPass: 0, nextToPass: 1 };
     this.#paces.set(queue, pace);
     return pace;
   }
 
-  #patienceAfter({ patience, rested }: Pace, now: number): number {
-    if (now - rested <= this.#longest) return Math.min(this.#longest, Math.max(shortest, 2 * patience));
-    return patience / 2 < shortest ? 0 : patience / 2;
+  #mayPay(pace: Pace, now: number): boolean {
+    if (now - pace.rested > this.#longest) return false;
+    if (pace.toPass === 0) return true;
+    pace.toPass--;
+    return false;
   }
 
   /** One turn of the event loop. */
@@ -85,11 +94,13 @@ export class AdaptivePolling implements Pacer {
     const end = this.#now() + turnLength;
     let now: number;
     do {
-      for (const [queue, pace] of this.#lingering) if (queue.look()) pace.found = this.#now();
+      for (const [queue, pace] of this.#lingering) if (queue.look()) this.#found(pace);
       now = this.#now();
     } while (now < end);
     for (const [queue, pace] of this.#lingering) {
-      if (now - pace.found >= pace.patience) this.#rest(queue, pace);
+      if (now - pace.lastFound < this.#longest) continue;
+      this.#judge(pace);
+      this.#rest(queue, pace);
     }
     this.#goOn();
   }
@@ -100,9 +111,21 @@ export class AdaptivePolling implements Pacer {
     this.#nextTurn(this.#turn);
   }
 
+  #found(pace: Pace): void {
+    pace.lastFound = this.#now();
+    pace.finds++;
+  }
+
+  /** The last look took its whole time, for nothing. */
+  #judge(pace: Pace): void {
+    const paid = pace.finds * savedByFind >= this.#longest;
+    pace.toPass = paid ? 0 : pace.nextToPass;
+    pace.nextToPass = paid ? 1 : Math.min(mostToPass, 2 * pace.nextToPass);
+  }
+
   #rest(queue: PolledQueue, pace: Pace): void {
     if (queue.rest()) {
-      pace.found = this.#now();
+      this.#found(pace);
       return;
     }
     this.#lingering.delete(queue);

@@ -1,3 +1,4 @@
+export { type HostAbility, hostAbilities, tryAbility } from './abilities.ts';
 export { AdaptivePolling, type PollingOptions } from './adaptive-polling.ts';
 export { NodeDescriptors } from './descriptors.ts';
 export type { FileDescriptor } from './file-descriptor.ts';
