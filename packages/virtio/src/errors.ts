@@ -1,4 +1,9 @@
-import { type PeerErrorCode, peerErrorClauses } from './peer-errors.ts';
+import {
+  type CommonErrorCode,
+  driverMistakes,
+  type ErrorClauses,
+  type PeerErrorCode,
+} from './peer-errors.ts';
 import type { ClauseId } from './spec/clauses.ts';
 
 export type { PeerErrorCode } from './peer-errors.ts';
@@ -35,6 +40,8 @@ export class UsageError extends VirtioError {
   }
 }
 
+const commonClauses: ErrorClauses = driverMistakes;
+
 /**
  * The other side broke a MUST. It is reported, never thrown through the host's stack: the queue is marked
  * broken or the device sets DEVICE_NEEDS_RESET, and a reset brings it back.
@@ -46,10 +53,13 @@ export class PeerError extends VirtioError {
   readonly clause: ClauseId | undefined;
 
   /** `clause` where the code alone does not tell it: a request or response that a device type's chapter forbids. */
+  constructor(code: CommonErrorCode, message: string, clause?: ClauseId);
+  /** The clause of any other code is in a table of `peer-errors`. */
+  constructor(code: PeerErrorCode, message: string, clause: ClauseId | undefined);
   constructor(code: PeerErrorCode, message: string, clause?: ClauseId) {
     super(message);
     this.code = code;
-    this.clause = clause ?? peerErrorClauses[code];
+    this.clause = clause ?? commonClauses[code];
   }
 }
 

@@ -1,4 +1,5 @@
 import { PeerError, UsageError } from '../errors.ts';
+import { deviceMistakes } from '../peer-errors.ts';
 import type { DeviceType } from '../spec/device-type.ts';
 import type { FeatureSet } from '../spec/features.ts';
 import { guestView } from '../spec/guest-endian.ts';
@@ -37,6 +38,7 @@ export async function inOneGeneration<V>(transport: Transport, read: () => Promi
   throw new PeerError(
     'GENERATION_UNSTABLE',
     `device ${transport.deviceId} changed its configuration during each of ${generationTries} reads`,
+    deviceMistakes.GENERATION_UNSTABLE,
   );
 }
 

@@ -1,4 +1,5 @@
 import { PeerError } from '../errors.ts';
+import { deviceMistakes } from '../peer-errors.ts';
 import { status, statusNames } from '../spec/status.ts';
 import type { Transport } from './transport.ts';
 
@@ -35,5 +36,6 @@ export async function waitForStatus(
   throw new PeerError(
     'RESET_INCOMPLETE',
     `the device did not ${what}; its status is ${statusNames(value).join('|')}`,
+    deviceMistakes.RESET_INCOMPLETE,
   );
 }

@@ -1,4 +1,5 @@
 import { PeerError } from '../errors.ts';
+import { deviceMistakes } from '../peer-errors.ts';
 import type { DeviceType } from '../spec/device-type.ts';
 import { FeatureSet } from '../spec/features.ts';
 import type { Endian } from '../spec/guest-endian.ts';
@@ -45,7 +46,11 @@ export async function untilTwoAgree<V>(read: () => Promise<V>): Promise<V> {
     if (inText(now) === inText(before)) return now;
     before = now;
   }
-  throw new PeerError('GENERATION_UNSTABLE', `no two of ${agreeingTries} reads of the configuration agree`);
+  throw new PeerError(
+    'GENERATION_UNSTABLE',
+    `no two of ${agreeingTries} reads of the configuration agree`,
+    deviceMistakes.GENERATION_UNSTABLE,
+  );
 }
 
 const inText = (value: unknown): string =>

@@ -1,4 +1,5 @@
 import { PeerError } from '../errors.ts';
+import { deviceMistakes } from '../peer-errors.ts';
 import type { DeviceType, OwnFeatureNameOf } from '../spec/device-type.ts';
 import { FeatureSet, type ReservedFeatureName, reservedFeatures } from '../spec/features.ts';
 import { legacyFeatures } from './legacy.ts';
@@ -24,6 +25,7 @@ export function chooseFeatures<T extends DeviceType>(
     throw new PeerError(
       'OFFER_INVALID',
       `the ${type.name} device does not offer VIRTIO_F_VERSION_1: it is legacy`,
+      deviceMistakes.OFFER_INVALID,
     );
   }
   const missing = type.missingRequirements(offered)[0];
@@ -31,6 +33,7 @@ export function chooseFeatures<T extends DeviceType>(
     throw new PeerError(
       'OFFER_INVALID',
       `the ${type.name} device offers ${missing.feature} without ${missing.requires}`,
+      deviceMistakes.OFFER_INVALID,
     );
   }
   const carried = new Set<string>(transport.carries);

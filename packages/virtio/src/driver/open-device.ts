@@ -1,4 +1,5 @@
 import { HostError, PeerError, UsageError } from '../errors.ts';
+import { deviceMistakes } from '../peer-errors.ts';
 import type { ConfigFieldsOf, DeviceType, FeatureNameOf, QueueNameOf } from '../spec/device-type.ts';
 import { type FeatureSet, type ReservedFeatureName, reservedFeatures } from '../spec/features.ts';
 import { type Endian, encodeFor, guestView } from '../spec/guest-endian.ts';
@@ -296,7 +297,13 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
   configChange(): void {
     void this.transport.readStatus().then((value) => {
       if ((value & status.DEVICE_NEEDS_RESET) !== 0) {
-        this.fail(new PeerError('DEVICE_NEEDS_RESET', `the ${this.type.name} device needs a reset`));
+        this.fail(
+          new PeerError(
+            'DEVICE_NEEDS_RESET',
+            `the ${this.type.name} device needs a reset`,
+            deviceMistakes.DEVICE_NEEDS_RESET,
+          ),
+        );
       } else {
         this.#options.onConfigChange?.();
       }

@@ -1,4 +1,5 @@
 import { PeerError, UsageError } from '../errors.ts';
+import { deviceMistakes } from '../peer-errors.ts';
 import type { DeviceType, QueueNameOf } from '../spec/device-type.ts';
 import { type FeatureSet, reservedFeatures } from '../spec/features.ts';
 import { status } from '../spec/status.ts';
@@ -81,7 +82,11 @@ async function settleFeatures(transport: Transport, type: DeviceType, features: 
   await transport.writeStatus(begun | status.FEATURES_OK);
   if (((await transport.readStatus()) & status.FEATURES_OK) === 0) {
     const names = type.featureNames(features).join(', ');
-    throw new PeerError('FEATURES_NOT_ACCEPTED', `the ${type.name} device does not accept ${names}`);
+    throw new PeerError(
+      'FEATURES_NOT_ACCEPTED',
+      `the ${type.name} device does not accept ${names}`,
+      deviceMistakes.FEATURES_NOT_ACCEPTED,
+    );
   }
   return begun | status.FEATURES_OK;
 }

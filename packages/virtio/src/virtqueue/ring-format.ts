@@ -1,4 +1,5 @@
 import { PeerError, type PeerErrorCode } from '../errors.ts';
+import type { ClauseId } from '../spec/clauses.ts';
 import type { RingAreas } from './area.ts';
 import type { QueueAreas } from './queue.ts';
 
@@ -10,8 +11,9 @@ export interface RingFormat {
   isSize(size: number): boolean;
   /** How large the three areas of a ring of `size` descriptors are, and how they are aligned. */
   areas(size: number): RingAreas;
-  /** The mistake that a misaligned area is. */
+  /** The mistake that a misaligned area is, and the clause of it. */
   readonly misaligned: PeerErrorCode;
+  readonly misalignedClause?: ClauseId;
 }
 
 /** What is wrong with where a driver has put a queue: its size, or how an area is aligned. */
@@ -25,7 +27,7 @@ export function areasMistake(areas: QueueAreas, format: RingFormat): PeerError |
     const { alignment } = shapes[part];
     if (areas[part] % alignment !== 0) {
       const message = `the ${part} area at ${areas[part]} is not aligned to ${alignment}`;
-      return new PeerError(format.misaligned, message);
+      return new PeerError(format.misaligned, message, format.misalignedClause);
     }
   }
   return undefined;

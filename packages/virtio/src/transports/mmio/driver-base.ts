@@ -3,6 +3,7 @@ import type { Deviation, NotificationListener } from '../../driver/transport.ts'
 import { HostError, PeerError, UsageError } from '../../errors.ts';
 import type { Allocator } from '../../memory/allocator.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
+import { deviceMistakes } from '../../peer-errors.ts';
 import { busFreeFeatures, type ReservedFeatureName } from '../../spec/features.ts';
 import type { RegisterBlock } from '../../spec/registers.ts';
 import type { QueueAreas } from '../../virtqueue/queue.ts';
@@ -166,6 +167,7 @@ export abstract class MmioDriver<N extends string> {
     throw new PeerError(
       'RESET_INCOMPLETE',
       `the MMIO device never lets go of queue ${index}: ${what} stay set`,
+      deviceMistakes.RESET_INCOMPLETE,
     );
   }
 

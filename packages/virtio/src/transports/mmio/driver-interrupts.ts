@@ -1,5 +1,6 @@
 import type { NotificationListener } from '../../driver/transport.ts';
 import { PeerError } from '../../errors.ts';
+import { deviceMistakes } from '../../peer-errors.ts';
 import type { MmioAccess } from './access.ts';
 import type { RegisterAccess } from './register-access.ts';
 import { interruptBit, type SharedRegister } from './registers.ts';
@@ -74,6 +75,7 @@ export class DriverInterrupts {
       throw new PeerError(
         'INTERRUPT_STUCK',
         `the MMIO device never clears bits 0x${left.toString(16)} of InterruptStatus`,
+        deviceMistakes.INTERRUPT_STUCK,
       );
     }
     if (left !== 0) this.#due = true;

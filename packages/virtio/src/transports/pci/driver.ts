@@ -1,5 +1,6 @@
 import type { AdminQueues, Deviation, Transport } from '../../driver/transport.ts';
 import { PeerError, UsageError } from '../../errors.ts';
+import { deviceMistakes } from '../../peer-errors.ts';
 import { FeatureSet, featureWords, type ReservedFeatureName, reservedFeatures } from '../../spec/features.ts';
 import { status } from '../../spec/status.ts';
 import type { QueueAreas } from '../../virtqueue/queue.ts';
@@ -222,7 +223,11 @@ export class PciTransport extends FunctionDriver implements Transport {
         this.maxSizes.delete(index);
         return;
       }
-      throw new PeerError('RESET_INCOMPLETE', `the PCI function never finished the reset of queue ${index}`);
+      throw new PeerError(
+        'RESET_INCOMPLETE',
+        `the PCI function never finished the reset of queue ${index}`,
+        deviceMistakes.RESET_INCOMPLETE,
+      );
     });
   }
 

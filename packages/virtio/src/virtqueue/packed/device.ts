@@ -2,6 +2,7 @@ import { PeerError, type PeerErrorCode } from '../../errors.ts';
 import type { OrderedView } from '../../memory/atomics.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { nowhere, type Region } from '../../memory/region.ts';
+import { type ErrorClauses, packedRingMistakes } from '../../peer-errors.ts';
 import { openArea } from '../area.ts';
 import type { Chain } from '../chain.ts';
 import type { ChainState } from '../chain-state.ts';
@@ -18,6 +19,8 @@ import { packedRingAreas, pvirtqDescFlags, ringEventFlags } from './layout.ts';
 import { Position } from './position.ts';
 
 const { NEXT, WRITE, INDIRECT, AVAIL, USED } = pvirtqDescFlags;
+
+const clauses: ErrorClauses = packedRingMistakes;
 
 /** The device's end of a packed virtqueue (2.8). */
 export class PackedDeviceQueue implements DeviceQueue {
@@ -454,6 +457,6 @@ export class PackedDeviceQueue implements DeviceQueue {
   #fail(code: PeerErrorCode, message: string): undefined {
     this.#sound = false;
     this.#version = -1;
-    this.#error = new PeerError(code, message);
+    this.#error = new PeerError(code, message, clauses[code]);
   }
 }

@@ -1,6 +1,7 @@
 import { PeerError, type PeerErrorCode } from '../../errors.ts';
 import type { OrderedView } from '../../memory/atomics.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
+import { deviceMistakes, type ErrorClauses } from '../../peer-errors.ts';
 import { openArea } from '../area.ts';
 import { checkBuffer, totalLength } from '../buffer-elements.ts';
 import { type DriverRingOptions, indirectThreshold } from '../driver-options.ts';
@@ -11,6 +12,8 @@ import { packedRingAreas, pvirtqDescFlags, ringEventFlags } from './layout.ts';
 import { Position } from './position.ts';
 
 const { NEXT, WRITE, INDIRECT, AVAIL, USED } = pvirtqDescFlags;
+
+const clauses: ErrorClauses = deviceMistakes;
 
 /**
  * The driver's end of a packed virtqueue (2.8). What it must know of a buffer it keeps to itself: nothing that
@@ -273,7 +276,7 @@ export class PackedDriverQueue<T> implements DriverQueue<T> {
 
   #fail(code: PeerErrorCode, message: string): undefined {
     this.#sound = false;
-    this.#error = new PeerError(code, message);
+    this.#error = new PeerError(code, message, clauses[code]);
   }
 }
 

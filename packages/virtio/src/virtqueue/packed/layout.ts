@@ -1,3 +1,4 @@
+import { packedRingMistakes } from '../../peer-errors.ts';
 import { bits, le16, le32, le64, struct } from '../../spec/layout.ts';
 import type { RingAreas } from '../area.ts';
 import type { RingFormat } from '../ring-format.ts';
@@ -50,4 +51,5 @@ export const packedFormat: RingFormat = {
   isSize: isPackedRingSize,
   areas: packedRingAreas,
   misaligned: 'PACKED_QUEUE_MISALIGNED',
+  misalignedClause: packedRingMistakes.PACKED_QUEUE_MISALIGNED,
 };

@@ -1,7 +1,8 @@
-import { PeerError, type PeerErrorCode } from '../../errors.ts';
+import { PeerError } from '../../errors.ts';
 import { type OrderedView, swap16, swap32 } from '../../memory/atomics.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { nowhere, type Region } from '../../memory/region.ts';
+import type { CommonErrorCode } from '../../peer-errors.ts';
 import { openArea } from '../area.ts';
 import type { Chain } from '../chain.ts';
 import type { ChainState } from '../chain-state.ts';
@@ -419,12 +420,12 @@ export class SplitDeviceQueue implements DeviceQueue {
     );
   }
 
-  #refuse(code: PeerErrorCode, message: string): false {
+  #refuse(code: CommonErrorCode, message: string): false {
     this.#fail(code, message);
     return false;
   }
 
-  #fail(code: PeerErrorCode, message: string): undefined {
+  #fail(code: CommonErrorCode, message: string): undefined {
     this.#sound = false;
     this.#version = -1;
     this.#error = new PeerError(code, message);

@@ -1,6 +1,7 @@
 import { PeerError, type PeerErrorCode } from '../../errors.ts';
 import type { OrderedView } from '../../memory/atomics.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
+import { deviceMistakes, type ErrorClauses } from '../../peer-errors.ts';
 import { openArea } from '../area.ts';
 import { checkBuffer, totalLength } from '../buffer-elements.ts';
 import { type DriverRingOptions, indirectThreshold } from '../driver-options.ts';
@@ -10,6 +11,8 @@ import type { BufferElement, DriverQueue, QueueAreas, UsedBuffer } from '../queu
 import { splitRingAreas, virtqAvailFlags, virtqDescFlags, virtqUsedFlags } from './layout.ts';
 
 const { NEXT, WRITE, INDIRECT } = virtqDescFlags;
+
+const clauses: ErrorClauses = deviceMistakes;
 
 /**
  * The driver's end of a split virtqueue (2.7). What it must know of a buffer it keeps to itself: nothing that
@@ -305,6 +308,6 @@ export class SplitDriverQueue<T> implements DriverQueue<T> {
 
   #fail(code: PeerErrorCode, message: string): undefined {
     this.#sound = false;
-    this.#error = new PeerError(code, message);
+    this.#error = new PeerError(code, message, clauses[code]);
   }
 }
