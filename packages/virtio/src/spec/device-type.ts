@@ -90,12 +90,9 @@ export type OwnFeatureNameOf<T> = T extends DeviceType<infer F, infer _Q, infer 
 export type QueueNameOf<T> = T extends DeviceType<infer _F, infer Q, infer _C> ? Q : never;
 export type ConfigFieldsOf<T> = T extends DeviceType<infer _F, infer _Q, infer C> ? C : never;
 
-const bitOf = (declaration: FeatureDeclaration): number =>
-  typeof declaration === 'number' ? declaration : declaration.bit;
-
-/** More than one queue can bear the name, so that a number must tell them apart. */
-const isFamily = (queue: QueueDeclaration): queue is Exclude<QueueDeclaration, number> =>
-  typeof queue !== 'number' && (queue.from !== undefined || (queue.first ?? []).length > 1);
+/** A queue that is alone is a family of one. */
+const familyOf = <N extends string>(queue: QueueDeclaration<N>): Exclude<QueueDeclaration<N>, number> =>
+  typeof queue === 'number' ? { first: [queue] } : queue;
 
 const isReservedRange = (bit: number): boolean => (bit >= 24 && bit <= 40) || bit === 43;
 
@@ -117,53 +114,40 @@ export function deviceType<
   if (!Number.isInteger(id) || id < 1 || id > 63) fail(`id ${id} is not between 1 and 63`);
   // The declaration's keys are the names; Object.entries forgets that.
   const declared = Object.entries(declaration.features) as [Name, FeatureDeclaration][];
-  const nameOfBit = new Map<number, string>(
-    Object.entries({ ...reservedFeatures, ...legacyReservedFeatures }).map(([name, bit]) => [bit, name]),
-  );
-  const requirements = new Map<string, readonly string[]>();
   const features: Record<string, number> = { ...reservedFeatures };
-  for (const [name, feature] of declared) {
-    const bit = bitOf(feature);
-    if (isReservedRange(bit)) fail(`feature ${name} stands on the reserved bit ${bit}`);
-    if (nameOfBit.has(bit)) fail(`features ${name} and ${nameOfBit.get(bit)} share bit ${bit}`);
-    nameOfBit.set(bit, name);
-    features[name] = bit;
-    if (typeof feature !== 'number') requirements.set(name, feature.requires);
+  const nameOfBit = new Map<number, string>();
+  const name = (feature: string, bit: number): void => {
+    if (nameOfBit.has(bit)) fail(`features ${feature} and ${nameOfBit.get(bit)} share bit ${bit}`);
+    nameOfBit.set(bit, feature);
+  };
+  const nameAll = (bits: Readonly<Record<string, number>>): void => {
+    for (const [feature, bit] of Object.entries(bits)) name(feature, bit);
+  };
+  nameAll({ ...reservedFeatures, ...legacyReservedFeatures });
+  const requirements: { readonly feature: string; readonly requires: string }[] = [];
+  for (const [feature, declaredAs] of declared) {
+    const { bit, requires } = typeof declaredAs === 'number' ? { bit: declaredAs, requires: [] } : declaredAs;
+    if (isReservedRange(bit)) fail(`feature ${feature} stands on the reserved bit ${bit}`);
+    name(feature, bit);
+    features[feature] = bit;
+    for (const other of requires) requirements.push({ feature, requires: other });
   }
   const { legacy = {} } = declaration;
-  for (const [name, bit] of Object.entries(legacy.features ?? {})) {
-    if (nameOfBit.has(bit)) fail(`features ${name} and ${nameOfBit.get(bit)} share bit ${bit}`);
-    nameOfBit.set(bit, name);
-  }
-  for (const [name, needed] of requirements) {
-    for (const other of needed)
-      if (!(other in features)) fail(`feature ${name} requires ${other}, which is unknown`);
+  nameAll(legacy.features ?? {});
+  for (const { feature, requires } of requirements) {
+    if (!(requires in features)) fail(`feature ${feature} requires ${requires}, which is unknown`);
   }
 
   // The declaration's keys are the names; Object.entries forgets that.
   const queueEntries = Object.entries(declaration.queues) as [Q, QueueDeclaration<Name>][];
 
-  const queueIndex = (name: Q, number = 0): number | undefined => {
-    const queue: QueueDeclaration<Name> = declaration.queues[name];
-    if (typeof queue === 'number') return number === 0 ? queue : undefined;
-    const first = queue.first ?? [];
-    if (number < first.length) return first[number];
-    if (queue.from === undefined) return undefined;
-    return queue.from + (number - first.length) * (queue.every ?? 1);
-  };
-
   const queueAt = (index: number): QueueName<Q> | undefined => {
-    for (const [name, queue] of queueEntries) {
-      if (typeof queue === 'number') {
-        if (queue === index) return { name, number: 0 };
-        continue;
-      }
-      const first = queue.first ?? [];
+    for (const [queue, place] of queueEntries) {
+      const { first = [], from = Number.POSITIVE_INFINITY, every = 1 } = familyOf(place);
       const among = first.indexOf(index);
-      if (among !== -1) return { name, number: among };
-      if (queue.from === undefined || index < queue.from) continue;
-      const steps = (index - queue.from) / (queue.every ?? 1);
-      if (Number.isInteger(steps)) return { name, number: first.length + steps };
+      if (among >= 0) return { name: queue, number: among };
+      const steps = (index - from) / every;
+      if (steps >= 0 && Number.isInteger(steps)) return { name: queue, number: first.length + steps };
     }
     return undefined;
   };
@@ -173,34 +157,34 @@ export function deviceType<
     name: declaration.name,
     // Filled above with exactly the declared and the reserved names.
     features: Object.freeze(features) as Readonly<Record<Name | ReservedFeatureName, number>>,
-    ownFeatures: declared.map(([name]) => name),
+    ownFeatures: declared.map(([feature]) => feature),
     queues: declaration.queues,
     config: declaration.config ?? emptyConfig<C>(),
     configRequires: declaration.configRequires ?? {},
     driverWritable: declaration.driverWritable ?? [],
     pciClass: declaration.pciClass ?? 0xff00,
     legacy,
-    queueIndex,
+    queueIndex(queue, number = 0) {
+      const { first = [], from, every = 1 } = familyOf<Name>(declaration.queues[queue]);
+      const behind = number - first.length;
+      return behind < 0 || from === undefined ? first[number] : from + behind * every;
+    },
     queueAt,
     queueLabel(index) {
       const found = queueAt(index);
       if (found === undefined) return `queue${index}`;
-      const queue: QueueDeclaration<Name> = declaration.queues[found.name];
-      return isFamily(queue) ? `${found.name}${found.number + (queue.numberedFrom ?? 1)}` : found.name;
+      const { first = [], from, numberedFrom = 1 } = familyOf<Name>(declaration.queues[found.name]);
+      // More than one queue can bear the name, so that a number must tell them apart.
+      const isFamily = from !== undefined || first.length > 1;
+      return isFamily ? `${found.name}${found.number + numberedFrom}` : found.name;
     },
     featureNames: (set) => set.bits().map((bit) => nameOfBit.get(bit) ?? `bit${bit}`),
     featureSet: (names) =>
-      FeatureSet.of(Array.from(names, (name) => features[name] ?? fail(`no feature ${name}`))),
-    missingRequirements(set) {
-      const missing: { feature: string; requires: string }[] = [];
-      for (const [name, needed] of requirements) {
-        if (!set.has(features[name] ?? 0)) continue;
-        for (const other of needed) {
-          if (!set.has(features[other] ?? 0)) missing.push({ feature: name, requires: other });
-        }
-      }
-      return missing;
-    },
+      FeatureSet.of(Array.from(names, (feature) => features[feature] ?? fail(`no feature ${feature}`))),
+    missingRequirements: (set) =>
+      requirements.filter(
+        ({ feature, requires }) => set.has(features[feature] ?? 0) && !set.has(features[requires] ?? 0),
+      ),
   };
 }
 
