@@ -37,6 +37,8 @@ export interface PciLegacySupport {
   readonly transitional: boolean;
   /** @internal Where what drivers reach is. */
   readonly bar: { readonly bar: number; readonly kind: BarKind };
+  /** @internal Where in it they notify queues, in bytes. */
+  readonly notifyOffset: number;
   /** @internal Where the modern structures are, unless told. */
   readonly mainBar: { readonly bar: number; readonly kind: BarKind };
   /** @internal What the header says, by which legacy drivers know the device; absent for a modern header. */
@@ -91,6 +93,7 @@ export function legacySupport({ endian = 'little' }: PciLegacyOptions): PciLegac
     interface: legacyInterface(endian),
     transitional: true,
     bar: { bar: legacyBar, kind: 'io' },
+    notifyOffset: legacyRegisters.register.queue_notify.offset,
     mainBar: { bar: legacyBar + 1, kind: 'memory32' },
     makeRegisters: (parts) => new LegacyRegisters(parts),
   };

@@ -1,5 +1,4 @@
 import type { FunctionLayout } from './function-layout.ts';
-import { legacyRegisters } from './legacy-registers.ts';
 import type { PciFunctionOptions, QueueNotification } from './options.ts';
 
 /** A notification that tells nothing but its queue is 16 bits wide. */
@@ -12,7 +11,7 @@ export function queueNotifications(
   { legacy, notifConfigData, notifyMultiplier = 4, queueNotifyOff = (queue) => queue }: PciFunctionOptions,
 ): QueueNotification[] {
   const modern = notifConfigData !== undefined ? [] : notifyPlaces;
-  const old = legacy?.bar.kind === 'io' ? [legacy.bar.bar] : [];
+  const old = legacy?.bar.kind === 'io' ? [{ bar: legacy.bar.bar, offset: legacy.notifyOffset }] : [];
   return queues.flatMap((queue) => [
     ...modern.map(({ bar, offset }) => ({
       bar,
@@ -20,6 +19,6 @@ export function queueNotifications(
       width,
       value: queue,
     })),
-    ...old.map((bar) => ({ bar, offset: legacyRegisters.register.queue_notify.offset, width, value: queue })),
+    ...old.map((place) => ({ ...place, width, value: queue })),
   ]);
 }
