@@ -2,7 +2,7 @@ import { HostError, PeerError, type PeerErrorCode, UsageError, VirtioError } fro
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { ClauseId } from '../spec/clauses.ts';
 import { type FeatureSet, type ReservedFeatureName, reservedFeatures } from '../spec/features.ts';
-import { status } from '../spec/status.ts';
+import * as status from '../spec/status-bit.ts';
 import type { Chain } from '../virtqueue/chain.ts';
 import { chainElements } from '../virtqueue/chain-elements.ts';
 import { openDeviceQueue, splitRing } from '../virtqueue/device-ring.ts';

@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.ts';
 import { FeatureSet, featureWords } from '../spec/features.ts';
-import { status } from '../spec/status.ts';
+import * as status from '../spec/status-bit.ts';
 import { RestoredQueue } from '../virtqueue/restored-queue.ts';
 import type { DeviceCore } from './core.ts';
 import type { DeviceState } from './state.ts';

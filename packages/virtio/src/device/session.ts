@@ -1,5 +1,5 @@
 import { FeatureSet } from '../spec/features.ts';
-import { status } from '../spec/status.ts';
+import * as status from '../spec/status-bit.ts';
 import type { ActiveQueue } from './active-queue.ts';
 import type { LegacyInterface } from './legacy.ts';
 

@@ -1,5 +1,5 @@
 import type { PeerErrorCode } from '../errors.ts';
-import { status, statusNames } from '../spec/status.ts';
+import * as status from '../spec/status-bit.ts';
 
 /** What a write to the device status field asks for. */
 export interface StatusStep {
@@ -14,6 +14,14 @@ export interface StatusStep {
   /** What was out of order; the device lives with it. */
   readonly mistakes: readonly { readonly code: PeerErrorCode; readonly message: string }[];
 }
+
+/** The bits that a driver sets one after the other. */
+const steps = {
+  ACKNOWLEDGE: status.ACKNOWLEDGE,
+  DRIVER: status.DRIVER,
+  FEATURES_OK: status.FEATURES_OK,
+  DRIVER_OK: status.DRIVER_OK,
+};
 
 /** Bits that have no step of their own. */
 const plain = status.ACKNOWLEDGE | status.DRIVER | status.FAILED;
@@ -45,11 +53,9 @@ export function checkStatusWrite(current: number, written: number, canSuspend: b
   };
   early(status.DRIVER, status.ACKNOWLEDGE, 'DRIVER was set before ACKNOWLEDGE');
   early(status.FEATURES_OK, status.ACKNOWLEDGE | status.DRIVER, 'FEATURES_OK was set before DRIVER');
-  const steps = [status.ACKNOWLEDGE, status.DRIVER, status.FEATURES_OK, status.DRIVER_OK];
-  const together = steps.filter((bit) => (added & bit) !== 0);
+  const together = Object.entries(steps).flatMap(([name, bit]) => ((added & bit) === 0 ? [] : [name]));
   if (together.length > 1) {
-    const names = together.flatMap(statusNames).join(', ');
-    mistakes.push({ code: 'STATUS_SEQUENCE', message: `${names} were set in one write` });
+    mistakes.push({ code: 'STATUS_SEQUENCE', message: `${together.join(', ')} were set in one write` });
   }
   const notReady = !suspended && (current & status.FEATURES_OK) === 0 && (added & status.DRIVER_OK) !== 0;
   if (notReady) {

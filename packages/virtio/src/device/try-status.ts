@@ -1,4 +1,4 @@
-import { status } from '../spec/status.ts';
+import * as status from '../spec/status-bit.ts';
 import type { DeviceCore } from './core.ts';
 
 const knownStatus = Object.values(status).reduce<number>((all, bit) => all | bit, 0);

@@ -1,14 +1,7 @@
+import * as status from './status-bit.ts';
+
 /** Bits of the device status field (2.1, 3.4). */
-export const status = Object.freeze({
-  ACKNOWLEDGE: 1,
-  DRIVER: 2,
-  DRIVER_OK: 4,
-  FEATURES_OK: 8,
-  /** With VIRTIO_F_SUSPEND: the driver has suspended the device. */
-  SUSPEND: 16,
-  DEVICE_NEEDS_RESET: 64,
-  FAILED: 128,
-} as const);
+export * as status from './status-bit.ts';
 
 /** The names of the bits that are set, for traces and messages; bits without a name as `bit5`. */
 export function statusNames(value: number): string[] {

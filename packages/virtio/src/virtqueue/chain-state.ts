@@ -1,20 +1,10 @@
 import { Segments } from './segments.ts';
 
-/** Values of `turn` for a chain that the device does not have. */
-export const notLive = Object.freeze({
-  /** Nobody has it. */
-  FREE: 0,
-  /** Completed; with VIRTIO_F_IN_ORDER it waits for those that were taken before it. */
-  COMPLETED: -1,
-  /** It was in flight when its queue was closed. */
-  DEAD: -2,
-} as const);
-
 /** What a queue and the cursors must know of a chain. */
 export class ChainState extends Segments {
   /**
    * Above 0 while the device has the chain, and then the number of this taking among all of its queue: later
-   * ones are larger, and a cursor sees that its fields are of another. Otherwise one of `notLive`.
+   * ones are larger, and a cursor sees that its fields are of another. Otherwise one of `not-live.ts`.
    */
   turn = 0;
   /** Head index or Buffer ID. */

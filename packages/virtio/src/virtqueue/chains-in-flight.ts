@@ -1,8 +1,6 @@
 import { UsageError } from '../errors.ts';
 import { Chain } from './chain.ts';
-import { notLive } from './chain-state.ts';
-
-const { FREE, COMPLETED, DEAD } = notLive;
+import * as notLive from './not-live.ts';
 
 /** The chains of one device-side queue, one for each id, made when they are first needed and used again. */
 export class ChainsInFlight {
@@ -33,7 +31,7 @@ export class ChainsInFlight {
   /** True when the ring has not got the buffer of this id back. */
   has(id: number): boolean {
     const chain = this.#byId[id];
-    return chain !== undefined && chain.turn !== FREE;
+    return chain !== undefined && chain.turn !== notLive.FREE;
   }
 
   /** True for an id whose chain may be put in flight. */
@@ -72,7 +70,7 @@ export class ChainsInFlight {
     if (completed === undefined) {
       this.#restored.push(chain);
     } else {
-      chain.turn = COMPLETED;
+      chain.turn = notLive.COMPLETED;
       chain.written = completed;
       this.#settled++;
     }
@@ -90,19 +88,19 @@ export class ChainsInFlight {
    */
   settle(chain: Chain): boolean {
     if (chain.turn <= 0 || this.#byId[chain.id] !== chain) return this.#refuse(chain);
-    chain.turn = COMPLETED;
+    chain.turn = notLive.COMPLETED;
     this.#settled++;
     return true;
   }
 
   /** The ring has a settled chain back. */
   free(chain: Chain): void {
-    chain.turn = FREE;
+    chain.turn = notLive.FREE;
     chain.trim();
   }
 
   #refuse(chain: Chain): false {
-    if (chain.turn === DEAD) return false;
+    if (chain.turn === notLive.DEAD) return false;
     if (chain.live) throw new UsageError('BAD_ARGUMENT', `chain ${chain.id} belongs to another queue`);
     throw new UsageError('CHAIN_COMPLETED', `chain ${chain.id} was completed before`);
   }
@@ -110,7 +108,7 @@ export class ChainsInFlight {
   /** Every chain in flight dies where it is; none is used again. */
   close(): void {
     for (const chain of this.#byId) {
-      if (chain !== undefined && chain.turn !== FREE) chain.turn = DEAD;
+      if (chain !== undefined && chain.turn !== notLive.FREE) chain.turn = notLive.DEAD;
     }
     this.#byId.fill(undefined);
     this.#restored.length = 0;

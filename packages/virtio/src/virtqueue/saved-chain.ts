@@ -1,6 +1,6 @@
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { Chain } from './chain.ts';
-import { notLive } from './chain-state.ts';
+import * as notLive from './not-live.ts';
 import type { SavedChain } from './queue.ts';
 
 export function saveChain(chain: Chain): SavedChain {

@@ -1,5 +1,5 @@
 import type { Chain } from './chain.ts';
-import { notLive } from './chain-state.ts';
+import * as notLive from './not-live.ts';
 
 /** Chains in the order in which they were taken, for VIRTIO_F_IN_ORDER. */
 export class TakenOrder {

@@ -1,5 +1,6 @@
 import { UsageError } from '../../errors.ts';
-import { type BarKind, commandBit, pci_header } from './pci-registers.ts';
+import * as commandBit from './command-bit.ts';
+import { type BarKind, pci_header } from './pci-registers.ts';
 
 /** A Base Address Register of a function, as its host sees it. The object stays; its values change. */
 export interface PciBar {

@@ -2,14 +2,9 @@ import { readLittle, writeLittle } from '../../device/little-endian.ts';
 import { UsageError } from '../../errors.ts';
 import type { Fields, Struct, StructValue } from '../../spec/layout.ts';
 import { fieldRegisters, RegisterBlock } from '../../spec/registers.ts';
-import {
-  commandBit,
-  configSpaceSize,
-  firstCapabilityOffset,
-  headerRegisters,
-  pci_header,
-  statusBit,
-} from './pci-registers.ts';
+import * as commandBit from './command-bit.ts';
+import { configSpaceSize, firstCapabilityOffset, headerRegisters, pci_header } from './pci-registers.ts';
+import * as statusBit from './status-bit.ts';
 
 /** What a guest may write of the header whatever the function is; BARs come with the BARs. */
 const headerWritable = {

@@ -5,6 +5,7 @@ import type { Device } from '../../device/device.ts';
 import { RegisterBank } from '../../device/register-bank.ts';
 import { busFreeFeatures, type ReservedFeatureName } from '../../spec/features.ts';
 import type { Bar, PciBar } from './bar.ts';
+import * as commandBit from './command-bit.ts';
 import { CommonConfig, type QueueNumbers } from './common-config.ts';
 import { ConfigSpace } from './config-space.ts';
 import { FunctionLayout } from './function-layout.ts';
@@ -14,9 +15,10 @@ import type { MsixTable } from './msix-table.ts';
 import { NotifyArea } from './notify-area.ts';
 import type { PciFunctionOptions, QueueNotification } from './options.ts';
 import { checkOptions } from './options-check.ts';
-import { commandBit, maxMsixVectors, pci_header, statusBit } from './pci-registers.ts';
+import { maxMsixVectors, pci_header } from './pci-registers.ts';
 import { queueNotifications } from './queue-notifications.ts';
 import { commonRegisters, isrRegisters, virtio_pci_cfg_cap } from './registers.ts';
+import * as statusBit from './status-bit.ts';
 
 /** @internal */
 export interface FunctionParts {

@@ -2,13 +2,14 @@ import type { DeviceCore } from '../../device/core.ts';
 import { UsageError } from '../../errors.ts';
 import type { Fields, Struct, StructValue } from '../../spec/layout.ts';
 import { Bar, type BarContent } from './bar.ts';
+import * as capabilityId from './capability-id.ts';
+import * as cfgType from './cfg-type.ts';
 import { ConfigSpace } from './config-space.ts';
 import type { MsixTable } from './msix-table.ts';
 import type { NotifyArea } from './notify-area.ts';
 import type { BarChoice, CapabilityRoom, PciFunctionOptions, PciLayout } from './options.ts';
-import { capabilityId, configSpaceSize, pci_header } from './pci-registers.ts';
+import { configSpaceSize, pci_header } from './pci-registers.ts';
 import {
-  cfgType,
   deviceIdBase,
   virtio_pci_cap,
   virtio_pci_cfg_cap,

@@ -1,5 +1,6 @@
+import * as isrBit from './isr-bit.ts';
 import type { MsixTable } from './msix-table.ts';
-import { isrBit, noVector } from './registers.ts';
+import { noVector } from './registers.ts';
 
 /** How a function tells its driver that something happened: INTx with the ISR status, or MSI-X. */
 export class Interrupts {

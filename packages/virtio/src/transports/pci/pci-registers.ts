@@ -51,21 +51,12 @@ export const headerRegisters: RegisterBlock<RegisterNames<typeof header>> = new 
   structRegisters(pci_header),
 );
 
-/** Bits of the command register. */
-export const commandBit = Object.freeze({
-  IO_SPACE: 1,
-  MEMORY_SPACE: 2,
-  BUS_MASTER: 4,
-  PARITY_ERROR: 0x40,
-  SERR: 0x100,
-  INTERRUPT_DISABLE: 0x400,
-} as const);
-
-/** Bits of the status register. */
-export const statusBit = Object.freeze({ INTERRUPT: 0x08, CAPABILITIES: 0x10 } as const);
-
 /** PCI capability ids. */
-export const capabilityId = Object.freeze({ VENDOR: 0x09, MSIX: 0x11 } as const);
+export * as capabilityId from './capability-id.ts';
+/** Bits of the command register. */
+export * as commandBit from './command-bit.ts';
+/** Bits of the status register. */
+export * as statusBit from './status-bit.ts';
 
 const msixCap = {
   cap_id: u8,

@@ -11,18 +11,10 @@ export const deviceIdBase = 0x1040;
 export const noVector = 0xffff;
 
 /** The `cfg_type` of the virtio structure capabilities (4.1.4). */
-export const cfgType = Object.freeze({
-  COMMON_CFG: 1,
-  NOTIFY_CFG: 2,
-  ISR_CFG: 3,
-  DEVICE_CFG: 4,
-  PCI_CFG: 5,
-  SHARED_MEMORY_CFG: 8,
-  VENDOR_CFG: 9,
-} as const);
+export * as cfgType from './cfg-type.ts';
 
 /** Bits of the ISR status (4.1.4.5). */
-export const isrBit = Object.freeze({ QUEUE: 1, CONFIG: 2 } as const);
+export * as isrBit from './isr-bit.ts';
 
 const virtioPciCap = {
   /** 0x09: a vendor-specific capability. */

@@ -3,9 +3,11 @@ import { restoreSelections, saveSelections } from '../../device/selections.ts';
 import { UsageError } from '../../errors.ts';
 import type { ConfigSpace } from './config-space.ts';
 import type { PciFunction } from './device.ts';
+import * as isrBit from './isr-bit.ts';
 import type { PciFunctionState } from './options.ts';
-import { configSpaceSize, pci_header, statusBit } from './pci-registers.ts';
-import { isrBit, noVector } from './registers.ts';
+import { configSpaceSize, pci_header } from './pci-registers.ts';
+import { noVector } from './registers.ts';
+import * as statusBit from './status-bit.ts';
 
 /** All that a function and its device need to go on from here in another process: JSON. */
 export function savePciFunction(pciFunction: PciFunction): PciFunctionState {

@@ -15,7 +15,10 @@ import type { RestoredQueue } from '../restored-queue.ts';
 import { saveChain } from '../saved-chain.ts';
 import { maxChainLength } from '../segments.ts';
 import { TakenOrder } from '../taken-order.ts';
-import { splitRingAreas, virtqAvailFlags, virtqDescFlags, virtqUsedFlags } from './layout.ts';
+import * as virtqAvailFlags from './avail-flags.ts';
+import * as virtqDescFlags from './desc-flags.ts';
+import { splitRingAreas } from './layout.ts';
+import * as virtqUsedFlags from './used-flags.ts';
 
 /** The device's end of a split virtqueue (2.7). Indexes run freely and wrap at 65536. */
 export class SplitDeviceQueue implements DeviceQueue {

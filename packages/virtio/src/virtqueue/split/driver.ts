@@ -8,9 +8,10 @@ import { type DriverRingOptions, indirectThreshold } from '../driver-options.ts'
 import { DriverTables } from '../driver-tables.ts';
 import { needEvent } from '../need-event.ts';
 import type { BufferElement, DriverQueue, QueueAreas, UsedBuffer } from '../queue.ts';
-import { splitRingAreas, virtqAvailFlags, virtqDescFlags, virtqUsedFlags } from './layout.ts';
-
-const { NEXT, WRITE, INDIRECT } = virtqDescFlags;
+import * as virtqAvailFlags from './avail-flags.ts';
+import { INDIRECT, NEXT, WRITE } from './desc-flags.ts';
+import { splitRingAreas } from './layout.ts';
+import * as virtqUsedFlags from './used-flags.ts';
 
 const clauses: ErrorClauses = deviceMistakes;
 

@@ -29,14 +29,13 @@ export const VirtqUsed = /* @__PURE__ */ struct('virtq_used', {
   ring: /* @__PURE__ */ tail(VirtqUsedElem),
 });
 
-/** `flags` of a descriptor. */
-export const virtqDescFlags = Object.freeze({ NEXT: 1, WRITE: 2, INDIRECT: 4 } as const);
-
 /** `flags` of the available ring. */
-export const virtqAvailFlags = Object.freeze({ NO_INTERRUPT: 1 } as const);
+export * as virtqAvailFlags from './avail-flags.ts';
+/** `flags` of a descriptor. */
+export * as virtqDescFlags from './desc-flags.ts';
 
 /** `flags` of the used ring. */
-export const virtqUsedFlags = Object.freeze({ NO_NOTIFY: 1 } as const);
+export * as virtqUsedFlags from './used-flags.ts';
 
 /** The three parts of a split ring of `size` descriptors (2.7). */
 export function splitRingAreas(size: number): RingAreas {

@@ -1,0 +1,3 @@
+// `flags` of the used ring (2.7.8).
+
+export const NO_NOTIFY = 1;
