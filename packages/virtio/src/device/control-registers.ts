@@ -1,3 +1,4 @@
+import type { PeerErrorCode } from '../errors.ts';
 import { featureWords } from '../spec/features.ts';
 import type { DeviceCore } from './core.ts';
 import type { QueueSetup } from './queue-setup.ts';
@@ -33,10 +34,8 @@ export class ControlRegisters {
     if (this.driverFeatureSelect < featureWords) {
       this.#core.writeDriverFeatures(this.driverFeatureSelect, value);
     } else if (value !== 0) {
-      this.#core.violation(
-        'FEATURES_REFUSED',
-        `the driver accepted features of word ${this.driverFeatureSelect}, where none are offered`,
-      );
+      const message = `features of word ${this.driverFeatureSelect} were accepted, where none are offered`;
+      this.#core.violation('FEATURES_REFUSED', message);
     }
   }
 
@@ -49,22 +48,14 @@ export class ControlRegisters {
   queueFor(register: string): QueueSetup | undefined {
     const { queue } = this;
     if (queue !== undefined && queue.maxSize > 0) return queue;
-    this.#core.violation(
-      'REGISTER_ACCESS',
-      `${register} was written for queue ${this.queueSelect}, which does not exist`,
-    );
-    return undefined;
+    return this.#refuse(register, ', which does not exist');
   }
 
   /** As `queueFor`, where the write is allowed only until the queue is enabled. */
   idleQueueFor(register: string): QueueSetup | undefined {
     const queue = this.queueFor(register);
     if (queue?.enabled !== true) return queue;
-    this.#core.violation(
-      'REGISTER_ACCESS',
-      `${register} was written while queue ${this.queueSelect} is enabled`,
-    );
-    return undefined;
+    return this.#refuse(register, ', which is enabled');
   }
 
   /** The selected queue's size as it would be enabled: a power of two for a split ring, whatever the maximum. */
@@ -80,7 +71,7 @@ export class ControlRegisters {
     const powerOfTwo = (size & (size - 1)) === 0;
     const allowed = powerOfTwo || this.#core.negotiated('RING_PACKED');
     if (size > 0 && size <= queue.maxSize && allowed) queue.size = size;
-    else this.#core.violation('QUEUE_SIZE_INVALID', `size ${size} was written for queue ${this.queueSelect}`);
+    else this.#refuse(register, ` with ${size}`, 'QUEUE_SIZE_INVALID');
   }
 
   writeQueueAddress(
@@ -117,11 +108,12 @@ export class ControlRegisters {
 
   #isOne(register: string, value: number): boolean {
     if (value === 1) return true;
-    this.#core.violation(
-      'REGISTER_ACCESS',
-      `${value} was written to ${register} of queue ${this.queueSelect}`,
-    );
+    this.#refuse(register, ` with ${value}`);
     return false;
+  }
+
+  #refuse(register: string, why: string, code: PeerErrorCode = 'REGISTER_ACCESS'): undefined {
+    this.#core.violation(code, `${register} was written for queue ${this.queueSelect}${why}`);
   }
 }
 

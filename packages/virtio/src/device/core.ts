@@ -94,8 +94,7 @@ export class DeviceCore implements QueueOwner {
     const { session } = this;
     if (session.legacy !== undefined) return true;
     const begun = session.has(status.FEATURES_OK | status.DRIVER_OK);
-    if (begun)
-      this.violation('REGISTER_ACCESS', 'the driver uses the modern and the legacy interface at once');
+    if (begun) this.violation('REGISTER_ACCESS', 'the modern and the legacy interface are used at once');
     else session.legacy = this.host.legacy;
     return !begun;
   }
@@ -136,7 +135,7 @@ export class DeviceCore implements QueueOwner {
   writeDriverFeatures(word: number, value: number): void {
     const { session } = this;
     if (session.has(status.FEATURES_OK | status.DRIVER_OK) || session.early) {
-      this.violation('STATUS_SEQUENCE', 'the driver wrote its features after they were settled');
+      this.violation('STATUS_SEQUENCE', 'features were written after they were settled');
       return;
     }
     session.driverFeatures = session.driverFeatures.withWord(word, value);
@@ -195,7 +194,7 @@ export class DeviceCore implements QueueOwner {
   enableQueue(index: number): void {
     const setup = this.queue(index);
     if (setup === undefined || setup.maxSize === 0) {
-      this.violation('QUEUE_SIZE_INVALID', `the driver enabled queue ${index}, which does not exist`);
+      this.violation('QUEUE_SIZE_INVALID', `queue ${index} was enabled, which does not exist`);
       return;
     }
     if (setup.enabled) return;
@@ -247,7 +246,7 @@ export class DeviceCore implements QueueOwner {
     }
     const queue = session.queues[index];
     if (queue === undefined) {
-      this.violation('NOTIFICATION_UNEXPECTED', `queue ${index} was notified, and is not enabled`);
+      this.violation('NOTIFICATION_UNEXPECTED', `queue ${index} was notified, which is not enabled`);
       return;
     }
     this.process(queue);
@@ -276,8 +275,7 @@ export class DeviceCore implements QueueOwner {
       this.#guard(() => behaviour.writeConfig?.(asFieldName(written.field), written.value));
       return;
     }
-    const message = `${width} bytes at ${offset} of the configuration are not the driver's`;
-    this.violation('REGISTER_ACCESS', message);
+    this.misaccess('write', offset, width, "the configuration, which are not the driver's");
   }
 
   get configGeneration(): number {
@@ -306,6 +304,11 @@ export class DeviceCore implements QueueOwner {
     const error = new PeerError(code, `${this.device.type.name}: ${message}`, clause);
     this.trace?.({ kind: 'violation', error });
     this.host.onError?.(error, false);
+  }
+
+  /** The driver read or wrote `width` bytes as it may not: `where` says of what, and why not. */
+  misaccess(access: 'read' | 'write', offset: number, width: number, where: string): void {
+    this.violation('REGISTER_ACCESS', `a ${access} of ${width} bytes at ${offset} of ${where}`);
   }
 
   /**

@@ -63,13 +63,10 @@ export class RegisterBank<N extends string> {
 
   #misfit(access: 'read' | 'write', offset: number, width: number): void {
     const held = this.#block.holding(offset);
-    const where =
+    const why =
       held === undefined
         ? (this.#target.hint?.(offset) ?? 'no register')
         : `${held.name}, ${held.width} wide and ${held.access}`;
-    this.#core.violation(
-      'REGISTER_ACCESS',
-      `a ${access} of ${width} bytes at ${offset} of ${this.#block.name}: ${where}`,
-    );
+    this.#core.misaccess(access, offset, width, `${this.#block.name}: ${why}`);
   }
 }

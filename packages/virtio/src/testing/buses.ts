@@ -6,11 +6,11 @@ import { Loopback } from '../transports/loopback/loopback.ts';
 import { connectMmio } from '../transports/mmio/connect.ts';
 import { connectLegacyMmio } from '../transports/mmio/legacy-connect.ts';
 import { connectPci, room } from '../transports/pci/connect.ts';
-import { PciFunction } from '../transports/pci/device.ts';
 import { PciTransport } from '../transports/pci/driver.ts';
 import { legacyOnly, transitional } from '../transports/pci/legacy-device.ts';
 import { msixSignals } from '../transports/pci/msix-table.ts';
 import { openPci } from '../transports/pci/open-pci.ts';
+import { VmmPciFunction } from '../transports/pci/vmm-function.ts';
 import { VfioPciFunction } from '../vfio-user/client-function.ts';
 import { VfioUserServer } from '../vfio-user/server.ts';
 import { packedRing } from '../virtqueue/packed/ring.ts';
@@ -133,7 +133,7 @@ export const vfioUserBus: Bus = {
     const descriptors = new InMemoryDescriptors();
     const { memory, allocator } = memoryForBoth(given);
     const server = new VfioUserServer({ descriptors }, (host) => {
-      return new PciFunction(device, {
+      return new VmmPciFunction(device, {
         ...host,
         msix: msixSignals(host.signalVector),
         packedRing,

@@ -20,7 +20,7 @@ export interface VfioNotification {
   readonly value: number;
 }
 
-/** A PCI function as the server serves it: `PciFunction` of `virtio/transports/pci` is one. No access throws. */
+/** A PCI function as the server serves it: `VmmPciFunction` of `virtio/transports/pci` is one. No access throws. */
 export interface VfioFunction {
   readonly bars: readonly VfioBar[];
   /** 0 for a function without INTx. */

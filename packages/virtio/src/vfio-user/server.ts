@@ -53,7 +53,7 @@ const mostWaiting = 8;
  *
  * @example
  * const server = new VfioUserServer({ descriptors }, (host) =>
- *   new PciFunction(blkDevice({ storage }), { ...host, msix: msixSignals(host.signalVector), packedRing }));
+ *   new VmmPciFunction(blkDevice({ storage }), { ...host, msix: msixSignals(host.signalVector), packedRing }));
  * listenUnix('/run/disk.sock', (channel) => server.serve(channel));
  */
 export class VfioUserServer<F extends VfioFunction = VfioFunction> {

@@ -8,11 +8,11 @@ import type { Device } from '../device/device.ts';
 import type { VirtioError } from '../errors.ts';
 import { joined } from '../spec/joined.ts';
 import { status } from '../spec/status.ts';
-import { PciFunction } from '../transports/pci/device.ts';
 import { msixSignals } from '../transports/pci/msix-table.ts';
 import type { PciFunctionOptions } from '../transports/pci/options.ts';
 import { sampleDevice } from '../transports/pci/pci.fixture.ts';
 import { type CommonRegister, commonRegisters } from '../transports/pci/registers.ts';
+import { VmmPciFunction } from '../transports/pci/vmm-function.ts';
 import { packedRing } from '../virtqueue/packed/ring.ts';
 import { encodeVersion } from './capabilities.ts';
 import { type CommandName, commands, headerFlag, vfio_user_header } from './messages.ts';
@@ -25,7 +25,7 @@ export class Served {
   /** What the function itself named. */
   readonly violations: VirtioError[] = [];
   readonly left: (VirtioError | undefined)[] = [];
-  readonly server: VfioUserServer<PciFunction>;
+  readonly server: VfioUserServer<VmmPciFunction>;
   readonly device: Device;
 
   constructor(
@@ -43,7 +43,7 @@ export class Served {
       },
       (host) => {
         const onError = (error: VirtioError): void => void this.violations.push(error);
-        return new PciFunction(of, {
+        return new VmmPciFunction(of, {
           ...host,
           msix: msixSignals(host.signalVector),
           packedRing,

@@ -217,7 +217,7 @@ export abstract class MmioWindow<N extends string> {
 
   #hole(access: 'read' | 'write', offset: number, width: number, value: number): void {
     this.#holes.record(access, offset, width, value);
-    this.core.violation('REGISTER_ACCESS', `a ${access} of ${width} bytes at ${offset} of the MMIO window`);
+    this.core.misaccess(access, offset, width, 'the MMIO window');
   }
 }
 

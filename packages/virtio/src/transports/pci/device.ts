@@ -13,10 +13,9 @@ import { Interrupts } from './interrupts.ts';
 import type { LegacyRegisters } from './legacy-device.ts';
 import type { MsixTable } from './msix-table.ts';
 import { NotifyArea } from './notify-area.ts';
-import type { PciFunctionOptions, QueueNotification } from './options.ts';
+import type { PciFunctionOptions } from './options.ts';
 import { checkOptions } from './options-check.ts';
 import { maxMsixVectors, pci_header } from './pci-registers.ts';
-import { queueNotifications } from './queue-notifications.ts';
 import { commonRegisters, isrRegisters, virtio_pci_cfg_cap } from './registers.ts';
 import * as statusBit from './status-bit.ts';
 
@@ -26,6 +25,8 @@ export interface FunctionParts {
   readonly interrupts: Interrupts;
   readonly common: CommonConfig;
   readonly msix: MsixTable | undefined;
+  readonly layout: FunctionLayout;
+  readonly options: PciFunctionOptions;
 }
 
 const { command: commandField, status: statusField } = pci_header.field;
@@ -144,7 +145,7 @@ export class PciFunction {
   configWrite(offset: number, width: number, value: number): void {
     this.#configLog.record('write', offset, width, value);
     if (!isWidth(width) || !ConfigSpace.holds(offset, width)) {
-      this.core.violation('REGISTER_ACCESS', `a write of ${width} bytes at ${offset} of configuration space`);
+      this.core.misaccess('write', offset, width, 'configuration space');
       return;
     }
     this.#config.write(offset, width, value);
@@ -157,16 +158,16 @@ export class PciFunction {
   /** Reads behind a BAR: 1, 2 or 4 bytes at an offset within it. A BAR that is not enabled reads as all ones. */
   barRead(bar: number, offset: number, width: number): number {
     if (this.#bar(bar)?.enabled !== true) {
-      this.core.violation('REGISTER_ACCESS', `a read behind BAR ${bar}, which is not enabled`);
+      this.core.misaccess('read', offset, width, `BAR ${bar}, which is not enabled`);
       return allOnes(width);
     }
-    return this.#readBehind(bar, offset, width);
+    return this.regionRead(bar, offset, width);
   }
 
   /** Writes behind a BAR: 1, 2 or 4 bytes at an offset within it. A BAR that is not enabled takes none. */
   barWrite(bar: number, offset: number, width: number, value: number): void {
-    if (this.#bar(bar)?.enabled === true) this.#writeBehind(bar, offset, width, value);
-    else this.core.violation('REGISTER_ACCESS', `a write behind BAR ${bar}, which is not enabled`);
+    if (this.#bar(bar)?.enabled === true) this.regionWrite(bar, offset, width, value);
+    else this.core.misaccess('write', offset, width, `BAR ${bar}, which is not enabled`);
   }
 
   /**
@@ -174,35 +175,22 @@ export class PciFunction {
    * by BAR and offset, and decodes addresses itself.
    */
   regionRead(bar: number, offset: number, width: number): number {
-    return this.#readBehind(bar, offset, width);
+    const part = this.#bar(bar)?.at(offset);
+    if (part !== undefined && isWidth(width)) return part.content.read(offset - part.offset, width);
+    this.#hole('read', bar, offset, width, 0);
+    return 0;
   }
 
   /** Writes behind a BAR wherever the guest has put it. */
   regionWrite(bar: number, offset: number, width: number, value: number): void {
-    this.#writeBehind(bar, offset, width, value);
-  }
-
-  /** MSI-X vectors; 0 where there is no MSI-X. */
-  get msixVectors(): number {
-    return this.#msix?.size ?? 0;
-  }
-
-  /** 1 (INTA) to 4 (INTD), or 0 for a function without INTx. */
-  get interruptPin(): number {
-    return this.#config.read(pci_header.field.interrupt_pin.offset, 1);
-  }
-
-  /** The host of `msixSignals` can signal vectors that it could not before: what is pending for them goes out. */
-  vectorsReady(): void {
-    this.#msix?.deliverPending();
-  }
-
-  /**
-   * What drivers write to notify a queue, for hosts that can turn such a write into an event. Notifications that tell
-   * more (VIRTIO_F_NOTIFICATION_DATA), or tell it otherwise (VIRTIO_F_NOTIF_CONFIG_DATA), are not among them.
-   */
-  get notifications(): readonly QueueNotification[] {
-    return queueNotifications([...this.core.queues.keys()], this.#layout, this.#options);
+    const part = this.#bar(bar)?.at(offset);
+    if (part === undefined || !isWidth(width)) this.#hole('write', bar, offset, width, value);
+    else
+      part.content.write(
+        offset - part.offset,
+        width,
+        width === 4 ? value >>> 0 : value & (2 ** (8 * width) - 1),
+      );
   }
 
   /** A reset of the bus or of the function: the device, BARs, command register and MSI-X are as after power-up. */
@@ -246,9 +234,16 @@ export class PciFunction {
     return this.#numbers;
   }
 
-  /** @internal What `savePciFunction` keeps. */
+  /** @internal For what is not part of every function: saving it, its host's own ways. */
   get parts(): FunctionParts {
-    return { config: this.#config, interrupts: this.#interrupts, common: this.#common, msix: this.#msix };
+    return {
+      config: this.#config,
+      interrupts: this.#interrupts,
+      common: this.#common,
+      msix: this.#msix,
+      layout: this.#layout,
+      options: this.#options,
+    };
   }
 
   /** @internal Configuration space was restored: nothing goes out before `resume`, as the host is not ready. */
@@ -293,7 +288,7 @@ export class PciFunction {
 
   #readConfig(offset: number, width: number): number {
     if (!isWidth(width) || !ConfigSpace.holds(offset, width)) {
-      this.core.violation('REGISTER_ACCESS', `a read of ${width} bytes at ${offset} of configuration space`);
+      this.core.misaccess('read', offset, width, 'configuration space');
       return allOnes(width);
     }
     const end = offset + width;
@@ -362,47 +357,42 @@ export class PciFunction {
   }
 
   #touchesWindow(offset: number, end: number): boolean {
-    const data = this.#layout.cfgOffset + windowField.pci_cfg_data.offset;
+    const data = this.#windowData;
     return offset < data + windowField.pci_cfg_data.size && end > data;
   }
 
   /** @spec 4.1.4.9.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / PCI configuration access capability */
   #readWindow(): void {
-    const width = this.#windowWidth();
-    if (width === 0) return;
-    const value = this.#readBehind(this.#windowBar, this.#windowOffset, width);
-    this.#config.set(this.#layout.cfgOffset + windowField.pci_cfg_data.offset, width, value);
+    const { bar, offset, width } = this.#aim();
+    if (width !== 0) this.#config.set(this.#windowData, width, this.regionRead(bar, offset, width));
   }
 
   /** @spec 4.1.4.9.1 device: Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / PCI configuration access capability */
   #writeWindow(): void {
-    const width = this.#windowWidth();
-    if (width === 0) return;
-    const value = this.#config.read(this.#layout.cfgOffset + windowField.pci_cfg_data.offset, width);
-    this.#writeBehind(this.#windowBar, this.#windowOffset, width, value);
+    const { bar, offset, width } = this.#aim();
+    if (width !== 0) this.regionWrite(bar, offset, width, this.#config.read(this.#windowData, width));
   }
 
-  get #windowBar(): number {
-    return this.#config.read(this.#layout.cfgOffset + windowField.bar.offset, 1);
+  /** Where the window's data stand in configuration space. */
+  get #windowData(): number {
+    return this.#layout.cfgOffset + windowField.pci_cfg_data.offset;
   }
 
-  get #windowOffset(): number {
-    return this.#config.read(this.#layout.cfgOffset + windowField.offset.offset, 4);
-  }
-
-  /** The bytes that the window shows; 0 when the driver has aimed it at nothing. */
-  #windowWidth(): 0 | 1 | 2 | 4 {
-    const width = this.#config.read(this.#layout.cfgOffset + windowField.length.offset, 4);
-    if (isWidth(width) && this.#windowOffset % width === 0 && this.#bar(this.#windowBar) !== undefined) {
-      return width;
-    }
+  /** What the window shows; of no width when the driver has aimed it at nothing. */
+  #aim(): { bar: number; offset: number; width: 0 | 1 | 2 | 4 } {
+    const read = (field: { readonly offset: number }, width: number): number =>
+      this.#config.read(this.#layout.cfgOffset + field.offset, width);
+    const bar = read(windowField.bar, 1);
+    const offset = read(windowField.offset, 4);
+    const width = read(windowField.length, 4);
+    const aimed = { bar, offset, width: 0 } as const;
+    if (isWidth(width) && offset % width === 0 && this.#bar(bar) !== undefined) return { ...aimed, width };
     // Tools dump all of configuration space; that is no use of a window that nobody has aimed.
-    if (width === 0 && this.#windowOffset === 0) return 0;
-    this.core.violation(
-      'REGISTER_ACCESS',
-      `the PCI_CFG window shows ${width} bytes at ${this.#windowOffset} of BAR ${this.#windowBar}`,
-    );
-    return 0;
+    if (width !== 0 || offset !== 0) {
+      const message = `the PCI_CFG window shows ${width} bytes at ${offset} of BAR ${bar}`;
+      this.core.violation('REGISTER_ACCESS', message);
+    }
+    return aimed;
   }
 
   #bar(index: number): Bar | undefined {
@@ -411,27 +401,9 @@ export class PciFunction {
     return undefined;
   }
 
-  #readBehind(bar: number, offset: number, width: number): number {
-    const part = this.#bar(bar)?.at(offset);
-    if (part !== undefined && isWidth(width)) return part.content.read(offset - part.offset, width);
-    this.#hole('read', bar, offset, width, 0);
-    return 0;
-  }
-
-  #writeBehind(bar: number, offset: number, width: number, value: number): void {
-    const part = this.#bar(bar)?.at(offset);
-    if (part === undefined || !isWidth(width)) this.#hole('write', bar, offset, width, value);
-    else
-      part.content.write(
-        offset - part.offset,
-        width,
-        width === 4 ? value >>> 0 : value & (2 ** (8 * width) - 1),
-      );
-  }
-
   #hole(access: 'read' | 'write', bar: number, offset: number, width: number, value: number): void {
     new AccessLog(this.core, `bar${bar}`, () => undefined).record(access, offset, width, value);
-    this.core.violation('REGISTER_ACCESS', `a ${access} of ${width} bytes at ${offset} of BAR ${bar}`);
+    this.core.misaccess(access, offset, width, `BAR ${bar}`);
   }
 }
 

@@ -29,3 +29,4 @@ export * from './registers.ts';
 export { restorePciFunction, savePciFunction } from './saving.ts';
 export { sharedMemory } from './shared-memory.ts';
 export { vendorData } from './vendor-data.ts';
+export { VmmPciFunction } from './vmm-function.ts';

@@ -40,7 +40,7 @@ export function msix(send: (address: number, data: number) => void): MsixSupport
 /**
  * MSI-X for a function whose host keeps the table itself, messages and masks, as a virtual machine monitor does behind
  * vfio-user: it is asked to signal a vector by its number. `signal` gives false where the host cannot now; the event
- * stays pending until `PciFunction.vectorsReady`.
+ * stays pending until `VmmPciFunction.vectorsReady`.
  */
 export function msixSignals(signal: (vector: number) => boolean): MsixSupport {
   const outlet: MessageOutlet = { masked: () => false, send: signal };

@@ -2,8 +2,13 @@ import { UsageError } from '../../errors.ts';
 import type { PciFunctionOptions } from './options.ts';
 import { maxMsixVectors } from './pci-registers.ts';
 
-const isPowerOfTwo = (value: number): boolean =>
-  Number.isSafeInteger(value) && value > 0 && Number.isInteger(Math.log2(value));
+const bounds = {
+  msixVectors: [0, maxMsixVectors],
+  revision: [1, 0xff],
+  subsystemVendorId: [0, 0xffff],
+  subsystemId: [0x40, 0xffff],
+  interruptPin: [0, 4],
+} as const;
 
 /**
  * Refuses options that would make a function the specification does not allow.
@@ -11,22 +16,21 @@ const isPowerOfTwo = (value: number): boolean =>
  * @throws {UsageError} BAD_ARGUMENT
  */
 export function checkOptions(options: PciFunctionOptions): void {
-  const multiplier = options.notifyMultiplier ?? 0;
-  if (multiplier !== 0 && (!isPowerOfTwo(multiplier) || multiplier < 2 || multiplier > 2 ** 31)) {
-    refuse(`the notify multiplier ${multiplier} is neither 0 nor an even power of two`);
+  const { notifyMultiplier = 0, msixVectors = 0, revision, subsystemId, legacy, layout } = options;
+  const power = Math.log2(notifyMultiplier);
+  if (notifyMultiplier !== 0 && (!Number.isInteger(power) || power < 1 || power > 31)) {
+    refuse(`notifyMultiplier ${notifyMultiplier} is neither 0 nor an even power of two`);
   }
-  within('the number of MSI-X vectors', options.msixVectors, 0, maxMsixVectors);
-  within('the revision', options.revision, 1, 0xff);
-  within('the subsystem vendor id', options.subsystemVendorId, 0, 0xffff);
-  within('the subsystem id', options.subsystemId, 0x40, 0xffff);
-  if (options.legacy?.ids !== undefined && (options.revision ?? options.subsystemId) !== undefined) {
-    refuse('the revision and the subsystem id of a device for legacy drivers are set by its type');
+  // The keys of `bounds` are names of options; Object.keys forgets that.
+  for (const name of Object.keys(bounds) as (keyof typeof bounds)[]) {
+    const [least, most] = bounds[name];
+    within(name, options[name], least, most);
   }
-  within('the interrupt pin', options.interruptPin, 0, 4);
-  if ((options.msixVectors ?? 0) > 0 && options.msix === undefined) {
-    refuse('MSI-X vectors need msix, by which the host sends their messages');
+  if (legacy?.ids !== undefined && (revision ?? subsystemId) !== undefined) {
+    refuse("a legacy driver's device has the revision and subsystemId of its type");
   }
-  if (options.layout?.msix?.kind === 'io') refuse('the MSI-X table stands in memory, not behind an I/O BAR');
+  if (msixVectors > 0 && options.msix === undefined) refuse('msixVectors need msix');
+  if (layout?.msix?.kind === 'io') refuse('MSI-X needs a memory BAR');
 }
 
 /** @throws {UsageError} BAD_ARGUMENT, which says what cannot be. */
