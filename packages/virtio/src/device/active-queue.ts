@@ -26,14 +26,30 @@ export interface QueueWatch {
   published(): void;
 }
 
-/** A queue that a driver has enabled, as a device sees it: buffers, and no ring. */
-export class ActiveQueue {
-  /** Among the device's virtqueues. */
-  readonly index: number;
+/** Handles one request. `queue.number` tells the queues of a family apart. */
+export type ServeHandler = (chain: Chain, queue: ActiveQueue) => void | Promise<void>;
+
+/** Called when buffers may have become available. */
+export type AvailableHandler = (queue: ActiveQueue) => void;
+
+/** What a queue is to its device. */
+export interface QueuePlace {
+  /** In the device type's table; absent for an administration virtqueue. */
+  readonly name?: string | undefined;
   /** Within its family, from 0. */
   readonly number: number;
   /** As the specification writes it: `requestq1`. */
   readonly label: string;
+  readonly serve?: ServeHandler | undefined;
+  readonly available?: AvailableHandler | undefined;
+}
+
+/** A queue that a driver has enabled, as a device sees it: buffers, and no ring. */
+export class ActiveQueue {
+  /** Among the device's virtqueues. */
+  readonly index: number;
+  /** @internal */
+  readonly place: QueuePlace;
   /** @internal */
   readonly ring: DeviceQueue;
   /** @internal The host looks at the queue by itself: the driver is not asked to notify when it runs empty. */
@@ -48,20 +64,22 @@ export class ActiveQueue {
   #batches = 0;
   #closed = false;
 
-  constructor(
-    index: number,
-    number: number,
-    label: string,
-    ring: DeviceQueue,
-    owner: QueueOwner,
-    watch?: QueueWatch,
-  ) {
+  constructor(index: number, place: QueuePlace, ring: DeviceQueue, owner: QueueOwner, watch?: QueueWatch) {
     this.index = index;
-    this.number = number;
-    this.label = label;
+    this.place = place;
     this.ring = ring;
     this.#owner = owner;
     this.#watch = watch;
+  }
+
+  /** Within its family, from 0. */
+  get number(): number {
+    return this.place.number;
+  }
+
+  /** As the specification writes it: `requestq1`. */
+  get label(): string {
+    return this.place.label;
   }
 
   /** False once the queue or the device was reset: its chains are dead then. */

@@ -7,9 +7,15 @@ import type { Chain } from '../virtqueue/chain.ts';
 import { chainElements } from '../virtqueue/chain-elements.ts';
 import { openDeviceQueue, splitRing } from '../virtqueue/device-ring.ts';
 import type { RestoredQueue } from '../virtqueue/restored-queue.ts';
-import { ActiveQueue, type QueueOwner, type QueueWatch } from './active-queue.ts';
+import {
+  ActiveQueue,
+  type QueueOwner,
+  type QueuePlace,
+  type QueueWatch,
+  type ServeHandler,
+} from './active-queue.ts';
 import { type Administration, adminQueueLabel } from './administration.ts';
-import type { Device, ServeHandler } from './device.ts';
+import type { Device } from './device.ts';
 import type { DeviceHost } from './host.ts';
 import type { LegacyInterface } from './legacy.ts';
 import { featuresMistake, offeredFeatures, queueSetups } from './offer.ts';
@@ -84,19 +90,6 @@ export class DeviceCore implements QueueOwner {
   /** The legacy interface while it is in force. */
   get legacy(): LegacyInterface | undefined {
     return this.session.legacy;
-  }
-
-  /**
-   * The driver reached for the legacy interface of a transitional device: its rules are in force until the next
-   * reset. False, having named the mistake, when the driver has begun with the modern one.
-   */
-  useLegacy(): boolean {
-    const { session } = this;
-    if (session.legacy !== undefined) return true;
-    const begun = session.has(status.FEATURES_OK | status.DRIVER_OK);
-    if (begun) this.violation('REGISTER_ACCESS', 'the modern and the legacy interface are used at once');
-    else session.legacy = this.host.legacy;
-    return !begun;
   }
 
   /** The device status field. */
@@ -417,10 +410,7 @@ export class DeviceCore implements QueueOwner {
       this.needsReset(ring);
       return;
     }
-    const number = this.#isAdmin(index)
-      ? index - this.adminQueueIndex
-      : (this.device.type.queueAt(index)?.number ?? 0);
-    this.session.queues[index] = new ActiveQueue(index, number, this.#label(index), ring, this, watch);
+    this.session.queues[index] = new ActiveQueue(index, this.#place(index), ring, this, watch);
   }
 
   #newSession(): Session {
@@ -510,23 +500,30 @@ export class DeviceCore implements QueueOwner {
     const { queues } = this.session;
     queues[index]?.close();
     queues[index] = undefined;
-    const place = this.#isAdmin(index) ? undefined : this.device.type.queueAt(index);
-    if (place !== undefined) {
-      this.#guard(() => this.device.behaviour.resetQueue?.(asQueueName(place.name), place.number));
+    const { name, number } = this.#place(index);
+    if (name !== undefined) {
+      this.#guard(() => this.device.behaviour.resetQueue?.(asQueueName(name), number));
     }
     this.#finishSuspend();
     this.#tellIdle();
     this.trace?.({ kind: 'reset', queue: this.#label(index) });
   }
 
-  #isAdmin(index: number): boolean {
-    return index >= this.adminQueueIndex && index < this.queues.length;
+  /** What a queue is to the device: one of its type's own, or an administration virtqueue. */
+  #place(index: number): QueuePlace {
+    const { type, behaviour } = this.device;
+    const admin = index - this.adminQueueIndex;
+    if (this.administration !== undefined && admin >= 0 && index < this.queues.length) {
+      return { number: admin, label: adminQueueLabel(admin), serve: this.administration.serve };
+    }
+    const { name, number } = type.queueAt(index) ?? { name: undefined, number: 0 };
+    const serve = behaviour.serve?.[name ?? ''];
+    const available = behaviour.available?.[name ?? ''];
+    return { name, number, label: type.queueLabel(index), serve, available };
   }
 
   #label(index: number): string {
-    return this.#isAdmin(index)
-      ? adminQueueLabel(index - this.adminQueueIndex)
-      : this.device.type.queueLabel(index);
+    return this.#place(index).label;
   }
 
   /** Those who wait for chains to come back look again. */
@@ -542,11 +539,7 @@ export class DeviceCore implements QueueOwner {
   process(queue: ActiveQueue): void {
     if (!this.mayTake() || !queue.live) return;
     queue.wake();
-    const { behaviour, type } = this.device;
-    const admin = this.#isAdmin(queue.index) ? this.administration : undefined;
-    const name = admin === undefined ? (type.queueAt(queue.index)?.name ?? '') : '';
-    const serve = admin === undefined ? behaviour.serve?.[name] : admin.serve;
-    const available = behaviour.available?.[name];
+    const { serve, available } = queue.place;
     if (available !== undefined) queue.batch(() => available(queue));
     if (serve === undefined) return;
     const { polling } = this.host;

@@ -10,13 +10,13 @@ import type {
 import type { ReservedFeatureName } from '../spec/features.ts';
 import type { Endian } from '../spec/guest-endian.ts';
 import type { StructValue } from '../spec/layout.ts';
-import type { Chain } from '../virtqueue/chain.ts';
-import type { ActiveQueue } from './active-queue.ts';
+import type { ActiveQueue, AvailableHandler, ServeHandler } from './active-queue.ts';
 import type { DeviceResources } from './admin/resource-object.ts';
 import type { Administration } from './administration.ts';
 import { ConfigSpace } from './config-space.ts';
 import type { Json } from './json.ts';
 
+export type { AvailableHandler, ServeHandler } from './active-queue.ts';
 export type { Json } from './json.ts';
 
 /** The configuration fields of a device type by name. */
@@ -90,12 +90,6 @@ export interface DeviceBehaviour<T extends DeviceType = DeviceType> {
   /** Takes back what `save` gave; called before the queues go on. */
   restore?(state: Json): void;
 }
-
-/** Handles one request. `queue.number` tells the queues of a family apart. */
-export type ServeHandler = (chain: Chain, queue: ActiveQueue) => void | Promise<void>;
-
-/** Called when buffers may have become available. */
-export type AvailableHandler = (queue: ActiveQueue) => void;
 
 /** What a device without a wish of its own offers of the reserved features. */
 export const defaultReservedFeatures: readonly ReservedFeatureName[] = [

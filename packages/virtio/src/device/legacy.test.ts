@@ -14,6 +14,7 @@ import { DeviceCore } from './core.ts';
 import { type DeviceBehaviour, device } from './device.ts';
 import { legacyInterface } from './legacy.ts';
 import { restoreDevice, saveDevice } from './saving.ts';
+import { useLegacy } from './use-legacy.ts';
 
 const { ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, DEVICE_NEEDS_RESET } = status;
 const { ANY_LAYOUT, UNUSED } = legacyReservedFeatures;
@@ -160,7 +161,7 @@ describe('a transitional device', () => {
   it('is modern until its legacy interface is used, and again after a reset', () => {
     const { core, errors } = attached({}, 'little', { transitional: true });
     expect(core.offered.has(reservedFeatures.VERSION_1)).toBe(true);
-    expect(core.useLegacy()).toBe(true);
+    expect(useLegacy(core)).toBe(true);
     expect(core.offered.has(reservedFeatures.VERSION_1)).toBe(false);
     core.writeStatus(0);
     expect(core.legacy).toBeUndefined();
@@ -168,7 +169,7 @@ describe('a transitional device', () => {
     core.writeStatus(ACKNOWLEDGE);
     core.writeStatus(ACKNOWLEDGE | DRIVER);
     core.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK);
-    expect(core.useLegacy()).toBe(false);
+    expect(useLegacy(core)).toBe(false);
     expect(core.legacy).toBeUndefined();
     expect(errors).toEqual([['REGISTER_ACCESS', false]]);
   });

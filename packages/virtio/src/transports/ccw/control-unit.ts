@@ -4,6 +4,7 @@ import type { DeviceHost } from '../../device/host.ts';
 import { restoreDevice, saveDevice } from '../../device/saving.ts';
 import type { DeviceState } from '../../device/state.ts';
 import { tryStatus } from '../../device/try-status.ts';
+import { useLegacy } from '../../device/use-legacy.ts';
 import { UsageError } from '../../errors.ts';
 import { FeatureSet, featureWords, reservedFeatures } from '../../spec/features.ts';
 import type { Fields, Struct, StructValue } from '../../spec/layout.ts';
@@ -207,7 +208,7 @@ export class ControlUnit implements SubchannelUnit {
       return false;
     }
     // A reset ends the legacy interface, and not the revision.
-    if (this.#revision.selected === 0) this.core.useLegacy();
+    if (this.#revision.selected === 0) useLegacy(this.core);
     return true;
   }
 

@@ -3,6 +3,7 @@ import { type LegacyInterface, legacyInterface } from '../../device/legacy.ts';
 import { LegacyConfig } from '../../device/legacy-config.ts';
 import { placeLegacyQueue } from '../../device/legacy-queue.ts';
 import { RegisterBank } from '../../device/register-bank.ts';
+import { useLegacy } from '../../device/use-legacy.ts';
 import { UsageError } from '../../errors.ts';
 import type { DeviceType } from '../../spec/device-type.ts';
 import type { Endian } from '../../spec/guest-endian.ts';
@@ -140,14 +141,14 @@ export class LegacyRegisters implements BarContent {
   read(offset: number, width: number): number {
     const at = offset - this.configOffset;
     if (at < 0) return this.#bank.read(offset, width);
-    this.#parts.core.useLegacy();
+    useLegacy(this.#parts.core);
     return this.#config.read(at, width);
   }
 
   write(offset: number, width: number, value: number): void {
     const at = offset - this.configOffset;
     if (at < 0) this.#bank.write(offset, width, value);
-    else if (this.#parts.core.useLegacy()) this.#config.write(at, width, value);
+    else if (useLegacy(this.#parts.core)) this.#config.write(at, width, value);
   }
 
   #read(name: LegacyRegister): number {
@@ -155,7 +156,7 @@ export class LegacyRegisters implements BarContent {
     // Neither tells the drivers apart.
     if (name === 'isr_status') return interrupts.takeIsr();
     if (name === 'device_status') return core.status;
-    core.useLegacy();
+    useLegacy(core);
     switch (name) {
       case 'device_features':
         return core.offered.word(0);
@@ -176,7 +177,7 @@ export class LegacyRegisters implements BarContent {
     const { core, common, becomeMaster } = this.#parts;
     const isReset = name === 'device_status' && value === 0;
     // A reset is any driver's to ask for, whichever interface was used before.
-    if (!isReset && !core.useLegacy()) return;
+    if (!isReset && !useLegacy(core)) return;
     switch (name) {
       case 'driver_features':
         core.writeDriverFeatures(0, value);
