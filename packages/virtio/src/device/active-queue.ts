@@ -10,9 +10,7 @@ export interface QueueOwner {
   completed(queue: ActiveQueue, chain: Chain): void;
   /** The driver is to be notified. */
   interrupt(queue: ActiveQueue): void;
-  /** The queue broke. */
-  broke(queue: ActiveQueue): void;
-  /** What the device did with the queue failed: mostly since a chain was not as it should be. */
+  /** The queue broke, or what the device did with it failed: mostly since a chain was not as it should be. */
   failed(queue: ActiveQueue, error: unknown): void;
 }
 
@@ -98,7 +96,7 @@ export class ActiveQueue {
     if (chain !== undefined) {
       this.#watch?.taken(chain);
       this.#owner.taken(this, chain);
-    } else if (this.ring.error !== undefined) this.#owner.broke(this);
+    } else if (ring.error !== undefined) this.#owner.failed(this, ring.error);
     return chain;
   }
 

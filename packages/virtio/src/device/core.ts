@@ -360,10 +360,6 @@ export class DeviceCore implements QueueOwner {
     this.host.interruptQueue(queue.index);
   }
 
-  broke(queue: ActiveQueue): void {
-    if (queue.ring.error !== undefined) this.needsReset(queue.ring.error);
-  }
-
   failed(queue: ActiveQueue, error: unknown): void {
     // What was overtaken by a reset fails on a dead chain; nobody waits for it.
     if (queue.live) this.needsReset(asVirtioError(error));
@@ -560,14 +556,13 @@ export class DeviceCore implements QueueOwner {
   }
 
   #serve(queue: ActiveQueue, chain: Chain, serve: ServeHandler): void {
-    const failed = (error: unknown): void => this.failed(queue, error);
-    try {
-      const settled = serve(chain, queue);
-      if (settled === undefined) queue.complete(chain);
-      else settled.then(() => queue.complete(chain)).catch(failed);
-    } catch (error) {
-      failed(error);
-    }
+    attempt(
+      () => {
+        const settled = serve(chain, queue);
+        return settled === undefined ? queue.complete(chain) : settled.then(() => queue.complete(chain));
+      },
+      (error) => this.failed(queue, error),
+    );
   }
 
   /**
@@ -576,16 +571,10 @@ export class DeviceCore implements QueueOwner {
    */
   #guard(call: () => void | Promise<void>, fatal = true): void {
     const { session } = this;
-    const failed = (error: unknown): void => {
+    attempt(call, (error) => {
       if (fatal && session === this.session) this.needsReset(asVirtioError(error));
       else this.host.onError?.(asVirtioError(error), false);
-    };
-    try {
-      const settled = call();
-      if (settled instanceof Promise) settled.catch(failed);
-    } catch (error) {
-      failed(error);
-    }
+    });
   }
 
   /** @spec 3.4.2 device: General Initialization And Device Operation / Device Suspend */
@@ -640,6 +629,16 @@ export class DeviceCore implements QueueOwner {
   #later(task: () => void): void {
     if (this.host.defer !== undefined) this.host.defer(task);
     else void Promise.resolve().then(task);
+  }
+}
+
+/** Runs what may fail now, or later. */
+function attempt(call: () => void | Promise<void>, failed: (error: unknown) => void): void {
+  try {
+    const settled = call();
+    if (settled instanceof Promise) settled.catch(failed);
+  } catch (error) {
+    failed(error);
   }
 }
 
