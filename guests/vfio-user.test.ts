@@ -7,7 +7,7 @@ import { blkDevice, memoryStorage } from 'virtio/devices/blk';
 import { consoleDevice } from 'virtio/devices/console';
 import { entropyDevice } from 'virtio/devices/entropy';
 import type { VirtioError } from 'virtio/errors';
-import { legacyOnly, msixSignals, PciFunction, type PciLegacySupport } from 'virtio/transports/pci';
+import { legacyOnly, msixSignals, type PciLegacySupport, VmmPciFunction } from 'virtio/transports/pci';
 import { VfioUserServer } from 'virtio/vfio-user';
 import { packedRing } from 'virtio/virtqueue';
 import { GuestSession, guestFiles, serialPorts } from 'virtio-node/guests';
@@ -23,7 +23,7 @@ const descriptors = new NodeDescriptors();
 /** A device behind a socket, for one machine after the other. */
 class Served {
   readonly path: string;
-  readonly server: VfioUserServer<PciFunction>;
+  readonly server: VfioUserServer<VmmPciFunction>;
   /** What the driver, or QEMU, did wrong. */
   readonly errors: VirtioError[] = [];
   readonly #listening: Listening;
@@ -33,7 +33,7 @@ class Served {
     this.path = path;
     this.server = new VfioUserServer({ descriptors, onError }, (host) => {
       const own = { ...host, msix: msixSignals(host.signalVector), packedRing, onError };
-      return new PciFunction(device, legacy === undefined ? own : { ...own, legacy });
+      return new VmmPciFunction(device, legacy === undefined ? own : { ...own, legacy });
     });
     this.#listening = listenUnix(path, (channel) => this.server.serve(channel));
   }
