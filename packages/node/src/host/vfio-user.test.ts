@@ -2,7 +2,7 @@ import { SharedMemory } from 'virtio/channel';
 import { entropyDevice, openEntropy } from 'virtio/devices/entropy';
 import type { VirtioError } from 'virtio/errors';
 import { fixtures } from 'virtio/testing';
-import { msixSignals, openPci, PciFunction } from 'virtio/transports/pci';
+import { msixSignals, openPci, VmmPciFunction } from 'virtio/transports/pci';
 import {
   commands,
   VfioPciFunction,
@@ -34,7 +34,7 @@ describe('vfio-user over sockets', () => {
     const onError = (error: VirtioError): void => void errors.push(error);
     const server = new VfioUserServer({ descriptors, onError }, (host) => {
       const own = { ...host, msix: msixSignals(host.signalVector), packedRing, onError };
-      return new PciFunction(fixture.make(reserved), own);
+      return new VmmPciFunction(fixture.make(reserved), own);
     });
     const path = freshPath();
     const listening = listenUnix(path, (channel) => server.serve(channel));
@@ -52,7 +52,7 @@ describe('vfio-user over sockets', () => {
     const before = [openDescriptors(), sharedMappings()];
     const server = new VfioUserServer({ descriptors }, (host) => {
       const own = { ...host, msix: msixSignals(host.signalVector), packedRing };
-      return new PciFunction(entropyDevice({ source: (bytes) => void bytes.fill(7) }), own);
+      return new VmmPciFunction(entropyDevice({ source: (bytes) => void bytes.fill(7) }), own);
     });
     const path = freshPath();
     const listening = listenUnix(path, (channel) => server.serve(channel));
