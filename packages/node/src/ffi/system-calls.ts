@@ -50,6 +50,15 @@ export interface LinuxCalls {
   receiveMessage(fd: number, message: Uint8Array, flags: number): number;
 }
 
+/** What io_uring(7) is driven by. Results are those of `SystemCalls`. */
+export interface UringCalls {
+  /** `params` is an `io_uring_params`, which is filled in. Gives a descriptor. */
+  setup(entries: number, params: Uint8Array): number;
+  /** Hands over so many entries and waits for nothing; gives how many were taken. */
+  enter(fd: number, submit: number): number;
+  register(fd: number, what: number, argument: Uint8Array, count: number): number;
+}
+
 /** Descriptors watched in the main thread's event loop, as libuv does it. Results are those of `SystemCalls`. */
 export interface EventLoopCalls {
   /** Nothing is watched until `start`. A descriptor has at most one poller. */

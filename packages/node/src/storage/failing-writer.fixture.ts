@@ -1,13 +1,18 @@
 import { blkDevice, openBlk } from 'virtio/devices/blk';
 import { Loopback } from 'virtio/transports/loopback';
-import { openFileStorage } from './file-storage.ts';
+import { type FileStorageOptions, openFileStorage } from './file-storage.ts';
 
 /**
  * Makes a disk where there is less room than it has sectors, fills it through a driver and a device until a write
  * fails, reads what was written before, and says as JSON how all that went.
  */
-const [path = '', direct] = process.argv.slice(2);
-const storage = await openFileStorage(path, { create: true, size: 4 * 2 ** 20, direct: direct === 'direct' });
+const [path = '', how = ''] = process.argv.slice(2);
+const ways: Readonly<Record<string, FileStorageOptions>> = {
+  threads: { io: 'threads' },
+  io_uring: { io: 'io_uring' },
+  direct: { direct: true },
+};
+const storage = await openFileStorage(path, { create: true, size: 4 * 2 ** 20, ...ways[how] });
 const reported: string[] = [];
 const device = blkDevice({ storage, onError: (error) => reported.push(error.code) });
 const disk = await openBlk(new Loopback(device));

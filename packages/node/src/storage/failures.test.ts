@@ -1,5 +1,14 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -39,9 +48,30 @@ const canMount =
   process.platform === 'linux' &&
   spawnSync(ownMounts[0], [ownMounts[1], 'mount', '-t', 'tmpfs', 'tmpfs', tmpdir()]).status === 0;
 
+function descriptorOf(path: string): number {
+  const links = readdirSync('/proc/self/fd').map((fd) => [Number(fd), linkOf(fd)] as const);
+  return links.find(([, target]) => target === path)?.[0] ?? -1;
+}
+
+function linkOf(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return ''; // that of the listing itself
+  }
+}
+
+/** Lets a descriptor stand for another file. */
+function exchange(fd: number, path: string): void {
+  closeSync(fd);
+  const spare: number[] = [];
+  for (let got = openSync(path, 'r+'); got !== fd; got = openSync(path, 'r+')) spare.push(got);
+  for (const one of spare) closeSync(one);
+}
+
 describe.runIf(process.platform === 'linux')('a disk that fails beneath its driver', () => {
   // @holds 5.2.6.2 device: Device Types / Block Device / Device Operation
-  it.runIf(canMount).each(['cached', 'direct'])(
+  it.runIf(canMount).each(['at once', 'threads', 'io_uring', 'direct'])(
     'ends writes with IOERR when the file system is full, and lives on: %s',
     async (how) => {
       const outcome = await writeUnder(ownMounts, `mount -t tmpfs -o size=1m tmpfs '${folder}'`, [
@@ -57,37 +87,40 @@ describe.runIf(process.platform === 'linux')('a disk that fails beneath its driv
     // The limit counts blocks of 512 bytes. The file is there already, since a limit forbids to make it so long.
     const path = join(folder, 'disk.img');
     writeFileSync(path, new Uint8Array(4 * 2 ** 20));
-    const outcome = await writeUnder([], `trap '' XFSZ; ulimit -f 2048`, [path, 'cached']);
+    const outcome = await writeUnder([], `trap '' XFSZ; ulimit -f 2048`, [path, 'at once']);
     expect(outcome).toEqual({ sector: 2048, refused: 'IO_ERROR', reported: ['NO_SPACE'], intact: true });
   }, 30_000);
 
-  it('ends reads and writes with IOERR when the medium fails, and reports the cause', async () => {
-    const path = join(folder, 'disk.img');
-    writeFileSync(path, new Uint8Array(65_536));
-    await (await openFileStorage(path)).close();
-    const lowest = openSync(path, 'r+');
-    closeSync(lowest);
-    const storage = await openFileStorage(path);
-    const reported: HostError[] = [];
-    const disk = await openBlk(
-      new Loopback(blkDevice({ storage, onError: (error) => reported.push(error) })),
-    );
-    await disk.write(0, new Uint8Array(512).fill(1));
-    // The image had the lowest descriptor. It becomes a file whose first page cannot be read or written: EIO.
-    closeSync(lowest);
-    expect(openSync('/proc/self/mem', 'r+')).toBe(lowest);
-    const refused = { code: 'IO_ERROR', status: 'IOERR' };
-    await expect(disk.read(0, 8)).rejects.toMatchObject(refused);
-    await expect(disk.write(0, new Uint8Array(512))).rejects.toMatchObject(refused);
-    expect(reported.map(({ code, message }) => [code, message])).toEqual([
-      ['IO_ERROR', `${path} cannot be read: EIO`],
-      ['IO_ERROR', `${path} cannot be written: EIO`],
-    ]);
-    closeSync(lowest);
-    expect(openSync(path, 'r+')).toBe(lowest);
-    expect((await disk.read(0, 1)).every((byte) => byte === 1)).toBe(true);
-    await disk.close();
-    await storage.close();
-    expect(readFileSync(path)[0]).toBe(1);
-  });
+  it.each([
+    ['at once', {}],
+    ['threads', { io: 'threads' }],
+    ['io_uring', { io: 'io_uring' }],
+  ] as const)(
+    'ends reads and writes with IOERR when the medium fails, and reports the cause: %s',
+    async (_, options) => {
+      const path = join(folder, 'disk.img');
+      writeFileSync(path, new Uint8Array(65_536));
+      const storage = await openFileStorage(path, options);
+      const reported: HostError[] = [];
+      const disk = await openBlk(
+        new Loopback(blkDevice({ storage, onError: (error) => reported.push(error) })),
+      );
+      await disk.write(0, new Uint8Array(512).fill(1));
+      // Its descriptor becomes that of a file whose first page cannot be read or written: EIO.
+      const fd = descriptorOf(path);
+      exchange(fd, '/proc/self/mem');
+      const refused = { code: 'IO_ERROR', status: 'IOERR' };
+      await expect(disk.read(0, 8)).rejects.toMatchObject(refused);
+      await expect(disk.write(0, new Uint8Array(512))).rejects.toMatchObject(refused);
+      expect(reported.map(({ code, message }) => [code, message])).toEqual([
+        ['IO_ERROR', `${path} cannot be read: EIO`],
+        ['IO_ERROR', `${path} cannot be written: EIO`],
+      ]);
+      exchange(fd, path);
+      expect((await disk.read(0, 1)).every((byte) => byte === 1)).toBe(true);
+      await disk.close();
+      await storage.close();
+      expect(readFileSync(path)[0]).toBe(1);
+    },
+  );
 });

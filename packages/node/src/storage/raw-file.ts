@@ -1,27 +1,20 @@
 import {
   closeSync,
   constants,
-  fdatasync,
   fdatasyncSync,
   fstatSync,
   ftruncateSync,
   openSync,
-  read,
   readSync,
   rmSync,
   type Stats,
-  write,
   writeSync,
 } from 'node:fs';
-import { promisify } from 'node:util';
 import { HostError } from 'virtio/errors';
+import { type FileEngine, threads } from './engine.ts';
 import { failureOf } from './failures.ts';
 import { punchHole, zeroRange } from './holes.ts';
 import { lockImage } from './lock.ts';
-
-const syncData = promisify(fdatasync);
-const readLater = promisify(read);
-const writeLater = promisify(write);
 
 /** How a file is opened. */
 export interface RawFileOptions {
@@ -30,6 +23,8 @@ export interface RawFileOptions {
   readonly create?: number | 'new' | undefined;
   /** Past the page cache: every transfer is then aligned, in the file and in memory. */
   readonly direct?: boolean;
+  /** What moves bytes where nobody waits for them: the thread pool unless told. It is closed with the file. */
+  readonly engine?: FileEngine;
 }
 
 /**
@@ -41,6 +36,7 @@ export class RawFile {
   readonly readOnly: boolean;
   /** As it was found when the file was opened. */
   readonly stats: Stats;
+  readonly engine: FileEngine;
   readonly #fd: number;
   readonly #pending = new Set<Promise<unknown>>();
   /** What the file system said that it cannot do. */
@@ -49,9 +45,10 @@ export class RawFile {
   #lost: HostError | undefined;
   #closing: Promise<void> | undefined;
 
-  private constructor(path: string, readOnly: boolean, fd: number) {
+  private constructor(path: string, readOnly: boolean, fd: number, engine: FileEngine) {
     this.path = path;
     this.readOnly = readOnly;
+    this.engine = engine;
     this.#fd = fd;
     this.stats = fstatSync(fd);
   }
@@ -61,12 +58,13 @@ export class RawFile {
    *
    * @throws {HostError} NOT_FOUND, IN_USE, NO_SPACE, IO_ERROR; BAD_IMAGE for what is no regular file.
    */
-  static open(path: string, { readOnly, create, direct = false }: RawFileOptions): RawFile {
+  static open(path: string, options: RawFileOptions): RawFile {
+    const { readOnly, create, direct = false, engine = threads } = options;
     const { fd, made } = openDescriptor(path, readOnly, create, direct);
     try {
       lockImage(fd, path, readOnly ? 'shared' : 'exclusive');
       if (made && typeof create === 'number') ftruncateSync(fd, create);
-      const file = new RawFile(path, readOnly, fd);
+      const file = new RawFile(path, readOnly, fd, engine);
       if (file.stats.isFile()) return file;
       throw new HostError('BAD_IMAGE', `${path} is not a regular file: give a disk image`);
     } catch (error) {
@@ -102,24 +100,24 @@ export class RawFile {
     }
   }
 
-  /** As `read`, in the thread pool. A single call to the system: where it gives less, ask again. */
+  /** As `read`, while nobody waits. A single call to the system: where it gives less, ask again. */
   async readLater(offset: number, target: Uint8Array): Promise<number> {
     const fd = this.#open();
-    return (await this.#later('read', readLater(fd, target, 0, target.length, offset))).bytesRead;
+    return this.#later('read', this.engine.read(fd, target, offset));
   }
 
-  /** As `write`, in the thread pool. A single call to the system: where it takes less, write the rest. */
+  /** As `write`, while nobody waits. A single call to the system: where it takes less, write the rest. */
   async writeLater(offset: number, source: Uint8Array): Promise<number> {
     const fd = this.#open();
-    return (await this.#later('written', writeLater(fd, source, 0, source.length, offset))).bytesWritten;
+    return this.#later('written', this.engine.write(fd, source, offset));
   }
 
-  /** Makes what was written before this call stable. In the thread pool: a disk takes milliseconds. */
+  /** Makes what was written before this call stable. Nobody waits for it: a disk takes milliseconds. */
   async flush(): Promise<void> {
     if (this.#lost !== undefined) throw this.#lost;
     const fd = this.#open();
     try {
-      await this.#later('flushed', syncData(fd));
+      await this.#later('flushed', this.engine.sync(fd));
     } catch (error) {
       if (error instanceof HostError) this.#lost = error;
       throw error;
@@ -160,6 +158,7 @@ export class RawFile {
   async #close(): Promise<void> {
     // A descriptor that is closed under a flush may be another file by the time the flush reaches it.
     await Promise.allSettled(this.#pending);
+    this.engine.close();
     closeSync(this.#fd);
   }
 
