@@ -6,6 +6,7 @@ import { type Endian, encodeFor, guestView } from '../spec/guest-endian.ts';
 import type { Fields, Struct, StructValue } from '../spec/layout.ts';
 import { status } from '../spec/status.ts';
 import { createDriverQueue } from '../virtqueue/create.ts';
+import type { QueuePosition } from '../virtqueue/queue.ts';
 import { readConfigFields, writeConfigField } from './config.ts';
 import { resetDevice, waitForStatus } from './device-status.ts';
 import { legacyQueueSize } from './legacy.ts';
@@ -291,6 +292,11 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
   usedBuffer(index: number | undefined): void {
     if (index !== undefined) this.#queues.get(index)?.process();
     else for (const queue of this.#queues.values()) queue.process();
+  }
+
+  /** @internal The device died, and its like goes on with the queue. */
+  restarting(index: number, remembers: boolean): QueuePosition | undefined {
+    return this.#queues.get(index)?.restart(remembers);
   }
 
   /** @internal */

@@ -58,6 +58,7 @@ async function initialise<const T extends DeviceType>(
   transport.listen({
     usedBuffer: (queue) => opened.usedBuffer(queue),
     configChange: () => opened.configChange(),
+    restarting: (queue, remembers) => opened.restarting(queue, remembers),
     gone: (error) => opened.fail(error),
   });
   try {

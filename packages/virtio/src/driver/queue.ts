@@ -2,7 +2,7 @@ import type { PeerError } from '../errors.ts';
 import { HostError, UsageError } from '../errors.ts';
 import type { Allocator } from '../memory/allocator.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
-import type { BufferElement, DriverQueue } from '../virtqueue/queue.ts';
+import type { BufferElement, DriverQueue, QueuePosition } from '../virtqueue/queue.ts';
 import type { Transport } from './transport.ts';
 
 /** Called with the bytes that the device wrote, or with why the buffer never came back. */
@@ -143,6 +143,12 @@ export class OpenQueue {
       }
       this.#submitWaiting();
     } while (this.#ring.enableNotifications());
+  }
+
+  /** @internal The device died, and its like goes on from the position that this returns. */
+  restart(remembers: boolean): QueuePosition | undefined {
+    this.process();
+    return this.closed ? undefined : this.#ring.restart(remembers);
   }
 
   /** @internal What is submitted from now on waits: the device is being suspended. */

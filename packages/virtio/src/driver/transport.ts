@@ -2,7 +2,7 @@ import type { Allocator } from '../memory/allocator.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { FeatureSet, ReservedFeatureName } from '../spec/features.ts';
 import type { Endian } from '../spec/guest-endian.ts';
-import type { QueueAreas } from '../virtqueue/queue.ts';
+import type { QueueAreas, QueuePosition } from '../virtqueue/queue.ts';
 
 /** What a device tells its driver without being asked. A notification may be spurious. */
 export interface NotificationListener {
@@ -10,6 +10,11 @@ export interface NotificationListener {
   usedBuffer(queue: number | undefined): void;
   /** The configuration may have changed, or the device needs a reset. */
   configChange(): void;
+  /**
+   * The device died, and its like is about to go on with the queue: where, when the ring allows it. `remembers` says that
+   * it knows what was in flight. See `DriverQueue.restart`.
+   */
+  restarting?(queue: number, remembers: boolean): QueuePosition | undefined;
   /** The device is gone: unplugged, or its socket died. */
   gone?(error: Error): void;
 }

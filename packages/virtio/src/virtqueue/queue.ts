@@ -116,6 +116,14 @@ export interface UsedBuffer<T> {
   readonly written: number;
 }
 
+/** Where a device goes on with a ring: split, two indexes of 16 bits; packed, two offsets with their wrap counters in bit 15. */
+export interface QueuePosition {
+  /** The next buffer that it takes. */
+  readonly available: number;
+  /** The next place where it says what it has used. */
+  readonly used: number;
+}
+
 /**
  * The driver's end of one virtqueue, whichever ring it is. A device that breaks the rules breaks the queue:
  * `error` says how, and nothing is polled any more until a reset.
@@ -155,6 +163,13 @@ export interface DriverQueue<T = unknown> {
 
   /** Tells the device that used buffer notifications are not needed. It may send them all the same. */
   disableNotifications(): void;
+
+  /**
+   * The device is gone, and its like is about to go on with the ring from the position that this returns. Everything
+   * used was polled before. Unless the new device `remembers` what the old one had taken, it finds the buffers in
+   * flight from there on, oldest first. `undefined` when the ring does not hold all of them any more, or is broken.
+   */
+  restart(remembers: boolean): QueuePosition | undefined;
 
   /** Gives the indirect tables back to the allocator. The device must have let go of the queue before. */
   close(): void;

@@ -6,7 +6,7 @@ import { openArea } from '../area.ts';
 import { checkBuffer, totalLength } from '../buffer-elements.ts';
 import { type DriverRingOptions, indirectThreshold } from '../driver-options.ts';
 import { DriverTables } from '../driver-tables.ts';
-import type { BufferElement, DriverQueue, QueueAreas, UsedBuffer } from '../queue.ts';
+import type { BufferElement, DriverQueue, QueueAreas, QueuePosition, UsedBuffer } from '../queue.ts';
 import { needPackedEvent } from './event.ts';
 import { packedRingAreas, pvirtqDescFlags, ringEventFlags } from './layout.ts';
 import { Position } from './position.ts';
@@ -176,6 +176,16 @@ export class PackedDriverQueue<T> implements DriverQueue<T> {
 
   disableNotifications(): void {
     if (this.#isReady()) this.#driverEvents.storeRelease32(0, ringEventFlags.DISABLE << 16);
+  }
+
+  /** A device that used a buffer before an older one has overwritten descriptors of that one. */
+  restart(remembers: boolean): QueuePosition | undefined {
+    if (!this.#isReady()) return undefined;
+    const wasOvertaken = (id: number): boolean =>
+      this.#counts[id] !== 0 && this.#sequences[id]! < this.#polled;
+    if (!remembers && [...this.#counts.keys()].some(wasOvertaken)) return undefined;
+    const position = this.#used.packed;
+    return { available: position, used: position };
   }
 
   close(): void {

@@ -7,7 +7,7 @@ import { checkBuffer, totalLength } from '../buffer-elements.ts';
 import { type DriverRingOptions, indirectThreshold } from '../driver-options.ts';
 import { DriverTables } from '../driver-tables.ts';
 import { needEvent } from '../need-event.ts';
-import type { BufferElement, DriverQueue, QueueAreas, UsedBuffer } from '../queue.ts';
+import type { BufferElement, DriverQueue, QueueAreas, QueuePosition, UsedBuffer } from '../queue.ts';
 import * as virtqAvailFlags from './avail-flags.ts';
 import { INDIRECT, NEXT, WRITE } from './desc-flags.ts';
 import { splitRingAreas } from './layout.ts';
@@ -182,6 +182,24 @@ export class SplitDriverQueue<T> implements DriverQueue<T> {
   disableNotifications(): void {
     if (this.#options.eventIdx || !this.#isReady()) return;
     this.#available.storeRelease16(0, virtqAvailFlags.NO_INTERRUPT);
+  }
+
+  /** The descriptors of a buffer stay where they are; what is put in order again is the available ring. */
+  restart(remembers: boolean): QueuePosition | undefined {
+    if (!this.#isReady()) return undefined;
+    if (!remembers && !this.#options.inOrder) {
+      const inFlight = [...this.#counts.keys()].filter((head) => this.#counts[head] !== 0);
+      inFlight.sort((a, b) => this.#sequences[a]! - this.#sequences[b]!);
+      for (const [behind, head] of inFlight.entries()) {
+        const sequence = this.#polled + behind;
+        const slot = sequence & (this.size - 1);
+        this.#sequences[head] = sequence;
+        this.#heads[slot] = head;
+        this.#available.view.setUint16(4 + 2 * slot, head, this.#little);
+      }
+    }
+    const index = this.#polled & 0xffff;
+    return { available: index, used: index };
   }
 
   close(): void {
