@@ -6,45 +6,60 @@ import { ensureTool, GuardedChild, type VhostUserDevice } from 'virtio-node/gues
 
 /** QEMU's own back end of a disk, a program beside us: what a guest does with ours is compared with it. */
 export class StorageDaemon {
-  readonly #child: GuardedChild;
+  readonly #storage: string;
+  readonly #queues: number;
   readonly #folder: string;
+  #child!: GuardedChild;
   /** For a guest, one at a time. */
   readonly device: VhostUserDevice;
 
-  private constructor(child: GuardedChild, folder: string, socket: string) {
-    this.#child = child;
+  private constructor(storage: string, queues: number, folder: string) {
+    this.#storage = storage;
+    this.#queues = queues;
     this.#folder = folder;
-    this.device = { socket, id: 2 };
+    this.device = { socket: join(folder, 'disk.sock'), id: 2 };
   }
 
   /** @param storage what QEMU calls a blockdev, such as `file,filename=PATH` */
-  static async start(storage: string): Promise<StorageDaemon> {
+  static async start(storage: string, queues = 1): Promise<StorageDaemon> {
+    const daemon = new StorageDaemon(storage, queues, await mkdtemp(join(tmpdir(), 'virtio-daemon-')));
+    await daemon.#start();
+    return daemon;
+  }
+
+  /** Ends it at once; `restart` starts another at the same place. */
+  async kill(): Promise<void> {
+    await this.#child.kill();
+  }
+
+  async restart(): Promise<void> {
+    await this.kill();
+    await this.#start();
+  }
+
+  async stop(): Promise<void> {
+    await this.kill();
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  async #start(): Promise<void> {
     const tool = await ensureTool('qemu-img', { path: [] });
-    const folder = await mkdtemp(join(tmpdir(), 'virtio-daemon-'));
-    const socket = join(folder, 'disk.sock');
-    const started = join(folder, 'started');
-    const child = await GuardedChild.start(
+    const started = join(this.#folder, 'started');
+    await rm(started, { force: true });
+    const lent = ['vhost-user-blk', 'id=disk', 'node-name=disk', 'writable=on', `num-queues=${this.#queues}`];
+    this.#child = await GuardedChild.start(
       join(tool.folder, 'qemu-storage-daemon'),
       [
-        ...['--blockdev', `${storage},node-name=disk`],
-        ...[
-          '--export',
-          `vhost-user-blk,id=disk,node-name=disk,writable=on,addr.type=unix,addr.path=${socket}`,
-        ],
+        ...['--blockdev', `${this.#storage},node-name=disk`],
+        ...['--export', [...lent, 'addr.type=unix', `addr.path=${this.device.socket}`].join(',')],
         // It is written when everything stands.
         ...['--pidfile', started],
       ],
       { name: 'qemu-storage-daemon', environment: tool.environment },
     );
     while (!(await stat(started).catch(() => undefined))) {
-      if (child.hasEnded) throw await child.ended;
+      if (this.#child.hasEnded) throw await this.#child.ended;
       await setTimeout(20);
     }
-    return new StorageDaemon(child, folder, socket);
-  }
-
-  async stop(): Promise<void> {
-    await this.#child.kill();
-    await rm(this.#folder, { recursive: true, force: true });
   }
 }

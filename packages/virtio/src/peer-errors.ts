@@ -122,7 +122,7 @@ export type ClauselessCode =
   | 'LAYOUT_INVALID'
   /** A Channel I/O device takes no revision that the driver knows. */
   | 'REVISION_REFUSED'
-  /** A channel program ended otherwise than a sound device ends it. */
+  /** A command of the transport ended otherwise than a sound device ends it: a channel program, a message. */
   | 'COMMAND_FAILED'
   /** A response that the device type's chapter does not allow. */
   | 'BAD_RESPONSE'

@@ -4,7 +4,11 @@ import { type Poller, pollEvents } from '../ffi/system-calls.ts';
 import { failure, interrupted, isGone, tryAgain } from './failure.ts';
 import { FileDescriptor } from './file-descriptor.ts';
 import { messageLength, mostDescriptors, receiveMessage, sendMessage } from './messages.ts';
-import { pollerFor } from './platform.ts';
+import { linux, pollerFor } from './platform.ts';
+
+const SOL_SOCKET = 1;
+/** Its value begins with the number of a process. */
+const SO_PEERCRED = 17;
 
 /** Messages that are taken from one connection before others have their turn. */
 const mostAtOnce = 16;
@@ -47,6 +51,12 @@ export class UnixChannel implements Channel {
       socket.close();
       throw error;
     }
+  }
+
+  /** The process at the other end, by its number: the one that listened, or that connected. */
+  get peer(): number | undefined {
+    const pid = linux().socketOption(this.#socket.fd, SOL_SOCKET, SO_PEERCRED);
+    return pid > 0 ? pid : undefined;
   }
 
   listen(listener: ChannelListener): void {

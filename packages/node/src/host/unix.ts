@@ -59,7 +59,7 @@ export function listenUnix(at: string | number, onConnection: (channel: Channel)
  *   IO_ERROR when nobody listens there.
  * @throws {UsageError} BAD_ARGUMENT for a path that is too long.
  */
-export function connectUnix(to: string | number): Channel {
+export function connectUnix(to: string | number): UnixChannel {
   if (typeof to === 'string') return new UnixChannel(connectTo(to));
   const socket = adopted(to);
   if (!isListening(socket)) return new UnixChannel(socket);

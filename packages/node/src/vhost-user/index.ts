@@ -1,0 +1,1 @@
+export { answerLimit, type ConnectVhostUserOptions, connectVhostUser } from './connect.ts';
