@@ -1,8 +1,10 @@
+import { benchCommand } from './bench/bench.ts';
 import { clausesCommand } from './clauses.ts';
 import { doctorCommand } from './doctor/doctor.ts';
 import { exitStatus, explain } from './exit-status.ts';
 import { listCommand } from './list.ts';
 import { formatJsonLine, processOutput } from './output.ts';
+import { probeCommand } from './probe/probe.ts';
 import { runProgram } from './program.ts';
 import { drained } from './run/host-streams.ts';
 import { runCommand } from './run/run.ts';
@@ -19,6 +21,8 @@ try {
       list: (options) => reading(() => listCommand(output, options)),
       clauses: (options) => reading(() => clausesCommand(output, options)),
       doctor: (options) => doctorCommand(output, options),
+      probe: (socket, options) => probeCommand(output, socket, options),
+      bench: (type, socket, options) => benchCommand(output, type, socket, options),
     },
     output.out,
   );

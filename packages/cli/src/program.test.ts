@@ -18,7 +18,15 @@ async function hear(...args: string[]): Promise<Heard> {
       calls.push([name, options]);
       return status;
     };
+  const onSocket =
+    (name: string) =>
+    async (...given: unknown[]): Promise<number> => {
+      calls.push([name, given]);
+      return 0;
+    };
   const actions = {
+    probe: onSocket('probe'),
+    bench: onSocket('bench'),
     run: take('run', 37),
     list: take('list', 0),
     clauses: take('clauses', 0),
@@ -38,6 +46,14 @@ it('hands the options of run on as they were typed, and its status back', async 
   ]);
 });
 
+it('hands sockets on with what is to be done there', async () => {
+  const probe = await hear('probe', '/run/d.sock', '--type', 'blk');
+  expect(probe.calls).toEqual([['probe', ['/run/d.sock', { type: 'blk', json: false }]]]);
+  const bench = await hear('bench', 'blk', '@d', '--rw', 'write', '--write-ok');
+  const options = { rw: 'write', writeOk: true, bs: '4096', iodepth: '32', seconds: '5', queues: '1' };
+  expect(bench.calls).toMatchObject([['bench', ['blk', '@d', options]]]);
+});
+
 it('does not carry the disks of one command line into the next', async () => {
   await hear('run', '--disk', 'a');
   const { calls } = await hear('run');
@@ -55,6 +71,7 @@ it.each([
   [['run', 'disk.img'], /too many arguments/],
   [['rum'], /unknown command 'rum' \(Did you mean run\?\); see virtio --help$/],
   [['list', '--exec', 'x'], /unknown option '--exec'; see virtio list --help$/],
+  [['bench', 'blk'], /missing required argument 'SOCKET'; see virtio bench --help$/],
   [[], /no command given; virtio --help lists them$/],
 ])('answers %j with one line and runs nothing', async (args, message) => {
   const refused = hear(...args);
@@ -65,13 +82,16 @@ it.each([
   await expect(refused).rejects.toMatchObject({ message: expect.not.stringContaining('\n') });
 });
 
-it.each([['run'], ['list'], ['clauses'], ['doctor']])('shows an example in the help of %s', async (name) => {
-  const { status, out, calls } = await hear(name, '--help');
-  expect(status).toBe(0);
-  expect(out).toMatch(new RegExp(`Usage: virtio ${name}`));
-  expect(out).toMatch(/Examples?:\n {2}\S/);
-  expect(calls).toEqual([]);
-});
+it.each([['run'], ['list'], ['clauses'], ['doctor'], ['probe'], ['bench']])(
+  'shows an example in the help of %s',
+  async (name) => {
+    const { status, out, calls } = await hear(name, '--help');
+    expect(status).toBe(0);
+    expect(out).toMatch(new RegExp(`Usage: virtio ${name}`));
+    expect(out).toMatch(/Examples?:\n {2}\S/);
+    expect(calls).toEqual([]);
+  },
+);
 
 it('says its own version and that of the specification', async () => {
   expect((await hear('--version')).out).toMatch(/^virtio-cli \d+\.\d+\.\d+, virtio 1\.4\n$/);

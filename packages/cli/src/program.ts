@@ -1,5 +1,7 @@
 import { Command, CommanderError } from 'commander';
+import { type BenchArguments, rwNames } from './bench/arguments.ts';
 import { usage } from './exit-status.ts';
+import type { ProbeArguments } from './probe/probe.ts';
 import type { RunArguments } from './run/arguments.ts';
 import { runBuses } from './run/buses.ts';
 import { packageVersion, specVersion } from './version.ts';
@@ -10,6 +12,8 @@ export interface Actions {
   list(options: { readonly json: boolean }): Promise<number> | number;
   clauses(options: { readonly json: boolean }): Promise<number> | number;
   doctor(options: { readonly json: boolean }): Promise<number> | number;
+  probe(socket: string, options: ProbeArguments): Promise<number>;
+  bench(type: string, socket: string, options: BenchArguments): Promise<number>;
 }
 
 /**
@@ -87,6 +91,36 @@ function buildProgram(
     'the normative clauses of the specification, and what holds each',
     `virtio clauses --json | jq '.clauses[] | select(.number == "2.7.4.1")'`,
   );
+  program
+    .command('probe')
+    .description(
+      'what is behind a vhost-user socket: features, queues, configuration; the device is left alone',
+    )
+    .argument('<SOCKET>', 'path of the socket, or @NAME')
+    .option(
+      '--type <TYPE>',
+      'the device type, which the protocol does not tell: names its features and its configuration',
+    )
+    .option('--json', 'one JSON object', false)
+    .addHelpText('after', '\nExample:\n  virtio probe /run/d.sock --type blk\n')
+    .action(async (socket: string, options: ProbeArguments) => done(await actions.probe(socket, options)));
+  program
+    .command('bench')
+    .description('drive the device behind a vhost-user socket, and measure it')
+    .argument('<TYPE>', 'the device type: blk')
+    .argument('<SOCKET>', 'path of the socket, or @NAME')
+    .option('--rw <KIND>', rwNames.join(', '), 'randread')
+    .option('--bs <BYTES>', 'of one request; k and M are known', '4096')
+    .option('--iodepth <N>', 'requests under way at a time', '32')
+    .option('--seconds <N>', 'how long', '5')
+    .option('--queues <N>', 'queues to spread the requests over', '1')
+    .option('--packed', 'a packed virtqueue where the back end has it', false)
+    .option('--write-ok', 'what is on the disk may be destroyed: needed by all that writes', false)
+    .option('--json', 'one JSON object', false)
+    .addHelpText('after', benchHelp)
+    .action(async (type: string, socket: string, options: BenchArguments) =>
+      done(await actions.bench(type, socket, options)),
+    );
   reading('doctor', 'what this machine can do, and what to install for the rest', 'virtio doctor');
   return program;
 }
@@ -104,13 +138,19 @@ Without --exec the exit status is 0 when you leave or the guest powers off, 1 wh
 With --exec it is the command's.
 `;
 
+const benchHelp = `
+Examples:
+  virtio bench blk /run/d.sock
+  virtio bench blk /run/d.sock --rw randwrite --write-ok --iodepth 1 --json | jq .latency.all.p99
+`;
+
 function collect(value: string, before: readonly string[]): string[] {
   return [...before, value];
 }
 
 /** One line from Commander's error, with the help that belongs to it. */
 function sayMistake(error: CommanderError, args: readonly string[]): string {
-  const command = args.find((arg) => ['run', 'list', 'clauses', 'doctor'].includes(arg));
+  const command = args.find((arg) => ['run', 'list', 'clauses', 'doctor', 'probe', 'bench'].includes(arg));
   const help = ['virtio', ...(command === undefined ? [] : [command]), '--help'].join(' ');
   if (error.code === 'commander.help') return `no command given; ${help} lists them`;
   const what = error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ');

@@ -1,0 +1,27 @@
+import type { DeviceType, FeatureSet } from 'virtio/spec';
+
+/** One field of a configuration, as JSON can have it. */
+export interface ConfigField {
+  readonly name: string;
+  /** Numbers that JSON cannot hold are texts. */
+  readonly value: unknown;
+}
+
+/** The fields that lie whole in the bytes, but for those whose feature the device does not offer. */
+export function decodeConfig(type: DeviceType, config: Uint8Array, offered: FeatureSet): ConfigField[] {
+  const view = new DataView(config.buffer, config.byteOffset, config.byteLength);
+  return Object.entries(type.config.field).flatMap(([name, accessor]) => {
+    const required = type.configRequires[name];
+    const isThere = required === undefined || offered.has(type.features[required] ?? -1);
+    if (!isThere || accessor.offset + accessor.size > config.length) return [];
+    return [{ name, value: plain(accessor.get(view)) }];
+  });
+}
+
+function plain(value: unknown): unknown {
+  if (typeof value === 'bigint') return value <= Number.MAX_SAFE_INTEGER ? Number(value) : `${value}`;
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, plain(part)]));
+}
