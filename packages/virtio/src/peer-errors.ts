@@ -49,9 +49,6 @@ export const driverMistakes = {
   STATUS_BIT_CLEARED: 'driver: Basic Facilities of a Virtio Device / Device Status Field',
   /** A notification for a queue before DRIVER_OK, or for one that does not exist. */
   NOTIFICATION_UNEXPECTED: 'driver: General Initialization And Device Operation / Device Initialization',
-  /** A command of virtio's own before the revision was set, on a device that knows no legacy drivers. */
-  REVISION_NOT_SET:
-    'driver: Virtio Transport Options / Virtio over channel I/O / Device Initialization / Setting the Virtio Revision',
 } as const satisfies Record<string, ClauseId>;
 
 /** The same in a packed ring. */
@@ -76,6 +73,13 @@ export const packedRingMistakes = {
     'driver: Basic Facilities of a Virtio Device / Packed Virtqueues / Scatter-Gather Support',
   /** An area of a packed queue that is misaligned. */
   PACKED_QUEUE_MISALIGNED: 'driver: Basic Facilities of a Virtio Device / Packed Virtqueues',
+} as const satisfies Record<string, ClauseId>;
+
+/** What a device may find its driver to do on Channel I/O. */
+export const channelIoMistakes = {
+  /** A command of virtio's own before the revision was set, on a device that knows no legacy drivers. */
+  REVISION_NOT_SET:
+    'driver: Virtio Transport Options / Virtio over channel I/O / Device Initialization / Setting the Virtio Revision',
 } as const satisfies Record<string, ClauseId>;
 
 /** What a driver may find its device to do. */
@@ -133,7 +137,11 @@ export type ClauselessCode =
 export type CommonErrorCode = ClauselessCode | keyof typeof driverMistakes;
 
 /** The stable codes of {@link PeerError}. */
-export type PeerErrorCode = CommonErrorCode | keyof typeof packedRingMistakes | keyof typeof deviceMistakes;
+export type PeerErrorCode =
+  | CommonErrorCode
+  | keyof typeof packedRingMistakes
+  | keyof typeof channelIoMistakes
+  | keyof typeof deviceMistakes;
 
 /** Any of the tables, to be asked for the clause of any code. */
 export type ErrorClauses = Readonly<Partial<Record<PeerErrorCode, ClauseId | undefined>>>;

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { deviceType } from '../spec/device-type.ts';
 import { le16, le32, le64, struct } from '../spec/layout.ts';
-import { ConfigSpace } from './config-space.ts';
+import { ConfigSpace, restoreConfig, saveConfig } from './config-space.ts';
 
 const type = deviceType({
   id: 2,
@@ -51,9 +51,9 @@ describe('ConfigSpace', () => {
 
   it('comes back from a saved state as another generation, so that a reader in between looks again', () => {
     const space = new ConfigSpace(type, { capacity: 5n });
-    const state = JSON.parse(JSON.stringify(space.save()));
+    const state = JSON.parse(JSON.stringify(saveConfig(space)));
     const other = new ConfigSpace(type, {});
-    other.restore(state);
+    restoreConfig(other, state);
     expect(other.values).toEqual(space.values);
     expect(other.generation).not.toBe(space.generation);
   });

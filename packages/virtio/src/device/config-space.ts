@@ -10,24 +10,21 @@ export interface ConfigWrite {
 /** The bytes of a device's configuration space, and the generation that tells their versions apart. */
 export class ConfigSpace {
   readonly #type: DeviceType;
-  readonly #bytes: Uint8Array<ArrayBuffer>;
+  /** @internal */
+  readonly bytes: Uint8Array<ArrayBuffer>;
   readonly #view: DataView;
-  #generation = 0;
+  /** Changes with every change that the device makes; a transport shows as many low bits as it has. */
+  generation = 0;
 
   constructor(type: DeviceType, initial: Readonly<Record<string, unknown>>) {
     this.#type = type;
-    this.#bytes = type.config.encode(initial);
-    this.#view = new DataView(this.#bytes.buffer);
+    this.bytes = type.config.encode(initial);
+    this.#view = new DataView(this.bytes.buffer);
   }
 
   /** Bytes. */
   get size(): number {
-    return this.#bytes.length;
-  }
-
-  /** Changes with every change that the device makes; a transport shows as many low bits as it has. */
-  get generation(): number {
-    return this.#generation;
+    return this.bytes.length;
   }
 
   /** All fields by name. */
@@ -38,12 +35,12 @@ export class ConfigSpace {
   /** A change by the device: the fields that are given, in one generation. */
   update(values: Readonly<Record<string, unknown>>): void {
     this.set(values);
-    this.#generation = (this.#generation + 1) >>> 0;
+    this.generation = (this.generation + 1) >>> 0;
   }
 
   /** The unsigned value of 1, 2 or 4 bytes at an offset, little-endian; bytes behind the end read as 0. */
   read(offset: number, width: number): number {
-    return readLittle(this.#bytes, offset, width);
+    return readLittle(this.bytes, offset, width);
   }
 
   /**
@@ -53,7 +50,7 @@ export class ConfigSpace {
   write(offset: number, width: number, value: number): ConfigWrite | undefined {
     const field = this.writableField(offset, width);
     if (field === undefined) return undefined;
-    writeLittle(this.#bytes, offset, width, value);
+    writeLittle(this.bytes, offset, width, value);
     return { field, value: this.#type.config.field[field]?.get(this.#view) };
   }
 
@@ -69,21 +66,21 @@ export class ConfigSpace {
   set(values: Readonly<Record<string, unknown>>): void {
     this.#type.config.write(this.#view, 0, values);
   }
-
-  /** Bytes and generation, to be saved. */
-  save(): ConfigState {
-    return { bytes: Array.from(this.#bytes), generation: this.#generation };
-  }
-
-  /** Takes saved bytes back; the generation moves on, so that a driver in mid-read sees a change. */
-  restore(state: ConfigState): void {
-    this.#bytes.set(state.bytes.slice(0, this.#bytes.length));
-    this.#generation = (state.generation + 1) >>> 0;
-  }
 }
 
 /** A saved configuration space: JSON. */
 export interface ConfigState {
   readonly bytes: readonly number[];
   readonly generation: number;
+}
+
+/** Bytes and generation, to be saved. */
+export function saveConfig({ bytes, generation }: ConfigSpace): ConfigState {
+  return { bytes: Array.from(bytes), generation };
+}
+
+/** Takes saved bytes back; the generation moves on, so that a driver in mid-read sees a change. */
+export function restoreConfig(space: ConfigSpace, { bytes, generation }: ConfigState): void {
+  space.bytes.set(bytes.slice(0, space.size));
+  space.generation = (generation + 1) >>> 0;
 }

@@ -1,11 +1,12 @@
 import { UsageError } from '../errors.ts';
+import { restoreConfig, saveConfig } from './config-space.ts';
 import type { DeviceCore } from './core.ts';
 import type { DeviceOwnState } from './state.ts';
 
 /** What is the device's alone, where somebody else keeps its status and its queues. */
 export function saveOwnState({ device }: DeviceCore): DeviceOwnState {
   const { type, configSpace, behaviour } = device;
-  return { type: type.id, config: configSpace.save(), device: behaviour.save?.() ?? null };
+  return { type: type.id, config: saveConfig(configSpace), device: behaviour.save?.() ?? null };
 }
 
 /**
@@ -18,6 +19,6 @@ export function restoreOwnState({ device }: DeviceCore, state: DeviceOwnState): 
   if (state.type !== type.id) {
     throw new UsageError('BAD_STATE', `the saved state does not fit this ${type.name} device`);
   }
-  configSpace.restore(state.config);
+  restoreConfig(configSpace, state.config);
   behaviour.restore?.(state.device);
 }

@@ -2,6 +2,7 @@ import { UsageError } from '../errors.ts';
 import { FeatureSet, featureWords } from '../spec/features.ts';
 import * as status from '../spec/status-bit.ts';
 import { RestoredQueue } from '../virtqueue/restored-queue.ts';
+import { restoreConfig, saveConfig } from './config-space.ts';
 import type { DeviceCore } from './core.ts';
 import type { DeviceState } from './state.ts';
 
@@ -13,7 +14,7 @@ export function saveDevice(core: DeviceCore): DeviceState {
     type: device.type.id,
     status: session.status,
     driverFeatures: Array.from({ length: featureWords }, (_, word) => driverFeatures.word(word)),
-    config: device.configSpace.save(),
+    config: saveConfig(device.configSpace),
     pendingConfig: session.configChanged,
     ...(legacy === undefined ? {} : { legacy: early ? 'early' : 'used' }),
     ...(suspending || suspendAfterResume ? { suspending: true } : {}),
@@ -58,7 +59,7 @@ function adopt(core: DeviceCore, state: DeviceState, features: FeatureSet): void
   session.early = state.legacy === 'early';
   session.configChanged = state.pendingConfig;
   session.suspendAfterResume = state.suspending === true;
-  device.configSpace.restore(state.config);
+  restoreConfig(device.configSpace, state.config);
   for (const [index, { ring, ...setup }] of state.queues.entries()) {
     Object.assign(core.queues[index] ?? {}, setup);
     if (ring !== null) core.openQueue(index, new RestoredQueue(ring));

@@ -6,6 +6,7 @@ import type { DeviceState } from '../../device/state.ts';
 import { tryStatus } from '../../device/try-status.ts';
 import { useLegacy } from '../../device/use-legacy.ts';
 import { UsageError } from '../../errors.ts';
+import { channelIoMistakes } from '../../peer-errors.ts';
 import { FeatureSet, featureWords, reservedFeatures } from '../../spec/features.ts';
 import type { Fields, Struct, StructValue } from '../../spec/layout.ts';
 import type { ChannelData } from './channel-data.ts';
@@ -204,7 +205,8 @@ export class ControlUnit implements SubchannelUnit {
   #mayIssue(name: VirtioCommandName): boolean {
     if (!this.#revision.allows(name)) {
       const known = this.#revision.selected !== undefined;
-      if (!known) this.core.violation('REVISION_NOT_SET', `${name} was issued before a revision was set`);
+      const message = `${name} was issued before a revision was set`;
+      if (!known) this.core.violation('REVISION_NOT_SET', message, channelIoMistakes.REVISION_NOT_SET);
       return false;
     }
     // A reset ends the legacy interface, and not the revision.

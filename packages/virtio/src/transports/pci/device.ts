@@ -50,6 +50,8 @@ export class PciFunction {
   /** @internal The legacy structure, where there is one. */
   readonly legacy: LegacyRegisters | undefined;
 
+  /** True while `stopPciFunction` holds it, over resets as well: that is its owner's to say. */
+  stopped = false;
   /** @internal A configuration change waits for the owner's leave to be told. */
   configHeld = false;
 
@@ -62,7 +64,6 @@ export class PciFunction {
   readonly #numbers: QueueNumbers;
   readonly #configLog: AccessLog;
   #busMaster = false;
-  #stopped = false;
 
   constructor(device: Device, options: PciFunctionOptions) {
     checkOptions(options);
@@ -74,13 +75,13 @@ export class PciFunction {
       memory: options.memory,
       interruptQueue: (index) => {
         // Every queue's driver is notified when the function goes on.
-        if (!this.#stopped) this.#interrupts.notifyQueue(index);
+        if (!this.stopped) this.#interrupts.notifyQueue(index);
       },
       interruptConfig: () => {
-        if (this.#stopped) this.configHeld = true;
+        if (this.stopped) this.configHeld = true;
         else this.#interrupts.notifyConfig();
       },
-      mayAccessMemory: () => this.#busMaster && !this.#stopped,
+      mayAccessMemory: () => this.#busMaster && !this.stopped,
       carries: [
         ...busFreeFeatures,
         'ADMIN_VQ',
@@ -202,33 +203,6 @@ export class PciFunction {
     this.#headerChanged();
   }
 
-  /** True from `stop` to `go`, over resets as well: it is the owner's to say. */
-  get stopped(): boolean {
-    return this.#stopped;
-  }
-
-  /**
-   * Stops the function: it takes no buffer and sends no interrupt, and its registers answer as before.
-   * Settles when all that it had begun is done.
-   *
-   * @spec 2.12.1.4.4.1 device: Basic Facilities of a Virtio Device / Device groups / Group administration commands / Device parts
-   */
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#followMode();
-    await this.core.idle();
-  }
-
-  /** Goes on after `stop`: looks at every queue, and notifies the driver of each. */
-  go(): void {
-    if (!this.#stopped) return;
-    this.#stopped = false;
-    this.#followMode();
-    if (this.configHeld) this.#interrupts.notifyConfig();
-    this.configHeld = false;
-    this.resume();
-  }
-
   /** @internal How the driver tells the function which queue it means. */
   get queueNumbers(): QueueNumbers {
     return this.#numbers;
@@ -249,9 +223,9 @@ export class PciFunction {
   /** @internal Configuration space was restored: nothing goes out before `resume`, as the host is not ready. */
   follow(stopped: boolean): void {
     this.#msix?.readControl(this.#config);
-    this.#stopped = stopped;
+    this.stopped = stopped;
     this.#busMaster = (this.#command & commandBit.BUS_MASTER) !== 0;
-    this.#followMode();
+    this.followMode();
     this.#followBars();
   }
 
@@ -311,15 +285,15 @@ export class PciFunction {
   /** The command register or a BAR may have changed. */
   #headerChanged(): void {
     this.#followBars();
-    this.#followMode();
+    this.followMode();
     this.#interrupts.updateLine();
     this.#setBusMaster((this.#command & commandBit.BUS_MASTER) !== 0);
   }
 
-  /** What may go out: by the command register, and by the owner's leave. */
-  #followMode(): void {
-    this.#interrupts.lineDisabled = this.#stopped || (this.#command & commandBit.INTERRUPT_DISABLE) !== 0;
-    if (this.#msix !== undefined) this.#msix.busMaster = this.#busMaster && !this.#stopped;
+  /** @internal What may go out: by the command register, and by the owner's leave. */
+  followMode(): void {
+    this.#interrupts.lineDisabled = this.stopped || (this.#command & commandBit.INTERRUPT_DISABLE) !== 0;
+    if (this.#msix !== undefined) this.#msix.busMaster = this.#busMaster && !this.stopped;
   }
 
   #followBars(): void {
@@ -344,8 +318,8 @@ export class PciFunction {
   #setBusMaster(on: boolean): void {
     if (on === this.#busMaster) return;
     this.#busMaster = on;
-    this.#followMode();
-    if (!on || this.#stopped) return;
+    this.followMode();
+    if (!on || this.stopped) return;
     this.#msix?.deliverPending();
     this.core.resume();
   }

@@ -28,5 +28,6 @@ export * from './pci-registers.ts';
 export * from './registers.ts';
 export { restorePciFunction, savePciFunction } from './saving.ts';
 export { sharedMemory } from './shared-memory.ts';
+export { startPciFunction, stopPciFunction } from './stopping.ts';
 export { vendorData } from './vendor-data.ts';
 export { VmmPciFunction } from './vmm-function.ts';

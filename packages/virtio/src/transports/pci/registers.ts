@@ -34,10 +34,10 @@ const virtioPciCap = {
 
 export const virtio_pci_cap: Struct<typeof virtioPciCap> = struct('virtio_pci_cap', virtioPciCap);
 
-const virtioPciCap64 = { ...virtioPciCap, offset_hi: le32, length_hi: le32 } as const;
-export const virtio_pci_cap64: Struct<typeof virtioPciCap64> = /* @__PURE__ */ struct(
+const high = { offset_hi: le32, length_hi: le32 } as const;
+export const virtio_pci_cap64: Struct<typeof virtioPciCap & typeof high> = /* @__PURE__ */ struct(
   'virtio_pci_cap64',
-  virtioPciCap64,
+  { ...virtioPciCap, ...high },
 );
 
 const virtioPciNotifyCap = { ...virtioPciCap, notify_off_multiplier: le32 } as const;

@@ -2,6 +2,7 @@ import { PciFunction } from './device.ts';
 import type { QueueNotification } from './options.ts';
 import { pci_header } from './pci-registers.ts';
 import { queueNotifications } from './queue-notifications.ts';
+import { startPciFunction, stopPciFunction } from './stopping.ts';
 
 /**
  * A function for a host that decodes addresses and keeps the MSI-X table itself, as a virtual machine monitor does
@@ -16,6 +17,16 @@ export class VmmPciFunction extends PciFunction {
   /** 1 (INTA) to 4 (INTD), or 0 for a function without INTx. */
   get interruptPin(): number {
     return this.configRead(pci_header.field.interrupt_pin.offset, 1);
+  }
+
+  /** Stops it, as `stopPciFunction` does. */
+  stop(): Promise<void> {
+    return stopPciFunction(this);
+  }
+
+  /** Goes on after `stop`. */
+  go(): void {
+    startPciFunction(this);
   }
 
   /** The host of `msixSignals` can signal vectors that it could not before: what is pending for them goes out. */

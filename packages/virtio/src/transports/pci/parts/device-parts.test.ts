@@ -24,6 +24,7 @@ import { joined } from '../../../spec/joined.ts';
 import { status } from '../../../spec/status.ts';
 import type { PciFunction } from '../device.ts';
 import { restorePciFunction, savePciFunction } from '../saving.ts';
+import { startPciFunction } from '../stopping.ts';
 import { commonConfigPart } from './common-config-kind.ts';
 import { MovableGuest } from './movable.fixture.ts';
 import { ownPart } from './own-kinds.ts';
@@ -394,7 +395,7 @@ describe('a device that is stopped', () => {
     finish();
     await Promise.all(commands);
     expect(setup.member.stopped).toBe(true);
-    setup.member.go();
+    startPciFunction(setup.member);
     await lost;
     expect(setup.owner.errors).toEqual([]);
   });
@@ -444,7 +445,7 @@ describe('a device that is stopped', () => {
     setup.member.core.writeStatus(0);
     expect(setup.member.stopped).toBe(true);
     const saved = JSON.parse(JSON.stringify(savePciFunction(setup.member)));
-    setup.member.go();
+    startPciFunction(setup.member);
     restorePciFunction(setup.member, saved);
     expect(setup.member.stopped).toBe(true);
   });

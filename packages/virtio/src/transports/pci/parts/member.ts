@@ -5,6 +5,7 @@ import type { Session } from '../../../device/session.ts';
 import type { PciFunction } from '../device.ts';
 import type { PciFunctionState } from '../options.ts';
 import { restoreVirtio, savePciFunction } from '../saving.ts';
+import { startPciFunction, stopPciFunction } from '../stopping.ts';
 import { commonConfig } from './common-config-kind.ts';
 import { deviceFeatures, deviceStatus, driverFeatures } from './device-kinds.ts';
 import { memberLegacy } from './legacy-member.ts';
@@ -51,7 +52,7 @@ export class PciMember implements GroupMember {
   }
 
   stop(): Promise<void> {
-    return this.#function.stop();
+    return stopPciFunction(this.#function);
   }
 
   parts(): readonly DevicePart[] {
@@ -80,7 +81,7 @@ export class PciMember implements GroupMember {
     if (!this.stopped) return;
     if (this.#given.size > 0 && this.#givenAt === this.#function.core.session) this.#goOnWith(this.#given);
     this.#given = new Map();
-    this.#function.go();
+    startPciFunction(this.#function);
   }
 
   #goOnWith(given: ReadonlyMap<string, DevicePart>): void {

@@ -2,6 +2,7 @@ import type { DeviceGroup, GroupMember } from '../../../device/admin/group.ts';
 import { UsageError } from '../../../errors.ts';
 import { groupType } from '../../../spec/admin.ts';
 import type { PciFunction } from '../device.ts';
+import { startPciFunction } from '../stopping.ts';
 import { memberLegacy } from './legacy-member.ts';
 import { PciMember } from './member.ts';
 
@@ -49,7 +50,7 @@ export class SriovGroup implements DeviceGroup {
   disableVfs(): void {
     for (const one of this.#functions.slice(0, this.#members.length)) {
       one.reset();
-      one.go();
+      startPciFunction(one);
     }
     this.#enabled = false;
     this.#members = [];
