@@ -12,10 +12,10 @@ import {
 import { describe, expect, it } from 'vitest';
 
 /** One ring with nothing else negotiated, the other with everything. */
-const choicesOf = ({ name: bus, legacy = false }: Bus): readonly Configuration[] =>
+const choicesOf = ({ name: bus, legacy = false, unordered = false }: Bus): readonly Configuration[] =>
   [false, true].map((all) => ({
     ...{ bus, legacy, packed: all && !legacy },
-    ...{ eventIdx: all, indirect: all, inOrder: all && !legacy },
+    ...{ eventIdx: all, indirect: all, inOrder: all && !legacy && !unordered },
   }));
 
 /** For machines that have much else to do. */

@@ -13,8 +13,11 @@ import { openPci } from '../transports/pci/open-pci.ts';
 import { VmmPciFunction } from '../transports/pci/vmm-function.ts';
 import { VfioPciFunction } from '../vfio-user/client-function.ts';
 import { VfioUserServer } from '../vfio-user/server.ts';
+import { VhostUserBackend } from '../vhost-user/backend.ts';
+import { VhostUserTransport } from '../vhost-user/frontend.ts';
 import { packedRing } from '../virtqueue/packed/ring.ts';
 import type { Bus } from './matrix.ts';
+import { TransportProxy } from './transport-proxy.ts';
 
 /** No bus: driver and device in one process. */
 export const loopbackBus: Bus = {
@@ -153,6 +156,36 @@ export const vfioUserBus: Bus = {
   },
 };
 
+/** A connection that a driver resets and does not end, so that the next driver finds it there. */
+class Connection extends TransportProxy {
+  override async close(): Promise<void> {
+    this.listen(undefined);
+    await this.writeStatus(0);
+  }
+}
+
+/** A vhost-user back end and its front end, rings and events shared by descriptors. */
+export const vhostUserBus: Bus = {
+  name: 'vhost-user',
+  concurrent: true,
+  unordered: true,
+  leaves: true,
+  async connect(device, { trace, onError, ...given }) {
+    const descriptors = new InMemoryDescriptors();
+    const { memory, allocator } = memoryForBoth(given);
+    const [theirs, ours] = channelPair();
+    new VhostUserBackend(device, theirs, descriptors, { packedRing, trace, onError });
+    const ranges = memory.regions.map(({ start, bytes }) => ({
+      address: start,
+      size: bytes.length,
+      descriptor: descriptors.lend(bytes),
+    }));
+    const shared = { memory, allocator, ranges };
+    const options = { deviceId: device.type.id, memory: shared };
+    return { transport: new Connection(await VhostUserTransport.connect(ours, descriptors, options)) };
+  },
+};
+
 /** Every bus of the matrix. */
 export const buses: readonly Bus[] = [
   loopbackBus,
@@ -167,4 +200,5 @@ export const buses: readonly Bus[] = [
   ccw1Bus,
   ccw2Bus,
   vfioUserBus,
+  vhostUserBus,
 ];

@@ -23,6 +23,13 @@ export interface Bus {
    * and in a packed ring write over what a watcher has not seen. Drivers are watched on other buses there.
    */
   readonly concurrent?: boolean;
+  /** True where VIRTIO_F_IN_ORDER is not to be had. */
+  readonly unordered?: boolean;
+  /**
+   * True where a device answers a set-up that cannot be, of features, queues or memory, by going away: the bus has rules of
+   * its own for it, and a status for its driver alone. Such attacks are made on the bus itself there.
+   */
+  readonly leaves?: boolean;
   /** May cross a socket or a bus that must be searched first. */
   connect(device: Device, options: BusOptions): Promise<Connected>;
 }
@@ -45,14 +52,17 @@ export interface Configuration {
 }
 
 /** Every bus with every ring and every choice of ring features that it has. */
-export function configurationsOf(buses: readonly Pick<Bus, 'name' | 'legacy'>[]): Configuration[] {
+export function configurationsOf(
+  buses: readonly Pick<Bus, 'name' | 'legacy' | 'unordered'>[],
+): Configuration[] {
   const choices = [false, true];
-  return buses.flatMap(({ name: bus, legacy = false }) => {
+  return buses.flatMap(({ name: bus, legacy = false, unordered = false }) => {
     const modern = legacy ? [false] : choices;
+    const orders = unordered ? [false] : modern;
     return modern.flatMap((packed) =>
       choices.flatMap((eventIdx) =>
         choices.flatMap((indirect) =>
-          modern.map((inOrder) => ({ bus, legacy, packed, eventIdx, indirect, inOrder })),
+          orders.map((inOrder) => ({ bus, legacy, packed, eventIdx, indirect, inOrder })),
         ),
       ),
     );

@@ -105,7 +105,7 @@ export async function runConformance(options: ConformanceOptions): Promise<Confo
 /** The configurations that a case is tried in; some of them it may skip. */
 export function configurationsFor(
   one: ConformanceCase,
-  buses: readonly Pick<Bus, 'name' | 'legacy' | 'concurrent'>[],
+  buses: readonly Pick<Bus, 'name' | 'legacy' | 'concurrent' | 'unordered'>[],
 ): readonly Configuration[] {
   return buses.flatMap((bus) => {
     const all = configurationsOf([bus]);

@@ -164,8 +164,10 @@ export class BackendRings {
     if (!ring.live) return ring.base;
     const state = await stopQueue(this.#core, index);
     ring.live = false;
-    if (state !== undefined)
+    if (state !== undefined) {
+      this.#inflight?.forget(index);
       ring.base = this.#core.negotiated('RING_PACKED') ? packedBase(state) : state.nextAvailable;
+    }
     ring.stoppedAt = ring.base;
     return ring.base;
   }

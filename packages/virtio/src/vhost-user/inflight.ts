@@ -7,7 +7,7 @@ import { Region } from '../memory/region.ts';
 import { hostEndian } from '../spec/host-endian.ts';
 import type { StructValue } from '../spec/layout.ts';
 import type { DeviceQueueState, QueueAreas } from '../virtqueue/queue.ts';
-import { inflightRegionSize } from './inflight-layout.ts';
+import { inflightRegionSize, QueueRegionPacked, QueueRegionSplit } from './inflight-layout.ts';
 import { PackedInflight } from './inflight-packed.ts';
 import { SplitInflight } from './inflight-split.ts';
 import { bad } from './message-stream.ts';
@@ -73,6 +73,13 @@ export class InflightMemory {
     const watch = new SplitInflight(region, areas.size);
     const state = watch.recover(memory, areas, first);
     return state instanceof PeerError ? state : { state, watch };
+  }
+
+  /** A queue was stopped behind all that it had taken: where it goes on is told anew, and it may be another one. */
+  forget(index: number): void {
+    const at = index * inflightRegionSize(this.#queueSize, this.#packed);
+    const { version } = (this.#packed ? QueueRegionPacked : QueueRegionSplit).field;
+    if (at + version.offset < this.#region.length) version.set(this.#region.view, at, 0);
   }
 
   /** Nothing may be tracked any more. */

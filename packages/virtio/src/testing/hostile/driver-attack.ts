@@ -25,6 +25,8 @@ interface AttackBase {
   readonly harmless?: boolean;
   /** True when a device may do either: break, or refuse the one wrong step and live on. */
   readonly mayLive?: boolean;
+  /** It is made on the status, the features or the place of a queue, where the device has to name it. */
+  readonly onSetUp?: boolean;
   /** Where the attack cannot be made. */
   skip?(configuration: Configuration): string | undefined;
 }

@@ -13,7 +13,7 @@ export function driverAttacks(memory: GuestMemory): DriverAttack[] {
     ...splitAttacks,
     ...packedAttacks,
     ...addressAttacks(memory),
-    ...controlAttacks,
+    ...controlAttacks.map((attack) => ({ ...attack, onSetUp: attack.expects.length > 0 })),
     ...resetAttacks,
     ...garbageAttacks,
     ...changingAttacks,
