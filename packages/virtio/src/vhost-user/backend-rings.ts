@@ -107,13 +107,14 @@ export class BackendRings {
     return (core.status & FEATURES_OK) !== 0;
   }
 
-  setSize(index: number, size: number): void {
-    const ring = this.#stopped(index, 'SET_VRING_NUM');
-    const most = this.#core.queues[index]?.maxSize ?? 0;
-    if (size === 0 || size > most) {
-      throw bad(`queue ${index} is to have ${size} descriptors, where it has ${most} at most`);
-    }
-    ring.size = size;
+  setSize(index: number, size: number): void | Promise<void> {
+    return this.#whenStopped(index, 'SET_VRING_NUM', (ring) => {
+      const most = this.#core.queues[index]?.maxSize ?? 0;
+      if (size === 0 || size > most) {
+        throw bad(`queue ${index} is to have ${size} descriptors, where it has ${most} at most`);
+      }
+      ring.size = size;
+    });
   }
 
   setAddresses(addresses: NonNullable<Vring['addresses']>): void {
@@ -126,8 +127,10 @@ export class BackendRings {
     this.#update(ring);
   }
 
-  setBase(index: number, base: number): void {
-    this.#stopped(index, 'SET_VRING_BASE').base = base;
+  setBase(index: number, base: number): void | Promise<void> {
+    return this.#whenStopped(index, 'SET_VRING_BASE', (ring) => {
+      ring.base = base;
+    });
   }
 
   /**
@@ -190,6 +193,11 @@ export class BackendRings {
     }
   }
 
+  /** The device is given another state: that a ring goes on elsewhere now says nothing about its driver. */
+  forgetStops(): void {
+    for (const ring of this.#rings) ring.stoppedAt = undefined;
+  }
+
   /** Takes over the memory for what is in flight. */
   setInflight(memory: InflightMemory): void {
     if (!this.areStopped) {
@@ -232,10 +240,15 @@ export class BackendRings {
     this.#logEvent?.close();
   }
 
-  #stopped(index: number, message: string): Vring {
+  /**
+   * Changes a ring that is stopped. One that is disabled is stopped for it: user-mode Linux has no other way to say that
+   * a driver let go of it.
+   */
+  #whenStopped(index: number, message: string, change: (ring: Vring) => void): void | Promise<void> {
     const ring = this.ring(index);
-    if (ring.live) throw bad(`${message} comes while queue ${index} is running`);
-    return ring;
+    if (!ring.live) return change(ring);
+    if (ring.enabled) throw bad(`${message} comes while queue ${index} is running`);
+    return this.stop(index).then(() => change(ring));
   }
 
   /** Lets a ring run or not, as it is said to be. */
@@ -253,6 +266,7 @@ export class BackendRings {
     const state = this.#startOf(ring, areas, watch);
     Object.assign(core.queues[ring.index] ?? {}, areas);
     startQueue(core, ring.index, state, watch);
+    ring.stoppedAt = undefined;
     ring.live = true;
     this.#watch(ring);
     core.notify(ring.index);
@@ -262,9 +276,18 @@ export class BackendRings {
   #begin(): void {
     const core = this.#core;
     // Nothing but a reset helps a device that gave up, and the front end may know no way to ask for one.
-    if (this.areStopped && (core.status & status.DEVICE_NEEDS_RESET) !== 0) core.reset();
+    const gaveUp = (core.status & status.DEVICE_NEEDS_RESET) !== 0;
+    if (this.areStopped && (gaveUp || this.#isAnotherDriver)) {
+      core.reset();
+      this.forgetStops();
+    }
     if (!this.settle()) throw bad('the driver cannot use the device with the features that it accepted');
     core.writeStatus(core.status | status.DRIVER_OK);
+  }
+
+  /** A ring that begins elsewhere than where it stopped is new: the guest has started anew, and nobody says so. */
+  get #isAnotherDriver(): boolean {
+    return this.#rings.some(({ base, stoppedAt }) => stoppedAt !== undefined && base !== stoppedAt);
   }
 
   #watch(ring: Vring): void {

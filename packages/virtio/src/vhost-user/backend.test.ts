@@ -100,6 +100,51 @@ it('takes a packed ring for a new one where its base is 0, as user-mode Linux sa
   await expectNothingLeft(front);
 });
 
+it('is as at first for a driver whose ring begins anew, and goes on for one whose ring goes on', async () => {
+  let resets = 0;
+  const { front } = connected(sample({ reset: () => void resets++ }));
+  front.begin();
+  const driver = front.driver();
+  front.start();
+  driver.offer([1]);
+  await quiet();
+  for (let i = 0; i < 3; i++) await front.reply();
+  const before = resets;
+  const base = await front.stop();
+  front.start({}, base);
+  driver.offer([2]);
+  await quiet();
+  expect(driver.answered()).toHaveLength(2);
+  expect(resets).toBe(before);
+
+  await front.stop();
+  front.clearRing();
+  const another = front.driver();
+  front.start();
+  another.offer([3]);
+  await quiet();
+  expect(another.answered()).toEqual([{ token: 3, answer: 4 }]);
+  expect(resets).toBe(before + 1);
+  await expectNothingLeft(front);
+});
+
+it('takes a queue that is disabled for one that may be set up anew, as user-mode Linux does', async () => {
+  const { front } = connected();
+  front.begin();
+  const driver = front.driver();
+  front.start();
+  driver.offer([1]);
+  await quiet();
+  front.stream.request('SET_VRING_ENABLE', { index: 0, num: 0 });
+  front.clearRing();
+  const another = front.driver();
+  front.start();
+  another.offer([2]);
+  await quiet();
+  expect(another.answered()).toEqual([{ token: 2, answer: 3 }]);
+  await expectNothingLeft(front);
+});
+
 describe('features', () => {
   it('are those of the device and of the protocol', async () => {
     const { front } = connected();

@@ -266,7 +266,10 @@ export class VhostUserBackend {
         throw bad(`a device's state cannot go in direction ${direction} now, in phase ${phase}`);
       }
       if (direction === transferDirection.SAVE) this.#transfer?.save(descriptor);
-      else this.#transfer?.load(descriptor);
+      else {
+        this.#rings.forgetStops();
+        this.#transfer?.load(descriptor);
+      }
       return { u64: vringDescriptor.NO_DESCRIPTOR };
     },
     CHECK_DEVICE_STATE: async () => {

@@ -175,6 +175,11 @@ export class RawFrontEnd {
     return { size, descriptor: 0x1000, driver: 0x2000, device: 0x3000 };
   }
 
+  /** Memory is as a driver that begins anew would have it. */
+  clearRing(): void {
+    this.memory.write(0x1000, new Uint8Array(0x3000));
+  }
+
   /** The driver's end of the queue. */
   driver(setUp: SetUp = {}): RawDriver {
     const { packed = false } = setUp;
