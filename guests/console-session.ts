@@ -113,6 +113,13 @@ export abstract class ConsoleSession {
     return { status: this.#status ?? -1, output: this.output };
   }
 
+  /** Has the guest reboot, and waits until it is ready again. */
+  async reboot(): Promise<void> {
+    const again = this.ready();
+    await this.instruct({ type: 'exec', command: 'reboot -f' });
+    await again;
+  }
+
   /** The output of a command that has to succeed, as text without its last line feed. */
   async text(command: string): Promise<string> {
     const { status, output } = await this.exec(command);

@@ -92,13 +92,6 @@ export class Machine extends ConsoleSession {
     return machine;
   }
 
-  /** Has the guest reboot, and waits until it is ready again. */
-  async reboot(): Promise<void> {
-    const again = this.ready();
-    await this.instruct({ type: 'exec', command: 'reboot -f' });
-    await again;
-  }
-
   async stop(): Promise<void> {
     await this.emulator.stop();
     for (const attachment of this.attachments) attachment.detach();

@@ -1,14 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { GuestSession, guestFiles, type NativeGuestOptions, serialPorts } from 'virtio-node/guests';
 import { UmlMachine } from 'virtio-node/uml';
 import { expect, test } from 'vitest';
 import { nativeSuite } from './native-suite.ts';
+import { allGone, descendants } from './processes.ts';
 
 const start = async (options: NativeGuestOptions = {}): Promise<UmlMachine> =>
   UmlMachine.start({
@@ -44,38 +44,7 @@ test('nothing of it is left when we are killed', async () => {
   // The kernel, and at least a process of the host's for one in the guest.
   expect(family.length).toBeGreaterThan(1);
   parent.kill('SIGKILL');
-  for (const pid of family) while (await isAlive(pid)) await setTimeout(20);
+  await allGone(family);
   expect((await readdir(folder)).filter((name) => name.startsWith('virtio-'))).toEqual([]);
   await rm(folder, { recursive: true });
 });
-
-interface Process {
-  readonly pid: number;
-  readonly parent: number;
-  readonly state: string;
-}
-
-/** A process that has ended may stand in the table until its new parent looks after it. */
-async function isAlive(pid: number): Promise<boolean> {
-  const state = (await processOf(pid))?.state;
-  return state !== undefined && state !== 'Z';
-}
-
-/** All processes that this one has started, and those that they have. */
-async function descendants(ancestor: number): Promise<number[]> {
-  const all: Process[] = [];
-  for (const name of await readdir('/proc')) {
-    const one = /^\d+$/.test(name) ? await processOf(Number(name)) : undefined;
-    if (one !== undefined) all.push(one);
-  }
-  const found = [ancestor];
-  for (const pid of found) for (const one of all) if (one.parent === pid) found.push(one.pid);
-  return found.slice(1);
-}
-
-async function processOf(pid: number): Promise<Process | undefined> {
-  // PID (NAME) STATE PARENT …, and a name may hold anything.
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-  const [, state, parent] = /\) (\S) (\d+) [^)]*$/.exec(stat) ?? [];
-  return state === undefined ? undefined : { pid, state, parent: Number(parent) };
-}

@@ -2,6 +2,7 @@
 import { type Bus, mmio, mmioLegacy, pciLegacy, pciTransitional } from 'virtio-v86';
 import { describe, expect, test } from 'vitest';
 import { deviceSuite } from './device-suite.ts';
+import { Machine } from './machine.ts';
 
 interface BusCase {
   readonly bus: Bus;
@@ -24,7 +25,7 @@ describe.each<BusCase>([
   },
   { bus: pciLegacy(), device: 'pci0000:00/0000:00:11.0', modern: false },
 ])('over $bus.name', ({ bus, append = '', device, modern }) => {
-  const machine = deviceSuite({ bus, append }, 1_000_000);
+  const machine = deviceSuite((devices) => Machine.boot({ ...devices, bus, append }), 1_000_000);
 
   test('the disk is on that bus, and its driver is of that kind', async () => {
     const disk = '/sys/bus/virtio/devices/virtio1';

@@ -2,8 +2,9 @@ import { consoleDevice } from 'virtio/devices/console';
 import { attach } from 'virtio-v86';
 import { expect, test } from 'vitest';
 import { deviceSuite } from './device-suite.ts';
+import { Machine } from './machine.ts';
 
-const machine = deviceSuite({}, 10_000_000);
+const machine = deviceSuite((devices) => Machine.boot(devices), 10_000_000);
 
 test('the PCI listing is that of three modern functions, and nothing of legacy virtio', async () => {
   const listing = await machine().text(

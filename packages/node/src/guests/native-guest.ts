@@ -9,9 +9,9 @@ export interface VhostUserDevice {
   readonly socket: string;
   /** Its virtio device id: 2 is a disk. */
   readonly id: number;
-  /** Number of its queues, where the guest's machine has to be told. */
-  readonly queues?: number;
-  /** Bytes of its configuration space, where the guest's machine has to be told. */
+  /** The largest size of each of its queues, for machines that have to be told. */
+  readonly queues?: readonly number[];
+  /** Bytes of its configuration space, for machines that have to be told. */
   readonly configLength?: number;
 }
 

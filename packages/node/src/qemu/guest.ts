@@ -80,19 +80,22 @@ function serialPort(index: number, fd: number): string[] {
 }
 
 /** QEMU has a front end of its own for some types of devices; the general one has to be told what it fronts. */
-const frontEnds: ReadonlyMap<number, string> = new Map([
-  [2, 'vhost-user-blk-pci'],
-  [4, 'vhost-user-rng-pci'],
+const frontEnds = new Map<number, (queues: readonly number[]) => string>([
+  // The size limits what Linux puts into one request, and the device tells it of its own.
+  [
+    2,
+    (queues) => `vhost-user-blk-pci,num-queues=${queues.length},packed=on,queue-size=${Math.max(...queues)}`,
+  ],
+  [4, () => 'vhost-user-rng-pci'],
 ]);
 
 function vhostUserArguments(device: VhostUserDevice, index: number): string[] {
-  const { id, socket, queues, configLength } = device;
-  const chardev = ['-chardev', `socket,id=device${index},path=${socket}`];
-  const driver = frontEnds.get(id);
-  if (driver !== undefined) return [...chardev, '-device', `${driver},chardev=device${index}`];
-  const general = [
-    `vhost-user-test-device-pci,chardev=device${index},virtio-id=${id}`,
-    `num_vqs=${queues ?? 1},config_size=${configLength ?? 0}`,
-  ];
-  return [...chardev, '-device', general.join(',')];
+  const { id, socket, queues = [128], configLength = 0 } = device;
+  const front =
+    frontEnds.get(id)?.(queues) ??
+    `vhost-user-test-device-pci,virtio-id=${id},num_vqs=${queues.length},vq_size=${Math.max(...queues)},config_size=${configLength}`;
+  const chardev = `device${index}`;
+  // QEMU reads two commas as one that is part of a value.
+  const path = socket.replaceAll(',', ',,');
+  return ['-chardev', `socket,id=${chardev},path=${path}`, '-device', `${front},chardev=${chardev}`];
 }

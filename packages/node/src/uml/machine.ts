@@ -1,8 +1,9 @@
 import { mkdtemp, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { UsageError } from 'virtio/errors';
 import type { GuestFiles } from '../guests/guest-files.ts';
-import { NativeGuest, type NativeGuestOptions } from '../guests/native-guest.ts';
+import { NativeGuest, type NativeGuestOptions, type VhostUserDevice } from '../guests/native-guest.ts';
 
 /** What a user-mode Linux is to be. */
 export interface UmlOptions extends NativeGuestOptions {
@@ -15,7 +16,11 @@ export interface UmlOptions extends NativeGuestOptions {
  * first serial port is `/dev/ttyS0`; the kernel's console is `/dev/tty0`.
  */
 export class UmlMachine extends NativeGuest {
-  /** Starts it; the guest has still to boot. */
+  /**
+   * Starts it; the guest has still to boot.
+   *
+   * @throws {UsageError} BAD_ARGUMENT for a path of a socket that its command line cannot say.
+   */
   static async start(options: UmlOptions): Promise<UmlMachine> {
     const { guest, memory = 256, devices = [], ports = 0 } = options;
     const folder = await mkdtemp(join(tmpdir(), 'virtio-uml-'));
@@ -28,7 +33,7 @@ export class UmlMachine extends NativeGuest {
         `uml_dir=${folder}/`,
         ...['con=null', 'con0=null,fd:1', 'ssl=null'],
         ...Array.from({ length: ports }, (_, index) => `ssl${index}=fd:${3 + index}`),
-        ...devices.map(({ socket, id }) => `virtio_uml.device=${socket}:${id}`),
+        ...devices.map(deviceArgument),
         'quiet',
         ...(options.append === undefined ? [] : options.append.split(' ')),
       ],
@@ -44,6 +49,14 @@ export class UmlMachine extends NativeGuest {
     void child.ended.then(remove);
     return new UmlMachine(child, options);
   }
+}
+
+function deviceArgument({ socket, id }: VhostUserDevice): string {
+  if (!/[:"\s]/.test(socket)) return `virtio_uml.device=${socket}:${id}`;
+  throw new UsageError(
+    'BAD_ARGUMENT',
+    `${socket}: a path with colons, quotes or spaces is none for user-mode Linux`,
+  );
 }
 
 /** Its memory is a file, which is to lie in memory where there is room for it. */

@@ -1,0 +1,67 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { queueSetups } from 'virtio/device';
+import { VhostUserBackend } from 'virtio/vhost-user';
+import { packedRing } from 'virtio/virtqueue';
+import type { NativeGuest, NativeGuestOptions, VhostUserDevice } from 'virtio-node/guests';
+import { type Listening, listenUnix, NodeDescriptors } from 'virtio-node/host';
+import { ConsoleSession, type SessionOptions } from './console-session.ts';
+import type { SuiteDevices } from './device-suite.ts';
+
+/** How a guest that is a process beside us is started. */
+export type StartGuest = (options: NativeGuestOptions) => Promise<NativeGuest>;
+
+/** A guest in a process of its own, to which our devices are served over vhost-user, anew whenever it connects. */
+export class NativeMachine extends ConsoleSession {
+  #guest: NativeGuest | undefined;
+  readonly #folder: string;
+  readonly #host = new NodeDescriptors();
+  readonly #listening: Listening[] = [];
+  readonly #backends = new Set<VhostUserBackend>();
+
+  private constructor(options: SessionOptions, folder: string) {
+    super(options);
+    this.#folder = folder;
+  }
+
+  /** @param packed whether packed rings are offered */
+  static async boot(start: StartGuest, packed: boolean, options: SuiteDevices): Promise<NativeMachine> {
+    const machine = new NativeMachine(options, await mkdtemp(join(tmpdir(), 'virtio-served-')));
+    const devices = [machine.console, ...options.devices].map((device, index): VhostUserDevice => {
+      const socket = join(machine.#folder, `device${index}`);
+      const listening = listenUnix(socket, (channel) => {
+        const backend = new VhostUserBackend(device, channel, machine.#host, {
+          packedRing: packed ? packedRing : undefined,
+          onError: (error) => void machine.errors.push(error),
+          onClosed: (error) => {
+            machine.#backends.delete(backend);
+            if (error !== undefined) machine.errors.push(error);
+          },
+        });
+        machine.#backends.add(backend);
+      });
+      machine.#listening.push(listening);
+      const queues = queueSetups(device).map(({ maxSize }) => maxSize);
+      return { socket, id: device.type.id, queues, configLength: device.type.config.size };
+    });
+    const ready = machine.ready();
+    try {
+      machine.#guest = await start({ devices, onKernelLine: (line) => machine.heard(`${line}\n`) });
+      void machine.#guest.ended.then((error) => machine.failed(error));
+      await ready;
+      return machine;
+    } catch (error) {
+      ready.catch(() => {});
+      await machine.stop();
+      throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#guest?.close();
+    for (const one of this.#listening) one.close();
+    for (const one of this.#backends) one.close();
+    await rm(this.#folder, { recursive: true });
+  }
+}
