@@ -41,8 +41,8 @@ export class CommandRun {
   readonly #stdout: Buffer[] = [];
   #stderr = '';
 
-  constructor(args: readonly string[], cache: string) {
-    const env = { ...process.env, VIRTIO_CACHE: cache, NO_COLOR: '1' };
+  constructor(args: readonly string[], cache: string, environment: NodeJS.ProcessEnv = {}) {
+    const env = { ...process.env, ...environment, VIRTIO_CACHE: cache, NO_COLOR: '1' };
     this.#child = start(process.execPath, [virtio, ...args], env);
     this.#ended = once(this.#child, 'close');
     this.#child.stdout.on('data', (bytes: Buffer) => this.#stdout.push(bytes));
@@ -61,6 +61,10 @@ export class CommandRun {
       () => Buffer.concat(this.#stdout).includes(text),
       () => this.#stderr,
     );
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   kill(signal: NodeJS.Signals): void {

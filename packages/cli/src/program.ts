@@ -4,6 +4,7 @@ import { usage } from './exit-status.ts';
 import type { ProbeArguments } from './probe/probe.ts';
 import type { RunArguments } from './run/arguments.ts';
 import { runBuses } from './run/buses.ts';
+import { runMachines } from './run/machines.ts';
 import { packageVersion, specVersion } from './version.ts';
 
 /** What each subcommand does; the program only reads the command line. */
@@ -59,19 +60,20 @@ function buildProgram(
   program
     .command('run')
     .description('boot Linux on our devices; a shell in this terminal, or one command')
-    .option('--bus <BUS>', `how Linux reaches our devices: ${busNames}`, 'pci')
+    .option('--machine <MACHINE>', `what runs Linux: ${machineNames}`, 'v86')
+    .option('--bus <BUS>', `how Linux reaches our devices in v86: ${busNames}`)
     .option(
       '--disk <FILE[,ro][,format=raw|qcow2]>',
       'a disk image, used in place, or the URI of an NBD export; may be given again',
       collect,
       [],
     )
-    .option('--memory <MIB>', 'memory of the machine, a power of two', '256')
+    .option('--memory <MIB>', 'memory of the machine, for v86 a power of two', '256')
     .option('--exec <COMMAND>', 'run one command: its output on stdout, its exit status as ours')
-    .option('--kernel <FILE>', 'a bzImage of your own (i386)')
-    .option('--initrd <FILE>', 'an initramfs of your own')
+    .option('--kernel <FILE>', 'a bzImage of your own (i386), for v86')
+    .option('--initrd <FILE>', 'an initramfs of your own, for v86')
     .option('--append <TEXT>', 'added behind the command line of the kernel; its options win')
-    .option('--fresh', 'boot anew instead of going on from the saved state', false)
+    .option('--fresh', 'boot anew instead of going on from the saved state of v86', false)
     .option('--trace <FILE>', 'write all that crosses between driver and device, as JSON lines')
     .option('--json', 'progress and errors as JSON lines on stderr', false)
     .addHelpText('after', runHelp)
@@ -125,6 +127,7 @@ function buildProgram(
   return program;
 }
 
+const machineNames = runMachines.map(({ name, title }) => `${name} (${title})`).join(', ');
 const busNames = runBuses.map(({ name }) => name).join(', ');
 
 const runHelp = `
@@ -133,6 +136,7 @@ Examples:
   virtio run --disk disk.img --exec 'mke2fs /dev/vda'
   echo hello | virtio run --exec 'tr a-z A-Z'
   virtio run --bus mmio --exec 'ls /sys/bus/virtio/devices -l'
+  virtio run --machine uml --disk disk.img       the same at the speed of this machine
 
 Without --exec the exit status is 0 when you leave or the guest powers off, 1 when it panics.
 With --exec it is the command's.

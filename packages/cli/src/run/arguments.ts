@@ -1,6 +1,7 @@
 /** The options of `virtio run`, as they were typed. */
 export interface RunArguments {
-  readonly bus: string;
+  readonly machine: string;
+  readonly bus?: string;
   readonly disk: readonly string[];
   readonly memory: string;
   readonly exec?: string;

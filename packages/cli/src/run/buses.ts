@@ -12,7 +12,7 @@ export interface RunBus {
 }
 
 /** All buses, the one that is used unless told first. */
-export const runBuses: readonly RunBus[] = [
+export const runBuses: readonly [RunBus, ...RunBus[]] = [
   { name: 'pci', title: 'PCI', make: pci, acpi: false },
   { name: 'pci-transitional', title: 'PCI, transitional', make: pciTransitional, acpi: false },
   { name: 'pci-legacy', title: 'PCI, legacy', make: pciLegacy, acpi: false },

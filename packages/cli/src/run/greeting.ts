@@ -8,24 +8,27 @@ export interface GreetedDisk {
   readonly readOnly: boolean;
 }
 
+/** A machine as the user should know it. */
+export interface GreetedMachine {
+  readonly guest: string;
+  readonly bus: string;
+  readonly hasEntropy: boolean;
+  readonly disks: readonly GreetedDisk[];
+}
+
 /** The lines above the first prompt: what is attached, and what to try. */
-export function greeting(
-  guest: string,
-  bus: string,
-  disks: readonly GreetedDisk[],
-  colour: boolean,
-): string[] {
+export function greeting({ guest, bus, hasEntropy, disks }: GreetedMachine, colour: boolean): string[] {
   const writable = disks.findIndex(({ readOnly }) => !readOnly);
   const tries: readonly string[] = [
     'ls /sys/bus/virtio/drivers/*',
-    'head -c 16 /dev/hwrng | xxd',
+    ...(hasEntropy ? ['head -c 16 /dev/hwrng | xxd'] : []),
     ...(writable === -1 ? [] : [`mke2fs ${nodeOf(writable)} && mount ${nodeOf(writable)} /mnt`]),
   ];
   return [
     bold(`${guest} on virtio devices written in TypeScript`, colour),
     `  bus      ${bus}`,
     '  console  /dev/hvc0   this terminal',
-    '  entropy  /dev/hwrng',
+    ...(hasEntropy ? ['  entropy  /dev/hwrng'] : []),
     ...disks.map((disk, index) => `  disk     ${nodeOf(index)}    ${words(disk)}`),
     ...tries.map((command, index) => `  ${index === 0 ? 'try' : '   '}      ${command}`),
     `${bold('Ctrl-A x', colour)} leaves, Ctrl-A h helps.`,

@@ -18,12 +18,13 @@ it('says on the host what lies beneath a disk that fails, and the guest hears th
     flush: () => {},
   };
   const heard: unknown[] = [];
-  const { named } = makeGuestDevices([whole, storage], {
+  const output = {
     terminal: () => {},
     errors: () => {},
     control: () => {},
-    diskError: (device, error) => void heard.push([device, error]),
-  });
+    diskError: (device: string, error: HostError) => void heard.push([device, error]),
+  };
+  const { named } = makeGuestDevices([whole, storage], output, true);
   const disk = named.find(({ name }) => name === 'blk1');
   if (disk === undefined) throw new Error('there is no second disk');
   const opened = await openBlk(new Loopback(disk.device));

@@ -1,4 +1,5 @@
 import { webcrypto } from 'node:crypto';
+import type { Device } from 'virtio/device';
 import { blkDevice, type Storage } from 'virtio/devices/blk';
 import { type ConsolePort, consoleDevice } from 'virtio/devices/console';
 import { entropyDevice } from 'virtio/devices/entropy';
@@ -26,8 +27,12 @@ export interface GuestDevices {
   readonly input: ConsolePort;
 }
 
-/** Makes the devices of a machine: a console, a source of randomness, and the disks. */
-export function makeGuestDevices(storages: readonly Storage[], output: GuestOutput): GuestDevices {
+/** Makes the devices of a machine: a console, a source of randomness where it is of use, and the disks. */
+export function makeGuestDevices(
+  storages: readonly Storage[],
+  output: GuestOutput,
+  hasEntropy: boolean,
+): GuestDevices {
   const hvc = consoleDevice({
     onData: output.terminal,
     ports: [
@@ -38,7 +43,7 @@ export function makeGuestDevices(storages: readonly Storage[], output: GuestOutp
   });
   const named: NamedDevice[] = [
     { name: 'console', device: hvc },
-    { name: 'entropy', device: entropyDevice({ source: (target) => webcrypto.getRandomValues(target) }) },
+    ...(hasEntropy ? [{ name: 'entropy', device: entropy() }] : []),
     ...storages.map((storage, index) => {
       const name = `blk${index}`;
       const onError = (error: HostError): void => output.diskError(name, error);
@@ -46,4 +51,8 @@ export function makeGuestDevices(storages: readonly Storage[], output: GuestOutp
     }),
   ];
   return { named, terminal: hvc.console, control: hvc.port(controlPort), input: hvc.port(stdinPort) };
+}
+
+function entropy(): Device {
+  return entropyDevice({ source: (target) => webcrypto.getRandomValues(target) });
 }

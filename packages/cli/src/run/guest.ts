@@ -1,19 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import type { Tracer } from 'virtio/device';
 import type { Storage } from 'virtio/devices/blk';
-import type { VirtioError } from 'virtio/errors';
+import { HostError, type VirtioError } from 'virtio/errors';
 import { consoleEvent, GuestMessages, type Instruction, instructionLines } from 'virtio-node/guests';
 import { type Deferred, deferred } from './deferred.ts';
 import type { Ending } from './ending.ts';
 import { type GuestDevices, makeGuestDevices } from './guest-devices.ts';
 import { GuestWindow } from './guest-window.ts';
-import type { Machine, MachineParts } from './machine.ts';
+import type { Machine, MachineImage } from './machine.ts';
 import type { NamedDevice } from './trace-writer.ts';
-import { createV86Machine } from './v86-machine.ts';
 
 /** What a guest is made of, and who hears it. */
 export interface GuestOptions {
-  readonly parts: Omit<MachineParts, 'devices'>;
+  readonly image: MachineImage;
+  /** Whether the guest can use a source of randomness. */
+  readonly hasEntropy: boolean;
   readonly storages: readonly Storage[];
   /** What the guest writes on our console; it waits while a promise is pending. */
   readonly onTerminal: (bytes: Uint8Array) => void | Promise<void>;
@@ -30,7 +31,8 @@ const seedLength = 64;
 /** One life of a machine, from its making to its end, and the conversation with the init in it. */
 export class Guest {
   readonly machine: Machine;
-  readonly parts: MachineParts;
+  /** In the order in which they stand on the bus. */
+  readonly devices: readonly NamedDevice[];
   readonly window: GuestWindow;
   readonly #devices: GuestDevices;
   readonly #ready: Deferred<void>;
@@ -38,14 +40,13 @@ export class Guest {
 
   private constructor(
     machine: Machine,
-    parts: MachineParts,
     devices: GuestDevices,
     window: GuestWindow,
     ready: Deferred<void>,
     ended: Deferred<Ending>,
   ) {
     this.machine = machine;
-    this.parts = parts;
+    this.devices = devices.named;
     this.#devices = devices;
     this.window = window;
     this.#ready = ready;
@@ -64,24 +65,28 @@ export class Guest {
         else if (message.type === 'exit') ended.resolve({ kind: 'exit', status: message.status });
       }
     };
-    const devices = makeGuestDevices(options.storages, {
-      terminal: options.onTerminal,
-      errors: options.onErrors,
-      control,
-      diskError: (device, error) => options.onDeviceError(device, error, false),
-    });
+    const devices = makeGuestDevices(
+      options.storages,
+      {
+        terminal: options.onTerminal,
+        errors: options.onErrors,
+        control,
+        diskError: (device, error) => options.onDeviceError(device, error, false),
+      },
+      options.hasEntropy,
+    );
     const window = new GuestWindow(devices.terminal);
-    const parts = { ...options.parts, devices: devices.named };
-    const machine = await createV86Machine(parts, {
+    const machine = await options.image.create(devices.named, {
       kernelLine: (line) => {
         options.onKernelLine(line);
         const kind = consoleEvent(line);
         if (kind !== undefined) ended.resolve({ kind, line });
       },
       deviceError: options.onDeviceError,
+      gone: (error) => ended.reject(new HostError('GUEST_FAILED', error.message, { cause: error })),
       tracer: options.trace(devices.named),
     });
-    return new Guest(machine, parts, devices, window, ready, ended);
+    return new Guest(machine, devices, window, ready, ended);
   }
 
   /** Settles when the init waits for an instruction; never does for an init that does not know of them. */
@@ -94,13 +99,8 @@ export class Guest {
     return this.#ended.promise;
   }
 
-  /**
-   * Goes on from a state that was saved when the init waited for its instruction.
-   *
-   * @throws when the state does not fit; the guest is then of no more use.
-   */
-  async restore(state: Uint8Array): Promise<void> {
-    await this.machine.restore(state);
+  /** Lets it run, from a state that was saved when the init waited for its instruction. */
+  async resume(): Promise<void> {
     await this.machine.run();
     this.#ready.resolve();
   }

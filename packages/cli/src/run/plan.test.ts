@@ -6,7 +6,7 @@ import { exitStatus } from '../exit-status.ts';
 import type { RunArguments } from './arguments.ts';
 import { planRun } from './plan.ts';
 
-const none: RunArguments = { bus: 'pci', disk: [], memory: '256', fresh: false, json: false };
+const none: RunArguments = { machine: 'v86', disk: [], memory: '256', fresh: false, json: false };
 
 let folder: string;
 const at = (name: string): string => join(folder, name);
@@ -67,6 +67,10 @@ it.each<[string, () => Partial<RunArguments>, RegExp]>([
   ['a trace over a disk', () => ({ disk: [at('disk')], trace: at('symlink') }), /would overwrite --disk/],
   ['a trace that is a folder', () => ({ trace: at('folder') }), /is a folder/],
   ['a trace nowhere', () => ({ trace: at('nothing/trace') }), /is no folder/],
+  ['a machine that is none', () => ({ machine: 'vax' }), /--machine vax is no machine/],
+  ['a bus where there is no choice', () => ({ machine: 'uml', bus: 'pci' }), /--bus does not go with/],
+  ['a kernel for a machine that has its own', () => ({ machine: 'qemu', kernel: 'x' }), /--kernel does not/],
+  ['less memory than this machine takes', () => ({ machine: 'uml', memory: '63' }), /from 64 to 65536/],
   ['memory in letters', () => ({ memory: '1G' }), /from 128 to 2047/],
   ['too little memory', () => ({ memory: '16' }), /from 128 to 2047/],
   ['too much memory', () => ({ memory: '4096' }), /from 128 to 2047/],

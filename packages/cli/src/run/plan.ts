@@ -5,6 +5,8 @@ import { type ImageFormat, imageFormat, isNbdUri } from 'virtio-node/storage';
 import { usage } from '../exit-status.ts';
 import type { RunArguments } from './arguments.ts';
 import { type RunBus, runBuses } from './buses.ts';
+import type { ImageOptions } from './machine.ts';
+import { type RunMachine, runMachines } from './machines.ts';
 
 /** A disk that was asked for, and may be opened. */
 export interface DiskPlan {
@@ -16,23 +18,16 @@ export interface DiskPlan {
 }
 
 /** What to run, checked as far as it can be without changing anything. */
-export interface RunPlan {
-  readonly bus: RunBus;
+export interface RunPlan extends ImageOptions {
+  readonly machine: RunMachine;
   readonly disks: readonly DiskPlan[];
-  /** MiB. */
-  readonly memory: number;
   readonly exec: string | undefined;
-  readonly kernel: string | undefined;
-  readonly initrd: string | undefined;
-  readonly append: string;
   readonly fresh: boolean;
   readonly trace: string | undefined;
   readonly json: boolean;
 }
 
 const sector = 512;
-/** MiB. Below it our kernel and initramfs do not fit; above it the emulator has no room for devices. */
-const memoryLimits = { least: 128, most: 2047 } as const;
 /** PCI slots 16 to 31 hold them, our two other devices, and two of the emulator. */
 const mostDisks = 12;
 
@@ -42,8 +37,10 @@ const mostDisks = 12;
  * @throws {CommandError} that names the first mistake.
  */
 export async function planRun(args: RunArguments): Promise<RunPlan> {
-  const bus = parseBus(args.bus);
-  const memory = parseMemory(args.memory);
+  const machine = parseMachine(args.machine);
+  const bus = machine.isOpen ? parseBus(args.bus ?? runBuses[0].name) : undefined;
+  if (!machine.isOpen) refuseOpenOptions(args);
+  const memory = parseMemory(args.memory, machine);
   if (args.exec !== undefined && args.exec.trim() === '') throw usage('--exec needs a command');
   if (args.disk.length > mostDisks)
     throw usage(`--disk was given ${args.disk.length} times; ${mostDisks} disks fit`);
@@ -64,6 +61,7 @@ export async function planRun(args: RunArguments): Promise<RunPlan> {
   }
   if (args.trace !== undefined) await checkTrace(args.trace, used);
   return {
+    machine,
     bus,
     disks,
     memory,
@@ -77,14 +75,34 @@ export async function planRun(args: RunArguments): Promise<RunPlan> {
   };
 }
 
+/** How the guest reaches the devices: a name for programs, and one for people. */
+export function transportOf({ bus }: RunPlan): { readonly name: string; readonly title: string } {
+  return bus ?? { name: 'vhost-user', title: 'vhost-user, served by this process' };
+}
+
+function parseMachine(name: string): RunMachine {
+  const machine = runMachines.find((one) => one.name === name);
+  if (machine !== undefined) return machine;
+  const names = runMachines.map((one) => one.name).join(', ');
+  throw usage(`--machine ${name} is no machine; give one of ${names}`);
+}
+
+function refuseOpenOptions(args: RunArguments): void {
+  for (const option of ['bus', 'kernel', 'initrd'] as const) {
+    if (args[option] !== undefined) {
+      throw usage(`--${option} does not go with --machine ${args.machine}; leave one of the two out`);
+    }
+  }
+}
+
 function parseBus(name: string): RunBus {
   const bus = runBuses.find((one) => one.name === name);
   if (bus !== undefined) return bus;
   throw usage(`--bus ${name} is no bus; give one of ${runBuses.map((one) => one.name).join(', ')}`);
 }
 
-function parseMemory(text: string): number {
-  const { least, most } = memoryLimits;
+function parseMemory(text: string, machine: RunMachine): number {
+  const { least, most } = machine.memory;
   const memory = Number(text);
   if (/^\d+$/.test(text) && memory >= least && memory <= most) return memory;
   throw usage(`--memory ${text} is no number of MiB from ${least} to ${most}`);

@@ -9,10 +9,10 @@ import { type Ending, verdictOn } from './ending.ts';
 import { runExec } from './exec.ts';
 import { greeting } from './greeting.ts';
 import { Guest, type GuestOptions } from './guest.ts';
-import { type GuestImage, readGuestImage } from './guest-image.ts';
 import { drained, writeTo } from './host-streams.ts';
 import { Interruption } from './interruption.ts';
-import { planRun, type RunPlan } from './plan.ts';
+import type { MachineImage } from './machine.ts';
+import { planRun, type RunPlan, transportOf } from './plan.ts';
 import { Report } from './report.ts';
 import { SavedStates } from './saved-states.ts';
 import { runShell } from './shell.ts';
@@ -78,7 +78,7 @@ class Run {
 
   /** Runs the machine, again if it restarts itself under a shell, until it ends. */
   async toEnd(): Promise<Ending> {
-    const image = await readGuestImage(this.#plan, ({ detail, fraction }) =>
+    const image = await this.#plan.machine.readImage(this.#plan, ({ detail, fraction }) =>
       this.#report.progress(detail, fraction),
     );
     this.#report.done();
@@ -110,7 +110,7 @@ class Run {
     if (this.#trace?.error !== undefined) throw this.#trace.error;
   }
 
-  async #life(image: GuestImage, fresh: boolean): Promise<Ending> {
+  async #life(image: MachineImage, fresh: boolean): Promise<Ending> {
     const started = performance.now();
     const ticker = this.#showBoot(image, started);
     try {
@@ -133,30 +133,24 @@ class Run {
     return ending;
   }
 
-  async #start(image: GuestImage, fresh: boolean): Promise<'cold' | 'warm'> {
+  async #start(image: MachineImage, fresh: boolean): Promise<'cold' | 'warm'> {
     const options = this.#guestOptions(image);
     if (!image.ours) {
       this.#guest = await Guest.create(options);
       await this.#guest.machine.run();
       return 'cold';
     }
-    const { start, saved } = await startGuest(options, image, this.#states, fresh, this.#report, (guest) => {
+    const { start, saved } = await startGuest(options, this.#states, fresh, this.#report, (guest) => {
       this.#guest = guest;
     });
     this.#saved = saved;
     return start;
   }
 
-  #guestOptions(image: GuestImage): GuestOptions {
+  #guestOptions(image: MachineImage): GuestOptions {
     return {
-      parts: {
-        bus: this.#plan.bus,
-        memory: this.#plan.memory,
-        kernel: image.kernel,
-        initrd: image.initrd,
-        commandLine: image.commandLine,
-        firmware: image,
-      },
+      image,
+      hasEntropy: this.#plan.machine.hasEntropy,
       storages: this.#disks.map(({ storage }) => storage),
       onTerminal: (bytes) => {
         this.#consoleUsed = true;
@@ -179,12 +173,12 @@ class Run {
   #tracers(devices: readonly NamedDevice[]): ((device: string) => Tracer) | undefined {
     const { trace } = this.#plan;
     if (trace === undefined) return undefined;
-    this.#trace ??= new TraceWriter(trace, devices, this.#plan.bus.name);
+    this.#trace ??= new TraceWriter(trace, devices, transportOf(this.#plan).name);
     const writer = this.#trace;
     return (device) => writer.tracer(device);
   }
 
-  #showBoot({ name }: GuestImage, started: number): NodeJS.Timeout {
+  #showBoot({ name }: MachineImage, started: number): NodeJS.Timeout {
     return setInterval(() => {
       const seconds = secondsSince(started);
       // A warm start is over before anybody needs to be told.
@@ -192,9 +186,13 @@ class Run {
     }, 250);
   }
 
-  #greet({ name }: GuestImage): void {
+  #greet({ name }: MachineImage): void {
     const disks = this.#disks.map(({ path, storage: { size, readOnly } }) => ({ path, size, readOnly }));
-    for (const line of greeting(name, this.#plan.bus.title, disks, takesColour(process.stderr)))
+    const { hasEntropy } = this.#plan.machine;
+    for (const line of greeting(
+      { guest: name, bus: transportOf(this.#plan).title, hasEntropy, disks },
+      takesColour(process.stderr),
+    ))
       this.#report.say(line);
   }
 

@@ -1,9 +1,6 @@
 import { Guest, type GuestOptions } from './guest.ts';
-import type { GuestImage } from './guest-image.ts';
 import type { Report } from './report.ts';
-import type { SavedStates } from './saved-states.ts';
-import { stateKey } from './state-key.ts';
-import { v86Version } from './v86-machine.ts';
+import type { SavedStates, StateKey } from './saved-states.ts';
 
 /** How a guest came to where its init waits for an instruction. */
 export interface Started {
@@ -22,7 +19,6 @@ export interface Started {
  */
 export async function startGuest(
   options: GuestOptions,
-  image: GuestImage,
   states: SavedStates,
   fresh: boolean,
   report: Report,
@@ -33,31 +29,47 @@ export async function startGuest(
     hold(guest);
     return guest;
   };
-  let guest = await create();
-  const key = stateKey(guest.parts, image.id, `v86 ${v86Version()}`);
-  const state = fresh ? undefined : await states.load(key);
-  if (state !== undefined) {
-    try {
-      await guest.restore(state);
-      return { start: 'warm', saved: Promise.resolve() };
-    } catch (error) {
-      report.notice(
-        `the saved state does not fit and is dropped: ${error instanceof Error ? error.message : error}`,
-      );
-      await states.drop(key);
-      await guest.machine.destroy();
-      guest = await create();
-    }
+  const { stateKey } = options.image;
+  const guest = await create();
+  if (stateKey === undefined || guest.machine.state === undefined) {
+    await booted(guest);
+    return { start: 'cold', saved: Promise.resolve() };
   }
+  const key = stateKey(guest.devices);
+  const state = fresh ? undefined : await states.load(key);
+  if (state === undefined)
+    return { start: 'cold', saved: (await bootAndSave(guest, key, states, report)).kept };
+  try {
+    await guest.machine.state.restore(state);
+    await guest.resume();
+    return { start: 'warm', saved: Promise.resolve() };
+  } catch (error) {
+    report.notice(
+      `the saved state does not fit and is dropped: ${error instanceof Error ? error.message : error}`,
+    );
+    await states.drop(key);
+    await guest.machine.destroy();
+    return { start: 'cold', saved: (await bootAndSave(await create(), key, states, report)).kept };
+  }
+}
+
+/** Runs a machine until its init waits for an instruction; false when it has ended before. */
+async function booted(guest: Guest): Promise<boolean> {
   await guest.machine.run();
-  const early = await Promise.race([guest.ready, guest.ended]);
+  return (await Promise.race([guest.ready, guest.ended])) === undefined;
+}
+
+/** Boots a machine, and answers when its state is kept, or could not be. */
+async function bootAndSave(
+  guest: Guest,
+  key: StateKey,
+  states: SavedStates,
+  report: Report,
+): Promise<{ readonly kept: Promise<void> }> {
   // A machine that ended already has no state worth keeping; whoever waits for its end hears of it.
-  if (early !== undefined) return { start: 'cold', saved: Promise.resolve() };
-  await guest.machine.pause();
-  const booted = await guest.machine.save();
-  await guest.machine.run();
-  const saved = states.save(key, booted).catch((error: Error) => {
+  if (!(await booted(guest)) || guest.machine.state === undefined) return { kept: Promise.resolve() };
+  const kept = states.save(key, await guest.machine.state.save()).catch((error: Error) => {
     report.notice(`the state after boot could not be kept, so the next start boots again: ${error.message}`);
   });
-  return { start: 'cold', saved };
+  return { kept };
 }

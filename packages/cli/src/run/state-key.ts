@@ -4,8 +4,9 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { offeredNames } from 'virtio/device';
 import { packageVersion } from '../version.ts';
-import type { MachineParts } from './machine.ts';
 import type { StateKey } from './saved-states.ts';
+import type { NamedDevice } from './trace-writer.ts';
+import type { V86Parts } from './v86-machine.ts';
 
 /** Raise it when a state that this code wrote earlier must not be used any more for a reason no other part of the key holds. */
 const format = 1;
@@ -14,7 +15,12 @@ const format = 1;
  * All that a machine's state after boot depends on. A disk's size and bytes are not among it: the guest has not
  * looked at a disk by then, and a restored disk takes its size from its storage.
  */
-export function stateKey(parts: MachineParts, guestId: string, emulator: string): StateKey {
+export function stateKey(
+  parts: V86Parts,
+  devices: readonly NamedDevice[],
+  guestId: string,
+  emulator: string,
+): StateKey {
   return {
     format,
     version: packageVersion,
@@ -24,9 +30,7 @@ export function stateKey(parts: MachineParts, guestId: string, emulator: string)
     commandLine: parts.commandLine,
     bus: parts.bus.name,
     memory: parts.memory,
-    devices: parts.devices.map(
-      ({ name, device }) => `${name} ${device.type.id} ${offeredNames(device).join(' ')}`,
-    ),
+    devices: devices.map(({ name, device }) => `${name} ${device.type.id} ${offeredNames(device).join(' ')}`),
   };
 }
 

@@ -4,8 +4,21 @@ import { V86, type V86Image } from 'v86';
 import { KernelLines } from 'virtio-node/guests';
 import { attach } from 'virtio-v86';
 import { versionOf } from '../version.ts';
-import { busInitrd } from './buses.ts';
-import type { Machine, MachineEvents, MachineParts } from './machine.ts';
+import { busInitrd, type RunBus } from './buses.ts';
+import type { Machine, MachineEvents } from './machine.ts';
+import type { NamedDevice } from './trace-writer.ts';
+
+/** What a machine of v86's is made of beside its devices. */
+export interface V86Parts {
+  /** Where all devices are. */
+  readonly bus: RunBus;
+  /** MiB. */
+  readonly memory: number;
+  readonly kernel: Uint8Array;
+  readonly initrd: Uint8Array | undefined;
+  readonly commandLine: string;
+  readonly firmware: { readonly bios: Uint8Array; readonly vgaBios: Uint8Array };
+}
 
 /** What a saved state depends on beside the parts of the machine. */
 export function v86Version(): string {
@@ -13,8 +26,12 @@ export function v86Version(): string {
 }
 
 /** A PC emulated by v86, in this process, with the devices on one of its buses. */
-export async function createV86Machine(parts: MachineParts, events: MachineEvents): Promise<Machine> {
-  const initrd = busInitrd(parts.bus, parts.devices.length, parts.initrd);
+export async function createV86Machine(
+  parts: V86Parts,
+  devices: readonly NamedDevice[],
+  events: MachineEvents,
+): Promise<Machine> {
+  const initrd = busInitrd(parts.bus, devices.length, parts.initrd);
   const emulator = new V86({
     wasm_path: fileURLToPath(new URL('v86.wasm', import.meta.resolve('v86'))),
     memory_size: parts.memory * 2 ** 20,
@@ -30,7 +47,7 @@ export async function createV86Machine(parts: MachineParts, events: MachineEvent
   });
   const lines = new KernelLines(events.kernelLine);
   emulator.add_listener('serial0-output-byte', (byte) => lines.push([byte]));
-  const attached = parts.devices.map(({ name, device }) => {
+  const attached = devices.map(({ name, device }) => {
     const trace = events.tracer?.(name);
     return attach(emulator, device, {
       bus: parts.bus.make(),
@@ -42,10 +59,16 @@ export async function createV86Machine(parts: MachineParts, events: MachineEvent
 
   return {
     run: () => emulator.run(),
-    pause: () => emulator.stop(),
-    save: async () => new Uint8Array(await emulator.save_state()),
-    // v86 keeps views on the buffer and wants it aligned, so it gets one of its own.
-    restore: (state) => emulator.restore_state(ownBuffer(state)),
+    state: {
+      async save() {
+        await emulator.stop();
+        const state = new Uint8Array(await emulator.save_state());
+        await emulator.run();
+        return state;
+      },
+      // v86 keeps views on the buffer and wants it aligned, so it gets one of its own.
+      restore: (state) => emulator.restore_state(ownBuffer(state)),
+    },
     async destroy() {
       // An emulator that failed in the middle of an instruction never says that it has stopped.
       await Promise.race([emulator.stop(), setTimeout(stopPatience, undefined, { ref: false })]);

@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { HostError } from 'virtio/errors';
-import { type GuestFiles, guestCommandLine, guestFiles, type Progress } from 'virtio-node/guests';
-import { isSystemError, lacking, usage } from '../exit-status.ts';
-import { busCommandLine } from './buses.ts';
-import type { RunPlan } from './plan.ts';
+import { guestCommandLine, type Progress } from 'virtio-node/guests';
+import { lacking, usage } from '../exit-status.ts';
+import { busCommandLine, type RunBus, runBuses } from './buses.ts';
+import { debianGuest } from './debian-guest.ts';
+import type { ImageOptions, MachineImage } from './machine.ts';
+import { stateKey } from './state-key.ts';
+import { createV86Machine, v86Version } from './v86-machine.ts';
 
-/** What the machine boots. */
-export interface GuestImage {
+/** What v86 boots. */
+interface BootFiles {
   readonly kernel: Uint8Array;
   readonly initrd: Uint8Array | undefined;
   readonly commandLine: string;
@@ -15,9 +17,7 @@ export interface GuestImage {
   readonly vgaBios: Uint8Array;
   /** Equal for equal guests, whatever their command line. */
   readonly id: string;
-  /** How to call it. */
   readonly name: string;
-  /** False when the initramfs is the user's, whose init may not know our control protocol. */
   readonly ours: boolean;
 }
 
@@ -37,42 +37,55 @@ const biosFolders = [
  *
  * @throws {CommandError} when something is not to be had here.
  */
-export async function readGuestImage(plan: RunPlan, progress: Progress): Promise<GuestImage> {
-  if (plan.kernel !== undefined && plan.initrd !== undefined)
-    return ownImage(plan, plan.kernel, plan.initrd, progress);
-  const files = await debianGuest(progress);
-  const [kernel, initrd, bios, vgaBios] = await Promise.all([
-    plan.kernel === undefined ? readFile(files.bzimage) : readKernel(plan.kernel),
-    readFile(plan.initrd ?? files.initrd),
-    readFile(files.bios),
-    readFile(files.vgaBios),
-  ]);
-  const own = plan.kernel !== undefined || plan.initrd !== undefined;
+export async function readV86Image(options: ImageOptions, progress: Progress): Promise<MachineImage> {
+  const bus = options.bus ?? runBuses[0];
+  const files = await bootFiles(options, bus, progress);
+  const parts = { ...files, bus, memory: options.memory, firmware: files };
   return {
-    kernel,
-    initrd,
-    commandLine: commandLine(own ? ownCommandLine : guestCommandLine, plan),
-    bios,
-    vgaBios,
-    id: own ? idOf(kernel, initrd, bios, vgaBios) : files.id,
-    name: plan.kernel ?? `Linux ${files.kernelVersion}`,
-    ours: plan.initrd === undefined,
+    name: files.name,
+    ours: files.ours,
+    create: (devices, events) => createV86Machine(parts, devices, events),
+    stateKey: (devices) => stateKey(parts, devices, files.id, `v86 ${v86Version()}`),
   };
 }
 
-async function ownImage(
-  plan: RunPlan,
+async function bootFiles(options: ImageOptions, bus: RunBus, progress: Progress): Promise<BootFiles> {
+  if (options.kernel !== undefined && options.initrd !== undefined)
+    return ownFiles(options, bus, options.kernel, options.initrd, progress);
+  const files = await debianGuest({ progress });
+  const [kernel, initrd, bios, vgaBios] = await Promise.all([
+    options.kernel === undefined ? readFile(files.bzimage) : readKernel(options.kernel),
+    readFile(options.initrd ?? files.initrd),
+    readFile(files.bios),
+    readFile(files.vgaBios),
+  ]);
+  const own = options.kernel !== undefined || options.initrd !== undefined;
+  return {
+    kernel,
+    initrd,
+    commandLine: commandLine(own ? ownCommandLine : guestCommandLine, bus, options),
+    bios,
+    vgaBios,
+    id: own ? idOf(kernel, initrd, bios, vgaBios) : files.id,
+    name: options.kernel ?? `Linux ${files.kernelVersion}`,
+    ours: options.initrd === undefined,
+  };
+}
+
+async function ownFiles(
+  options: ImageOptions,
+  bus: RunBus,
   kernelPath: string,
   initrdPath: string,
   progress: Progress,
-): Promise<GuestImage> {
+): Promise<BootFiles> {
   const kernel = await readKernel(kernelPath);
   const initrd = await readFile(initrdPath);
   const { bios, vgaBios } = (await installedBios()) ?? (await debianBios(progress));
   return {
     kernel,
     initrd,
-    commandLine: commandLine(ownCommandLine, plan),
+    commandLine: commandLine(ownCommandLine, bus, options),
     bios,
     vgaBios,
     id: idOf(kernel, initrd, bios, vgaBios),
@@ -81,26 +94,10 @@ async function ownImage(
   };
 }
 
-async function debianGuest(progress: Progress): Promise<GuestFiles> {
-  try {
-    return await guestFiles({ progress });
-  } catch (error) {
-    // Whatever the guest's files lack, the command line is not to blame.
-    if (error instanceof HostError) throw lacking(error.message, error);
-    if (isSystemError(error)) {
-      throw lacking(
-        `the cache cannot be used (${error.message}); set VIRTIO_CACHE to a folder of yours`,
-        error,
-      );
-    }
-    throw error;
-  }
-}
-
-type Bios = Pick<GuestImage, 'bios' | 'vgaBios'>;
+type Bios = Pick<BootFiles, 'bios' | 'vgaBios'>;
 
 async function debianBios(progress: Progress): Promise<Bios> {
-  const files = await debianGuest(progress).catch((error: Error) => {
+  const files = await debianGuest({ progress }).catch((error: Error) => {
     throw lacking(
       `no BIOS was found in ${biosFolders[0]}, and none could be fetched: install seabios or QEMU (${error.message})`,
       error,
@@ -131,7 +128,7 @@ async function readKernel(path: string): Promise<Uint8Array> {
   return bytes;
 }
 
-function commandLine(base: string, { bus, append }: RunPlan): string {
+function commandLine(base: string, bus: RunBus, { append }: ImageOptions): string {
   return [base, busCommandLine(bus), append].filter((part) => part !== '').join(' ');
 }
 
