@@ -12,6 +12,18 @@ export function eventLoopCalls(): EventLoopCalls {
   return loaded;
 }
 
+/**
+ * The descriptor that becomes readable when the event loop of this thread has something to do. Minus one when it
+ * cannot be had.
+ */
+export function eventLoopDescriptor(): number {
+  const { koffi, libc } = foreignLibrary();
+  const loop: [bigint | null] = [null];
+  const getLoop = libc.func('int napi_get_uv_event_loop(void *environment, _Out_ void **loop)');
+  if (getLoop(koffi.node.env, loop) !== 0) return -1;
+  return libc.func('int uv_backend_fd(void *loop)')(loop[0]);
+}
+
 function load(): EventLoopCalls {
   const { koffi, libc } = foreignLibrary();
   const handleSize: number = libc.func('size_t uv_handle_size(int type)')(pollHandle);

@@ -17,11 +17,15 @@ function load(): LinuxCalls {
   const length = new Int32Array(1);
   return {
     memfdCreate: declare('int memfd_create(const char *name, unsigned int flags)'),
+    close: declare('int close(int fd)'),
     // Its third parameter is as wide as a register for the commands that take a pointer.
     fcntl: declare('int fcntl(int fd, int command, int64_t argument)'),
     eventfd: declare('int eventfd(unsigned int start, int flags)'),
     read: declare('int64_t read(int fd, void *target, size_t length)'),
     write: declare('int64_t write(int fd, const void *source, size_t length)'),
+    epollCreate: declare('int epoll_create1(int flags)'),
+    epollControl: declare('int epoll_ctl(int epoll, int operation, int fd, void *event)'),
+    epollWait: declare('int epoll_wait(int epoll, void *events, int count, int timeout)'),
     socket: declare('int socket(int domain, int type, int protocol)'),
     socketPair: declare('int socketpair(int domain, int type, int protocol, void *ends)'),
     bind: declare('int bind(int fd, const void *address, uint32_t length)'),

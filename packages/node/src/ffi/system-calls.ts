@@ -29,10 +29,17 @@ export interface Mapping {
 /** What Linux has for processes that share memory, events and descriptors. Results are those of `SystemCalls`. */
 export interface LinuxCalls {
   memfdCreate(name: string, flags: number): number;
+  /** As `closeSync`, which in a worker closes only what Node opened there. */
+  close(fd: number): number;
   fcntl(fd: number, command: number, argument: number): number;
   eventfd(start: number, flags: number): number;
   read(fd: number, target: Uint8Array, length: number): number;
   write(fd: number, source: Uint8Array, length: number): number;
+  epollCreate(flags: number): number;
+  /** `event` is a `struct epoll_event`. */
+  epollControl(epoll: number, operation: number, fd: number, event: Uint8Array): number;
+  /** Blocks this thread for `timeout` milliseconds at most, for ever when it is negative. `events` has room for `count`. */
+  epollWait(epoll: number, events: Uint8Array, count: number, timeout: number): number;
   socket(domain: number, type: number, protocol: number): number;
   /** Two sockets that are connected to one another; `ends` gets both. */
   socketPair(domain: number, type: number, protocol: number, ends: Int32Array): number;
@@ -59,7 +66,7 @@ export interface UringCalls {
   register(fd: number, what: number, argument: Uint8Array, count: number): number;
 }
 
-/** Descriptors watched in the main thread's event loop, as libuv does it. Results are those of `SystemCalls`. */
+/** Descriptors watched in an event loop, as libuv does it. Results are those of `SystemCalls`. */
 export interface EventLoopCalls {
   /** Nothing is watched until `start`. A descriptor has at most one poller. */
   poller(fd: number, ready: (status: number, events: number) => void): Poller | number;

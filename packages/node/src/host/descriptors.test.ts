@@ -1,8 +1,5 @@
 import { execFileSync } from 'node:child_process';
 import { closeSync, constants, ftruncateSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
-import { build } from 'esbuild';
 import type { MappedMemory } from 'virtio/channel';
 import { GuestMemory, maxViewLength } from 'virtio/memory';
 import { describe, expect, it, vi } from 'vitest';
@@ -147,30 +144,6 @@ describe('events', () => {
     expect(() => host.watch(event, () => {})).toThrow(/is no event/);
     expect(() => host.watch({ close() {} }, () => {})).toThrow(/another host/);
   });
-});
-
-it('says in a worker where to watch instead', async () => {
-  const script = `
-    import { parentPort } from 'node:worker_threads';
-    import { NodeDescriptors } from './descriptors.ts';
-    const host = new NodeDescriptors();
-    const event = host.createEvent();
-    try { host.watch(event, () => {}); }
-    catch (error) { parentPort.postMessage(error.code + ' ' + error.message); }
-    event.close();`;
-  const { outputFiles } = await build({
-    stdin: { contents: script, resolveDir: fileURLToPath(new URL('.', import.meta.url)) },
-    bundle: true,
-    write: false,
-    platform: 'node',
-    format: 'cjs',
-    conditions: ['source'],
-    define: { 'import.meta.url': JSON.stringify(import.meta.url) },
-  });
-  const worker = new Worker(outputFiles[0]?.text ?? '', { eval: true });
-  const said = await new Promise((resolve) => worker.once('message', resolve));
-  expect(said).toMatch(/^IO_ERROR .*main thread/);
-  await worker.terminate();
 });
 
 it('closes a descriptor once', () => {

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, constants as modes } from 'node:fs';
+import { fstatSync, constants as modes } from 'node:fs';
 import type { Descriptor } from 'virtio/channel';
 import { UsageError } from 'virtio/errors';
 import { linux } from './platform.ts';
@@ -67,7 +67,7 @@ export class FileDescriptor implements Descriptor {
   }
 
   close(): void {
-    if (!this.closed) closeSync(this.release());
+    if (!this.closed) linux().close(this.release());
   }
 }
 
