@@ -1,12 +1,12 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { ensureTool, type Tool } from 'virtio-node/guests';
-import { createQcow2, openQcow2, type Qcow2Storage } from 'virtio-node/storage';
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createQcow2, openNbd, openQcow2, type Qcow2Storage } from 'virtio-node/storage';
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 
 const run = promisify(execFile);
 const mebibyte = 2 ** 20;
@@ -316,6 +316,40 @@ describe('what cannot be had is refused by its name', () => {
     });
     await (await openQcow2(at('disk'), { readOnly: true })).close();
   });
+});
+
+it('is kept from QEMU while we write it, and from us while QEMU does', async () => {
+  await createQcow2(at('base'), { size: 4 * mebibyte });
+  await createQcow2(at('disk'), { backing: { path: 'base', format: 'qcow2' } });
+  const disk = await openQcow2(at('disk'));
+  await expect(io('disk', 'write 0 64k')).rejects.toMatchObject({ stderr: expect.stringMatching(/lock/) });
+  await expect(qemu('qemu-img', 'info', 'disk')).rejects.toMatchObject({
+    stderr: expect.stringMatching(/lock/),
+  });
+  await expect(io('base', 'write 0 64k')).rejects.toMatchObject({ stderr: expect.stringMatching(/lock/) });
+  await qemu('qemu-img', 'info', 'base');
+  await disk.close();
+  await io('disk', 'write 0 64k');
+
+  const socket = at('s');
+  const env = { ...process.env, ...tool.environment };
+  const args = ['-k', socket, '-t', '-f', 'qcow2', at('disk')];
+  const server = spawn(join(tool.folder, 'qemu-nbd'), args, { env, stdio: 'inherit' });
+  try {
+    // It listens when it has opened its image.
+    const uri = `nbd+unix:///?socket=${socket}`;
+    await (await vi.waitFor(() => openNbd(uri), { timeout: 60_000, interval: 50 })).close();
+    const inUse = { code: 'IN_USE', message: expect.stringContaining("QEMU's") };
+    await expect(openQcow2(at('disk'))).rejects.toMatchObject(inUse);
+    await expect(openQcow2(at('disk'), { readOnly: true })).rejects.toMatchObject(inUse);
+    await expect(openQcow2(at('base'))).rejects.toMatchObject(inUse);
+    await (await openQcow2(at('base'), { readOnly: true })).close();
+  } finally {
+    const ended = new Promise((resolve) => server.once('exit', resolve));
+    server.kill('SIGKILL');
+    await ended;
+  }
+  await (await openQcow2(at('disk'))).close();
 });
 
 /** What is done to a disk, in sectors, by us or by QEMU. */

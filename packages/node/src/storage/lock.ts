@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import { HostError } from 'virtio/errors';
 import { systemCalls } from '../ffi/files.ts';
+import { lockAgainstQemu } from './qemu-lock.ts';
 
 const LOCK_SH = 1;
 const LOCK_EX = 2;
@@ -8,7 +9,7 @@ const LOCK_NB = 4;
 
 /**
  * Locks an open image: one writer, or any number of readers. The kernel holds the lock, so a process that
- * dies leaves none behind. Windows has no such lock.
+ * dies leaves none behind. On Linux QEMU's programs are asked too, and told. Windows has no such lock.
  *
  * @throws {HostError} IN_USE when somebody else has it.
  */
@@ -16,7 +17,13 @@ export function lockImage(fd: number, path: string, kind: 'shared' | 'exclusive'
   if (process.platform === 'win32') return;
   const operation = (kind === 'shared' ? LOCK_SH : LOCK_EX) | LOCK_NB;
   const errno = -systemCalls().flock(fd, operation);
-  if (errno === 0) return;
+  if (errno === 0) {
+    if (process.platform !== 'linux' || lockAgainstQemu(fd, kind)) return;
+    throw new HostError(
+      'IN_USE',
+      `${path} is in use by a program of QEMU's; end that program, or use a copy`,
+    );
+  }
   if (errno === constants.errno.EWOULDBLOCK || errno === constants.errno.EAGAIN) {
     const hint = kind === 'shared' ? 'another program writes it' : 'another program has it open';
     throw new HostError('IN_USE', `${path} is in use: ${hint}; end that program, or use a copy`);
