@@ -3,9 +3,12 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { cacheFolder, guestFiles } from 'virtio-node/guests';
+import { cacheFolder, ensureTool, guestFiles } from 'virtio-node/guests';
+import { createQcow2 } from 'virtio-node/storage';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CommandRun, endAll, onTerminal } from './cli-command.ts';
+import { checkFileSystem, fileInImage } from './disk-image.ts';
+import { runTool } from './run-tool.ts';
 
 const mebibyte = 2 ** 20;
 /** The end of the guest's prompt, in its colours. */
@@ -97,6 +100,22 @@ describe('virtio run --exec', () => {
       expect(sectors).toBe(`${size / 512}`);
       expect(written).toBe(`${hash((await readFile(disk)).subarray(0, 4096))}  -`);
     }
+  });
+
+  it('has a file system made in a qcow2 image, on what lies beneath, that QEMU and e2fsck find sound', async () => {
+    const tool = await ensureTool('qemu-img');
+    await writeFile(at('base.img'), randomBytes(16 * mebibyte));
+    await createQcow2(at('disk.qcow2'), { backing: { path: 'base.img', format: 'raw' } });
+    const beneath = hash(await readFile(at('base.img')));
+    const command =
+      'mke2fs -q /dev/vda && mount /dev/vda /mnt && echo hello > /mnt/word && umount /mnt && blkdiscard -o 12M -l 1M /dev/vda';
+    const { status } = await virtio('run', '--disk', at('disk.qcow2'), '--exec', command).end();
+    expect(status).toBe(0);
+    expect(hash(await readFile(at('base.img')))).toBe(beneath);
+    expect(await runTool(tool, ['check', at('disk.qcow2')])).toContain('No errors were found');
+    await runTool(tool, ['convert', '-O', 'raw', at('disk.qcow2'), at('flat.img')]);
+    expect(await checkFileSystem(at('flat.img'))).toBe(0);
+    expect((await fileInImage(at('flat.img'), '/word')).toString()).toBe('hello\n');
   });
 
   it('lets one writer at a disk, and lets go of it when interrupted', async () => {
