@@ -1,5 +1,11 @@
+import { constants } from 'node:os';
 import { foreignLibrary } from './koffi.ts';
 import type { LinuxCalls } from './system-calls.ts';
+
+/** Of preadv2(2). */
+const RWF_NOWAIT = 8;
+/** Bytes that one `drain` takes at most. */
+const drainLength = 4096;
 
 let loaded: LinuxCalls | undefined;
 
@@ -22,6 +28,7 @@ function load(): LinuxCalls {
     fcntl: declare('int fcntl(int fd, int command, int64_t argument)'),
     eventfd: declare('int eventfd(unsigned int start, int flags)'),
     read: declare('int64_t read(int fd, void *target, size_t length)'),
+    drain: drain(),
     write: declare('int64_t write(int fd, const void *source, size_t length)'),
     epollCreate: declare('int epoll_create1(int flags)'),
     epollControl: declare('int epoll_ctl(int epoll, int operation, int fd, void *event)'),
@@ -41,4 +48,24 @@ function load(): LinuxCalls {
     sendMessage: declare('int64_t sendmsg(int fd, const void *message, int flags)'),
     receiveMessage: declare('int64_t recvmsg(int fd, void *message, int flags)'),
   };
+}
+
+/** Some descriptors of old kernels, and some C libraries, have only a read that may wait. */
+function drain(): LinuxCalls['drain'] {
+  const { declare, koffi } = foreignLibrary();
+  const target = new ArrayBuffer(drainLength);
+  const bytes = new Uint8Array(target);
+  const vector = new Uint8Array(BigUint64Array.of(koffi.address(target), BigInt(drainLength)).buffer);
+  const read: LinuxCalls['read'] = declare('int64_t read(int fd, void *target, size_t length)');
+  const plainly = (fd: number): number => read(fd, bytes, drainLength);
+  try {
+    const readv: (fd: number, vector: Uint8Array, count: number, offset: number, flags: number) => number =
+      declare('int64_t preadv2(int fd, const void *vector, int count, int64_t offset, int flags)');
+    return (fd) => {
+      const count = readv(fd, vector, 1, -1, RWF_NOWAIT);
+      return count === -constants.errno.EOPNOTSUPP || count === -constants.errno.ENOSYS ? plainly(fd) : count;
+    };
+  } catch {
+    return plainly;
+  }
 }

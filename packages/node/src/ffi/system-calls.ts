@@ -34,6 +34,11 @@ export interface LinuxCalls {
   fcntl(fd: number, command: number, argument: number): number;
   eventfd(start: number, flags: number): number;
   read(fd: number, target: Uint8Array, length: number): number;
+  /**
+   * Reads and forgets what is there, 4096 bytes at most; gives how many. It does not wait even where the descriptor was
+   * told to, which whoever shares it can do at any time.
+   */
+  drain(fd: number): number;
   write(fd: number, source: Uint8Array, length: number): number;
   epollCreate(flags: number): number;
   /** `event` is a `struct epoll_event`. */

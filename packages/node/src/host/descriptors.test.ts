@@ -1,8 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, constants, ftruncateSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, ftruncateSync, constants as modes, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import type { MappedMemory } from 'virtio/channel';
 import { GuestMemory, maxViewLength } from 'virtio/memory';
 import { describe, expect, it, vi } from 'vitest';
+import { linuxCalls } from '../ffi/linux.ts';
 import { NodeDescriptors } from './descriptors.ts';
 import { FileDescriptor } from './file-descriptor.ts';
 import { openDescriptors } from './open-things.fixture.ts';
@@ -138,6 +140,19 @@ describe('events', () => {
     host.signal(file);
   });
 
+  it('are read without waiting, though their peer made them wait', async () => {
+    const event = FileDescriptor.from(host.createEvent());
+    const happened = vi.fn();
+    const stop = host.watch(event, happened);
+    linuxCalls().fcntl(event.fd, 4, 0); // F_SETFL, without O_NONBLOCK
+    host.signal(event);
+    await vi.waitFor(() => expect(happened).toHaveBeenCalledTimes(1));
+    // Whoever shares it may have taken the signal away already.
+    expect(linuxCalls().drain(event.fd)).toBe(-constants.errno.EAGAIN);
+    stop();
+    event.close();
+  });
+
   it('are refused when nothing can be waited for', () => {
     const event = host.createEvent();
     event.close();
@@ -179,9 +194,9 @@ describe('connections', () => {
   it('may be pipes, one end of each', async () => {
     const path = freshPath();
     execFileSync('mkfifo', [path]);
-    const flags = constants.O_NONBLOCK;
-    const reading = host.openChannel(host.adopt(openSync(path, constants.O_RDONLY | flags)));
-    const writing = host.openChannel(host.adopt(openSync(path, constants.O_WRONLY | flags)));
+    const flags = modes.O_NONBLOCK;
+    const reading = host.openChannel(host.adopt(openSync(path, modes.O_RDONLY | flags)));
+    const writing = host.openChannel(host.adopt(openSync(path, modes.O_WRONLY | flags)));
     const heard = new Heard();
     reading.listen(heard);
     const sent = new Uint8Array(300_000).map((_, i) => i);

@@ -17,13 +17,12 @@ const F_GETFL = 3;
 const EFD_CLOEXEC = 0o2000000;
 const EFD_NONBLOCK = 0o4000;
 
-/** What is added to an event's counter, in the machine's byte order; and where counters are read to, or bytes of a pipe. */
+/** What is added to an event's counter, in the machine's byte order. */
 const one = new Uint8Array(new BigUint64Array([1n]).buffer);
-const counter = new Uint8Array(4096);
 
 /**
- * What Linux has for descriptors that came over a channel: shared memory, events and connections, in the main thread's
- * event loop.
+ * What Linux has for descriptors that came over a channel: shared memory, events and connections, in the event loop of
+ * the thread that asks.
  */
 export class NodeDescriptors implements DescriptorHost, ChannelHost {
   readonly #watches = new Map<FileDescriptor, Watch>();
@@ -91,9 +90,14 @@ export class NodeDescriptors implements DescriptorHost, ChannelHost {
     const ends = new Int32Array(2);
     const result = linux().socketPair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends);
     if (result < 0) throw failure(result, 'the system gives no connection');
-    const [near, other] = [...ends].map((fd) => new FileDescriptor(fd, true));
-    // The call gave two.
-    return { channel: new UnixChannel(near as FileDescriptor), other: other as FileDescriptor };
+    const [near = -1, far = -1] = ends;
+    const other = new FileDescriptor(far, true);
+    try {
+      return { channel: new UnixChannel(new FileDescriptor(near, true)), other };
+    } catch (error) {
+      other.close();
+      throw error;
+    }
   }
 }
 
@@ -140,7 +144,7 @@ class Watch {
   }
 
   #ready(status: number): void {
-    const count = linux().read(this.#descriptor.fd, counter, counter.length);
+    const count = linux().drain(this.#descriptor.fd);
     if (count === tryAgain || count === interrupted) return;
     // Its other end is gone, or it was none: it would be ready for ever, and nobody would learn anything by it.
     if (count <= 0 || status < 0) this.#end();

@@ -3,6 +3,7 @@ import { systemCalls } from '../ffi/files.ts';
 import { linux } from './platform.ts';
 
 const MSG_CTRUNC = 0x8;
+const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x4000_0000;
 const SOL_SOCKET = 1;
@@ -69,14 +70,14 @@ class Message {
       this.#control.set(fds, controlHeader);
       this.#header[field.controlLength] = 8 * Math.ceil((controlHeader + fds.length) / 2);
     }
-    return linux().sendMessage(fd, this.#headerBytes, MSG_NOSIGNAL);
+    return linux().sendMessage(fd, this.#headerBytes, MSG_NOSIGNAL | MSG_DONTWAIT);
   }
 
   /** Fills `bytes`; what the call gave. Descriptors that came too are put into `fds`. */
   receive(fd: number, fds: number[]): number {
     this.#vector[2 + low] = messageLength;
     this.#header[field.controlLength] = 4 * controlWords;
-    const count = linux().receiveMessage(fd, this.#headerBytes, MSG_CMSG_CLOEXEC);
+    const count = linux().receiveMessage(fd, this.#headerBytes, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (count >= 0) this.#takeDescriptors(fds);
     return count;
   }
