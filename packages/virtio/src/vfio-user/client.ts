@@ -2,25 +2,34 @@ import type { Channel } from '../channel/channel.ts';
 import type { Descriptor } from '../channel/descriptors.ts';
 import { HostError, UsageError, type VirtioError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
+import { joined } from '../spec/joined.ts';
 import type { StructValue } from '../spec/layout.ts';
 import { type Capabilities, decodeVersion, defaultCapabilities, encodeVersion } from './capabilities.ts';
 import { type Answer, type Command, number64, refuse } from './command.ts';
 import { badMessage, Connection } from './connection.ts';
 import {
   type CommandName,
+  deviceFeature,
   dmaFlag,
+  featureFlag,
   ioEventFlag,
   ioFdType,
   irqSetFlag,
+  migrationFlag,
+  migrationState,
   protocolVersion,
   regionFlag,
   vfio_irq_info,
   vfio_irq_set,
   vfio_region_info,
+  vfio_user_device_feature,
+  vfio_user_device_feature_mig_state,
+  vfio_user_device_feature_migration,
   vfio_user_device_info,
   vfio_user_dma_access,
   vfio_user_dma_map,
   vfio_user_dma_unmap,
+  vfio_user_mig_data,
   vfio_user_region_access,
   vfio_user_region_io_fds,
   vfio_user_sub_region_ioeventfd,
@@ -301,6 +310,60 @@ export class VfioUserClient {
     return regionEventsOf(parts, descriptors);
   }
 
+  /** True when the device can be carried over to another server. */
+  async canMigrate(): Promise<boolean> {
+    const flags = deviceFeature.MIGRATION | featureFlag.GET;
+    const head = vfio_user_device_feature.size;
+    const data = vfio_user_device_feature_migration.size;
+    const request = vfio_user_device_feature.encode({ argsz: head + data, flags });
+    try {
+      const { view } = await this.#ask('DEVICE_FEATURE', request, head + data);
+      const found = vfio_user_device_feature_migration.read(view, head).flags;
+      return (found & migrationFlag.STOP_COPY) !== 0n;
+    } catch (error) {
+      if (error instanceof HostError && error.code === 'IO_ERROR') return false;
+      throw error;
+    }
+  }
+
+  /** Stops the device, once all that it had begun is done, and gives its state. It stays stopped. */
+  async saveState(): Promise<Uint8Array<ArrayBuffer>> {
+    await this.#setMigrationState(migrationState.STOP_COPY);
+    const pieces: Uint8Array[] = [];
+    const head = vfio_user_mig_data.size;
+    const size = Math.min(this.server.max_data_xfer_size, own.max_data_xfer_size);
+    for (let last = size; last === size; ) {
+      const request = vfio_user_mig_data.encode({ argsz: head + size, size });
+      const { view, bytes } = await this.#ask('MIG_DATA_READ', request, head);
+      last = vfio_user_mig_data.read(view).size;
+      if (last > size || bytes.length !== head + last)
+        throw badMessage(`a read of ${size} bytes gave others`);
+      pieces.push(bytes.subarray(head));
+    }
+    await this.#setMigrationState(migrationState.STOP);
+    return joined(...pieces);
+  }
+
+  /** Has a device that was stopped to save its state go on after all. */
+  async goOn(): Promise<void> {
+    await this.#setMigrationState(migrationState.RUNNING);
+  }
+
+  /** Gives the device a state that another one like it has given, and has it go on from there. Its memory must be mapped. */
+  async restoreState(state: Uint8Array): Promise<void> {
+    await this.#setMigrationState(migrationState.RESUMING);
+    const most = Math.min(this.server.max_data_xfer_size, own.max_data_xfer_size);
+    for (let at = 0; at < state.length; at += most) {
+      const data = state.subarray(at, at + most);
+      const head = vfio_user_mig_data.encode({
+        argsz: vfio_user_mig_data.size + data.length,
+        size: data.length,
+      });
+      await this.#connection.request('MIG_DATA_WRITE', [head, data]);
+    }
+    await this.#setMigrationState(migrationState.RUNNING);
+  }
+
   async reset(): Promise<void> {
     await this.#connection.request('DEVICE_RESET', []);
   }
@@ -308,6 +371,14 @@ export class VfioUserClient {
   /** Ends the connection. Safe to call twice. */
   close(): void {
     this.#connection.close();
+  }
+
+  async #setMigrationState(device_state: number): Promise<void> {
+    const data = vfio_user_device_feature_mig_state.encode({ device_state });
+    const argsz = vfio_user_device_feature.size + data.length;
+    const flags = deviceFeature.MIG_DEVICE_STATE | featureFlag.SET;
+    const request = vfio_user_device_feature.encode({ argsz, flags });
+    await this.#connection.request('DEVICE_FEATURE', [request, data]);
   }
 
   #ask(name: CommandName, request: Uint8Array, least: number) {

@@ -18,10 +18,10 @@ import {
 /** One end of a connection as what is above it sees it. */
 export interface ConnectionListener {
   /**
-   * Serves a command. A Refusal makes it fail; a PeerError ends the connection; anything else thrown makes it fail
-   * with EIO.
+   * Serves a command; those behind it wait until it is answered. A Refusal makes it fail; a PeerError ends the
+   * connection; anything else thrown makes it fail with EIO.
    */
-  command(command: Command): Answer;
+  command(command: Command): Answer | Promise<Answer>;
   /** A command failed, or nobody could tell its sender; the connection goes on. */
   refused(error: VirtioError): void;
   /** The connection is over: with a PeerError when the other side broke the protocol. Not called for an own `close`. */
@@ -50,6 +50,15 @@ interface Waiting {
   reject(error: VirtioError): void;
 }
 
+/** A command that came. */
+interface Received {
+  readonly header: DataView;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly descriptors: readonly Descriptor[];
+}
+
+/** What may wait for one command to be done. */
+const mostHeld = { commands: 256, bytes: 4 * 2 ** 20 };
 /** What any message may have beside its data. */
 const overhead = 4096;
 /** Message ids. */
@@ -66,6 +75,10 @@ export class Connection {
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 0;
   #closed = false;
+  /** A command is being served, and those behind it wait. */
+  #busy = false;
+  readonly #held: Received[] = [];
+  #heldBytes = 0;
 
   /** Takes the channel over. `own` is the side that this end is of. */
   constructor(channel: Channel, own: Sender, limits: ConnectionLimits, listener: ConnectionListener) {
@@ -146,6 +159,7 @@ export class Connection {
     if (this.#closed) return;
     this.#closed = true;
     this.#reader.stop();
+    for (const { descriptors } of this.#held.splice(0)) closeAll(descriptors);
     this.#channel.close();
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
@@ -168,9 +182,12 @@ export class Connection {
   #message(bytes: Uint8Array<ArrayBuffer>, descriptors: readonly Descriptor[]): void {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     switch (flagsField.get(view) & headerFlag.TYPE) {
-      case 0:
-        this.#serve(view, bytes, descriptors);
+      case 0: {
+        const received = { header: view, bytes, descriptors };
+        if (this.#busy) this.#hold(received);
+        else this.#serve(received);
         return;
+      }
       case headerFlag.REPLY:
         this.#answered(view, bytes, descriptors);
         return;
@@ -180,23 +197,54 @@ export class Connection {
     }
   }
 
-  #serve(header: DataView, bytes: Uint8Array<ArrayBuffer>, descriptors: readonly Descriptor[]): void {
+  #serve({ header, bytes, descriptors }: Received): void {
     const [name, form] = commandOf(cmd.get(header)) ?? [undefined, undefined];
     const command = new Command(name ?? 'VERSION', bytes, descriptors);
-    let error = 0;
-    let answer: Answer = {};
+    const failed = (thrown: unknown): void => {
+      if (thrown instanceof PeerError) this.fail(thrown);
+      else this.#finish(header, command, {}, this.#refused(name ?? 'a command', thrown));
+      command.release();
+    };
     try {
       if (form === undefined) throw new Refusal('ENOSYS', `there is no command ${cmd.get(header)}`);
       this.#check(command, form);
-      answer = this.#listener.command(command);
+      const answer = this.#listener.command(command);
+      if (!(answer instanceof Promise)) {
+        this.#finish(header, command, answer, 0);
+        return;
+      }
+      this.#busy = true;
+      void answer
+        .then((settled) => this.#finish(header, command, settled, 0), failed)
+        .then(() => this.#serveWaiting());
     } catch (thrown) {
-      if (thrown instanceof PeerError) this.fail(thrown);
-      else error = this.#refused(name ?? 'a command', thrown);
+      failed(thrown);
     }
+  }
+
+  #finish(header: DataView, command: Command, answer: Answer, error: number): void {
     command.release();
     if (this.#closed || !command.wantsReply) return;
     const flags = headerFlag.REPLY | (error === 0 ? 0 : headerFlag.ERROR);
     this.#send(msg_id.get(header), cmd.get(header), flags, error, answer.payload, answer.descriptors);
+  }
+
+  /** A command waits for the one before it. */
+  #hold(received: Received): void {
+    this.#held.push(received);
+    this.#heldBytes += received.bytes.length;
+    if (this.#held.length <= mostHeld.commands && this.#heldBytes <= mostHeld.bytes) return;
+    this.fail(badMessage('more commands wait than are taken before the first of them is done'));
+  }
+
+  #serveWaiting(): void {
+    this.#busy = false;
+    while (!this.#busy) {
+      const next = this.#held.shift();
+      if (next === undefined) return;
+      this.#heldBytes -= next.bytes.length;
+      this.#serve(next);
+    }
   }
 
   /** The shape of a command is sound before anybody looks into it. */

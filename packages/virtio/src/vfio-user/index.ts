@@ -12,5 +12,6 @@ export {
 export { VfioPciFunction, type VfioPciOptions } from './client-function.ts';
 export type * from './function.ts';
 export * from './messages.ts';
+export type { VfioMigration } from './migration.ts';
 export type { SharedBar } from './regions.ts';
 export { VfioUserServer, type VfioUserServerOptions } from './server.ts';

@@ -16,15 +16,18 @@ import {
   regionCount,
   vfio_user_device_info,
 } from './messages.ts';
+import { Migration, type VfioMigration } from './migration.ts';
 import { RegionEvents } from './region-events.ts';
 import { type SharedBar, VfioRegions } from './regions.ts';
 
 /** How a function is served. */
-export interface VfioUserServerOptions {
+export interface VfioUserServerOptions<F extends VfioFunction = VfioFunction> {
   /** What the machine can do with the client's descriptors. */
   readonly descriptors: DescriptorHost;
   /** BARs that the client may map: shared memory regions. */
   readonly shared?: readonly SharedBar[];
+  /** How the function is carried over to another server: `pciMigration` of `virtio/transports/pci`. Without it, it is not. */
+  readonly migration?: (pciFunction: F) => VfioMigration;
   /** The most data in one message, in bytes; 1 MiB unless told. */
   readonly maxTransfer?: number;
   /** A client is there: it has said which version it speaks. */
@@ -59,12 +62,13 @@ const mostWaiting = 8;
 export class VfioUserServer<F extends VfioFunction = VfioFunction> {
   /** What is served. */
   readonly pciFunction: F;
-  readonly #options: VfioUserServerOptions;
+  readonly #options: VfioUserServerOptions<F>;
   readonly #memory = new GuestMemory();
   readonly #dma: DmaRegions;
   readonly #regions: VfioRegions;
   readonly #interrupts: VfioInterrupts;
   readonly #regionEvents: RegionEvents;
+  readonly #migration: Migration | undefined;
   readonly #waiting: Channel[] = [];
   #connection: Connection | undefined;
   /** What the client can do, once it has said so. */
@@ -72,7 +76,7 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
   #isClosed = false;
 
   /** `makeFunction` is called once, with what the function shall use. */
-  constructor(options: VfioUserServerOptions, makeFunction: (host: VfioFunctionHost) => F) {
+  constructor(options: VfioUserServerOptions<F>, makeFunction: (host: VfioFunctionHost) => F) {
     this.#options = options;
     const { descriptors, shared = [], maxTransfer = own.max_data_xfer_size } = options;
     let interrupts: VfioInterrupts | undefined;
@@ -90,6 +94,8 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
     );
     this.#regions = new VfioRegions(pciFunction, shared, maxTransfer);
     this.#regionEvents = new RegionEvents(pciFunction, descriptors);
+    const movable = options.migration?.(pciFunction);
+    this.#migration = movable && new Migration(movable, maxTransfer);
   }
 
   /** True while a client is there. */
@@ -145,7 +151,7 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
     const wasConnected = this.connected;
     this.#connection = undefined;
     this.#client = undefined;
-    this.pciFunction.reset();
+    this.#reset();
     this.#interrupts.clear();
     this.#regionEvents.clear();
     this.#dma.clear();
@@ -153,7 +159,7 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
     this.#next();
   }
 
-  #command(command: Command): Answer {
+  #command(command: Command): Answer | Promise<Answer> {
     if (command.name === 'VERSION') return this.#version(command);
     if (this.#client === undefined) throw badMessage(`${command.name} came before VERSION`);
     switch (command.name) {
@@ -178,13 +184,22 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
       case 'REGION_WRITE_MULTI':
         return this.#regions.writeMulti(command);
       case 'DEVICE_RESET':
-        this.pciFunction.reset();
+        this.#reset();
         return {};
       case 'DEVICE_FEATURE':
-        return refuse('ENOTTY', 'migration is not supported');
+        return this.#migration?.feature(command) ?? refuse('ENOTTY', 'there is no migration');
+      case 'MIG_DATA_READ':
+        return this.#migration?.read(command) ?? refuse('EOPNOTSUPP', 'there is no migration');
+      case 'MIG_DATA_WRITE':
+        return this.#migration?.write(command) ?? refuse('EOPNOTSUPP', 'there is no migration');
       default:
         return refuse('EOPNOTSUPP', 'it is not supported');
     }
+  }
+
+  #reset(): void {
+    this.pciFunction.reset();
+    this.#migration?.reset();
   }
 
   /** Answers with what both sides know: the version, and of what the client named this side's values. */

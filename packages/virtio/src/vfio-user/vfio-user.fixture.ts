@@ -31,7 +31,9 @@ export class Served {
   constructor(
     of: Device = sampleDevice(),
     pciFunction: Partial<PciFunctionOptions> = {},
-    options: (descriptors: InMemoryDescriptors) => Partial<VfioUserServerOptions> = () => ({}),
+    options: (
+      descriptors: InMemoryDescriptors,
+    ) => Partial<VfioUserServerOptions<VmmPciFunction>> = () => ({}),
   ) {
     this.device = of;
     this.server = new VfioUserServer(

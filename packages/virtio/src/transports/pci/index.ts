@@ -15,6 +15,7 @@ export {
 } from './legacy-device.ts';
 export { type LegacyPciOptions, LegacyPciTransport } from './legacy-driver.ts';
 export * from './legacy-registers.ts';
+export { type PciMigration, pciMigration } from './migration.ts';
 export { type MsixSupport, msix, msixSignals } from './msix-table.ts';
 export { type OpenPciOptions, openPci } from './open-pci.ts';
 export type * from './options.ts';
