@@ -1,13 +1,7 @@
-import { benchCommand } from './bench/bench.ts';
-import { clausesCommand } from './clauses.ts';
-import { doctorCommand } from './doctor/doctor.ts';
 import { exitStatus, explain } from './exit-status.ts';
-import { listCommand } from './list.ts';
 import { formatJsonLine, processOutput } from './output.ts';
-import { probeCommand } from './probe/probe.ts';
 import { runProgram } from './program.ts';
 import { drained } from './run/host-streams.ts';
-import { runCommand } from './run/run.ts';
 
 const output = processOutput();
 const args = process.argv.slice(2);
@@ -17,12 +11,23 @@ try {
   status = await runProgram(
     args,
     {
-      run: (options) => runCommand(options, output),
-      list: (options) => reading(() => listCommand(output, options)),
-      clauses: (options) => reading(() => clausesCommand(output, options)),
-      doctor: (options) => doctorCommand(output, options),
-      probe: (socket, options) => probeCommand(output, socket, options),
-      bench: (type, socket, options) => benchCommand(output, type, socket, options),
+      // Each is loaded when it is asked for: a back end has to be ready at once, and needs no emulator.
+      run: async (options) => (await import('./run/run.ts')).runCommand(options, output),
+      serve: async (type, options) => (await import('./serve/serve.ts')).serveCommand(type, options, output),
+      descriptors: async (options) => (await import('./descriptors.ts')).descriptorsCommand(options, output),
+      list: async (options) => {
+        const { listCommand } = await import('./list.ts');
+        return reading(() => listCommand(output, options));
+      },
+      clauses: async (options) => {
+        const { clausesCommand } = await import('./clauses.ts');
+        return reading(() => clausesCommand(output, options));
+      },
+      doctor: async (options) => (await import('./doctor/doctor.ts')).doctorCommand(output, options),
+      probe: async (socket, options) =>
+        (await import('./probe/probe.ts')).probeCommand(output, socket, options),
+      bench: async (type, socket, options) =>
+        (await import('./bench/bench.ts')).benchCommand(output, type, socket, options),
     },
     output.out,
   );

@@ -28,6 +28,8 @@ async function hear(...args: string[]): Promise<Heard> {
     probe: onSocket('probe'),
     bench: onSocket('bench'),
     run: take('run', 37),
+    serve: async (type: string, options: unknown) => take(`serve ${type}`, 0)(options),
+    descriptors: take('descriptors', 0),
     list: take('list', 0),
     clauses: take('clauses', 0),
     doctor: take('doctor', 3),

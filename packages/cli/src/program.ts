@@ -1,15 +1,19 @@
 import { Command, CommanderError } from 'commander';
 import { type BenchArguments, rwNames } from './bench/arguments.ts';
+import type { DescriptorArguments } from './descriptors.ts';
 import { usage } from './exit-status.ts';
 import type { ProbeArguments } from './probe/probe.ts';
 import type { RunArguments } from './run/arguments.ts';
 import { runBuses } from './run/buses.ts';
 import { runMachines } from './run/machines.ts';
+import type { ServeArguments } from './serve/arguments.ts';
 import { packageVersion, specVersion } from './version.ts';
 
 /** What each subcommand does; the program only reads the command line. */
 export interface Actions {
   run(args: RunArguments): Promise<number>;
+  serve(type: string, args: ServeArguments): Promise<number>;
+  descriptors(args: DescriptorArguments): Promise<number>;
   list(options: { readonly json: boolean }): Promise<number> | number;
   clauses(options: { readonly json: boolean }): Promise<number> | number;
   doctor(options: { readonly json: boolean }): Promise<number> | number;
@@ -79,6 +83,9 @@ function buildProgram(
     .addHelpText('after', runHelp)
     .action(async (options: RunArguments) => done(await actions.run(options)));
 
+  addServe(program, async (type, options) => done(await actions.serve(type, options)));
+  addDescriptors(program, async (options) => done(await actions.descriptors(options)));
+
   const reading = (name: 'list' | 'clauses' | 'doctor', description: string, example: string): void => {
     program
       .command(name)
@@ -128,6 +135,58 @@ function buildProgram(
 }
 
 const machineNames = runMachines.map(({ name, title }) => `${name} (${title})`).join(', ');
+function addServe(program: Command, serve: (type: string, args: ServeArguments) => Promise<void>): void {
+  program
+    .command('serve')
+    .argument('<type>', 'a device type: blk, console, entropy')
+    .description('lend one of our devices to a virtual machine, by vhost-user')
+    .option('--socket-path <PATH>', 'where front ends come')
+    .option('--socket <PATH>', 'the same')
+    .option('--fd <NUMBER>', 'a socket that this program was started with, listening or connected')
+    .option('--print-capabilities', 'what this back end can do, as JSON; nothing else', false)
+    .option('--print-qemu-args', "QEMU's arguments for a machine with the device; nothing else", false)
+    .option('--blk-file <FILE>', 'blk: a disk image, used in place, or an nbd:// address')
+    .option('--format <FORMAT>', 'blk: raw or qcow2; as the name of the file says, unless told')
+    .option('--scratch <MIB>', 'blk: a disk in memory, gone afterwards')
+    .option('--read-only', 'blk: nothing is written', false)
+    .option('--direct', "blk: past the host's page cache (O_DIRECT)", false)
+    .option('--serial <TEXT>', 'blk: what the disk calls itself', 'virtio-ts')
+    .option('--queues <N>', 'blk: request queues', '1')
+    .option('--queue-size <N>', 'descriptors in a queue at most', '1024')
+    .option('--no-packed', 'offer no packed rings')
+    .option('--no-event-idx', 'offer no event index')
+    .option('--no-indirect', 'offer no indirect descriptors')
+    .option('--no-inflight', 'do not keep what is in flight over our death')
+    .option('--once', 'end when the first front end leaves', false)
+    .option('--trace <FILE>', 'write all that crosses the rings, as JSON lines')
+    .option('--json', 'what happens and errors as JSON lines on stderr', false)
+    .addHelpText('after', serveHelp)
+    .action(serve);
+}
+
+function addDescriptors(program: Command, install: (args: DescriptorArguments) => Promise<void>): void {
+  program
+    .command('descriptors')
+    .description('the files by which libvirt and others find our back ends')
+    .command('install')
+    .description('write them')
+    .option('--user', "into the user's own folder", false)
+    .option('--folder <DIR>', 'into another one')
+    .option('--json', 'one JSON object', false)
+    .addHelpText('after', '\nExample:\n  virtio descriptors install --user\n')
+    .action(install);
+}
+
+const serveHelp = `
+Examples:
+  virtio serve blk --socket-path /tmp/disk.sock --blk-file disk.img
+  qemu-system-x86_64 $(virtio serve blk --socket-path /tmp/disk.sock --scratch 64 --print-qemu-args) ...
+  virtio serve entropy --socket-path /tmp/rng.sock
+  virtio serve console --socket-path /tmp/console.sock      your terminal is the guest's /dev/hvc0
+
+It runs until Ctrl-C or SIGTERM, for one front end after the other.
+`;
+
 const busNames = runBuses.map(({ name }) => name).join(', ');
 
 const runHelp = `
@@ -154,7 +213,9 @@ function collect(value: string, before: readonly string[]): string[] {
 
 /** One line from Commander's error, with the help that belongs to it. */
 function sayMistake(error: CommanderError, args: readonly string[]): string {
-  const command = args.find((arg) => ['run', 'list', 'clauses', 'doctor', 'probe', 'bench'].includes(arg));
+  const command = args.find((arg) =>
+    ['run', 'serve', 'descriptors', 'list', 'clauses', 'doctor', 'probe', 'bench'].includes(arg),
+  );
   const help = ['virtio', ...(command === undefined ? [] : [command]), '--help'].join(' ');
   if (error.code === 'commander.help') return `no command given; ${help} lists them`;
   const what = error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ');

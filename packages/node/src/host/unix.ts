@@ -26,6 +26,8 @@ const pause = 100;
 
 /** A place where connections are taken. */
 export interface Listening {
+  /** True where there is one connection and will be no other: it was handed over connected. */
+  readonly single: boolean;
   /** Takes no more, and removes the socket's file. Connections that were taken go on. Safe to call twice. */
   close(): void;
 }
@@ -49,7 +51,7 @@ export function listenUnix(at: string | number, onConnection: (channel: Channel)
   if (isListening(socket)) return new Listener(socket, onConnection, undefined);
   const channel = new UnixChannel(socket);
   setImmediate(() => onConnection(channel));
-  return { close() {} };
+  return { single: true, close() {} };
 }
 
 /**
@@ -69,6 +71,7 @@ export function connectUnix(to: string | number): UnixChannel {
 
 /** A listening socket in the event loop. */
 class Listener implements Listening {
+  readonly single = false;
   readonly #socket: FileDescriptor;
   readonly #onConnection: (channel: Channel) => void;
   readonly #poller: Poller;

@@ -1,0 +1,24 @@
+/** The options of `virtio serve`, as they were typed. */
+export interface ServeArguments {
+  readonly socketPath?: string;
+  /** rust-vmm's spelling. */
+  readonly socket?: string;
+  readonly fd?: string;
+  readonly printCapabilities: boolean;
+  readonly printQemuArgs: boolean;
+  readonly queues: string;
+  readonly queueSize: string;
+  readonly packed: boolean;
+  readonly eventIdx: boolean;
+  readonly indirect: boolean;
+  readonly inflight: boolean;
+  readonly blkFile?: string;
+  readonly format?: string;
+  readonly scratch?: string;
+  readonly readOnly: boolean;
+  readonly direct: boolean;
+  readonly serial: string;
+  readonly once: boolean;
+  readonly trace?: string;
+  readonly json: boolean;
+}

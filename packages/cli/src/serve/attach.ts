@@ -1,0 +1,34 @@
+import { resolve } from 'node:path';
+import type { ServePlan } from './plan.ts';
+import { servedType } from './served-types.ts';
+
+/** What QEMU is to be started with, beside what the machine has anyway: its memory must be there for others to map. */
+export function qemuArguments(plan: ServePlan, memory = '512M'): string[] | undefined {
+  const { at, packed, queues } = plan;
+  const type = servedType(plan.type);
+  if (type.qemu === undefined || typeof at === 'number') return undefined;
+  const device = [
+    `${type.qemu},chardev=vhost-${type.name}`,
+    ...(type.name === 'blk' ? [`num-queues=${queues}`] : []),
+    ...(packed ? ['packed=on'] : []),
+  ];
+  return [
+    ...['-m', memory, '-object', `memory-backend-memfd,id=shared,size=${memory},share=on`],
+    ...['-machine', 'memory-backend=shared'],
+    // It connects again when this program was started anew.
+    ...['-chardev', `socket,id=vhost-${type.name},path=${resolve(at)},reconnect-ms=1000`],
+    ...['-device', device.join(',')],
+  ];
+}
+
+/** What user-mode Linux is to be started with. */
+export function umlArgument({ type, at }: ServePlan): string | undefined {
+  return typeof at === 'number' ? undefined : `virtio_uml.device=${resolve(at)}:${servedType(type).type.id}`;
+}
+
+/** A command line, ready for a shell. */
+export function shellWords(words: readonly string[]): string {
+  return words
+    .map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`))
+    .join(' ');
+}

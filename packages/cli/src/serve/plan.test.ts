@@ -1,0 +1,70 @@
+import { expect, it } from 'vitest';
+import type { ServeArguments } from './arguments.ts';
+import { qemuArguments, shellWords, umlArgument } from './attach.ts';
+import { planServe } from './plan.ts';
+
+const typed: ServeArguments = {
+  socketPath: '/run/d.sock',
+  printCapabilities: false,
+  printQemuArgs: false,
+  queues: '1',
+  queueSize: '1024',
+  packed: true,
+  eventIdx: true,
+  indirect: true,
+  inflight: true,
+  readOnly: false,
+  direct: false,
+  serial: 'virtio-ts',
+  once: false,
+  json: false,
+};
+
+it.each<[string, Partial<ServeArguments>, RegExp]>([
+  ['foo', {}, /no device type foo here; there are blk, console, entropy/],
+  ['blk', {}, /one of --blk-file FILE and --scratch MIB/],
+  ['blk', { blkFile: 'a', scratch: '1' }, /one of --blk-file FILE and --scratch MIB/],
+  ['blk', { scratch: '0' }, /--scratch 0 is not between 1 and/],
+  ['blk', { scratch: '1', serial: 'x'.repeat(21) }, /longer than 20 characters/],
+  ['blk', { scratch: '1', queues: '65' }, /--queues 65 is not between 1 and 64/],
+  ['blk', { scratch: '1', queueSize: '100' }, /--queue-size 100 is no power of two/],
+  ['entropy', { queues: '2' }, /--queues 2 is not between 1 and 1/],
+  ['entropy', { blkFile: 'a' }, /--blk-file is for disks/],
+  ['entropy', { readOnly: true }, /--read-only is for disks/],
+  ['entropy', { fd: '4' }, /one of --socket-path PATH and --fd NUMBER/],
+  ['entropy', { socket: 'b' }, /one of --socket-path PATH and --fd NUMBER/],
+])('refuses to serve %s with %j', (name, options, message) => {
+  expect(() => planServe(name, { ...typed, ...options })).toThrow(message);
+});
+
+it('takes a socket by either name, and a descriptor', () => {
+  const { socketPath: _, ...without } = typed;
+  expect(planServe('entropy', { ...without, socket: 'b' }).at).toBe('b');
+  expect(planServe('entropy', { ...without, fd: '3' }).at).toBe(3);
+  expect(() => planServe('entropy', { ...without, fd: '2' })).toThrow(/no descriptor of a socket/);
+  expect(() => planServe('entropy', without)).toThrow(/give one/);
+});
+
+it('offers what it is told to', () => {
+  expect(planServe('entropy', typed).reserved).toEqual([
+    'VERSION_1',
+    'INDIRECT_DESC',
+    'EVENT_IDX',
+    'RING_PACKED',
+    'RING_RESET',
+  ]);
+  const plain = planServe('entropy', { ...typed, packed: false, eventIdx: false, indirect: false });
+  expect(plain.reserved).toEqual(['VERSION_1', 'RING_RESET']);
+});
+
+it('says how to attach what it serves', () => {
+  const plan = planServe('blk', { ...typed, scratch: '8', queues: '2' });
+  expect(shellWords(qemuArguments(plan) ?? [])).toBe(
+    '-m 512M -object memory-backend-memfd,id=shared,size=512M,share=on -machine memory-backend=shared ' +
+      '-chardev socket,id=vhost-blk,path=/run/d.sock,reconnect-ms=1000 ' +
+      '-device vhost-user-blk-pci,chardev=vhost-blk,num-queues=2,packed=on',
+  );
+  expect(umlArgument(plan)).toBe('virtio_uml.device=/run/d.sock:2');
+  expect(qemuArguments(planServe('console', typed))).toBeUndefined();
+  expect(shellWords(["it's"])).toBe(`'it'\\''s'`);
+});

@@ -1,0 +1,124 @@
+import type { ReservedFeatureName } from 'virtio/spec';
+import type { ImageFormat } from 'virtio-node/storage';
+import { usage } from '../exit-status.ts';
+import type { ServeArguments } from './arguments.ts';
+
+/** Queue sizes that front ends ask for: QEMU's largest. */
+const mostQueueSize = 1024;
+const mostQueues = 64;
+
+/** The device types that can be served, by our names for them. */
+export type ServedName = (typeof servedNames)[number];
+
+/** All of them. */
+export const servedNames = ['blk', 'console', 'entropy'] as const;
+
+/** What to serve, checked as far as it can be without changing anything. */
+export interface ServePlan {
+  readonly type: ServedName;
+  /** Where front ends come: a path, or a descriptor that this process was started with. */
+  readonly at: string | number;
+  readonly queues: number;
+  readonly queueSize: number;
+  readonly packed: boolean;
+  readonly inflight: boolean;
+  /** The features of rings that are offered. */
+  readonly reserved: readonly ReservedFeatureName[];
+  readonly blkFile: string | undefined;
+  readonly format: ImageFormat | undefined;
+  /** Bytes of a disk in memory. */
+  readonly scratch: number | undefined;
+  readonly readOnly: boolean;
+  /** Past the host's page cache. */
+  readonly direct: boolean;
+  readonly serial: string;
+  readonly once: boolean;
+  readonly trace: string | undefined;
+  readonly json: boolean;
+}
+
+/** @throws {CommandError} for a type that is not served here. */
+export function typeNamed(name: string): ServedName {
+  const type = servedNames.find((one) => one === name);
+  if (type !== undefined) return type;
+  throw usage(`there is no device type ${name} here; there are ${servedNames.join(', ')}`);
+}
+
+/**
+ * Checks the options of `virtio serve`.
+ *
+ * @throws {CommandError} that names the first mistake.
+ */
+export function planServe(name: string, args: ServeArguments): ServePlan {
+  const type = typeNamed(name);
+  const forDisks = {
+    '--blk-file': args.blkFile,
+    '--scratch': args.scratch,
+    '--format': args.format,
+    '--read-only': args.readOnly || undefined,
+    '--direct': args.direct || undefined,
+  };
+  for (const [option, value] of Object.entries(forDisks)) {
+    if (value !== undefined && type !== 'blk')
+      throw usage(`${option} is for disks: virtio serve blk ${option} …`);
+  }
+  if (type === 'blk' && (args.blkFile === undefined) === (args.scratch === undefined)) {
+    throw usage(
+      'a disk needs one of --blk-file FILE and --scratch MIB, which is in memory and gone afterwards',
+    );
+  }
+  if (args.serial.length > 20) throw usage(`--serial ${args.serial} is longer than 20 characters`);
+  return {
+    type,
+    at: place(args),
+    queues: whole('--queues', args.queues, type === 'blk' ? mostQueues : 1),
+    queueSize: powerOfTwo('--queue-size', args.queueSize),
+    packed: args.packed,
+    inflight: args.inflight,
+    reserved: [
+      'VERSION_1',
+      ...(args.indirect ? (['INDIRECT_DESC'] as const) : []),
+      ...(args.eventIdx ? (['EVENT_IDX'] as const) : []),
+      ...(args.packed ? (['RING_PACKED'] as const) : []),
+      'RING_RESET',
+    ],
+    blkFile: args.blkFile,
+    format: formatNamed(args.format),
+    scratch: args.scratch === undefined ? undefined : whole('--scratch', args.scratch, 1 << 20) * 2 ** 20,
+    readOnly: args.readOnly,
+    direct: args.direct,
+    serial: args.serial,
+    once: args.once,
+    trace: args.trace,
+    json: args.json,
+  };
+}
+
+function formatNamed(name: string | undefined): ImageFormat | undefined {
+  if (name === undefined || name === 'raw' || name === 'qcow2') return name;
+  throw usage(`--format ${name} is neither raw nor qcow2`);
+}
+
+function place({ socketPath, socket, fd }: ServeArguments): string | number {
+  const given = [socketPath, socket, fd].filter((value) => value !== undefined);
+  if (given.length !== 1) {
+    throw usage('one of --socket-path PATH and --fd NUMBER says where front ends come; give one');
+  }
+  if (fd === undefined) return socketPath ?? socket ?? '';
+  if (!/^\d+$/.test(fd) || Number(fd) < 3)
+    throw usage(`--fd ${fd} is no descriptor of a socket; they begin at 3`);
+  return Number(fd);
+}
+
+function whole(option: string, text: string, most: number): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < 1 || value > most)
+    throw usage(`${option} ${text} is not between 1 and ${most}`);
+  return value;
+}
+
+function powerOfTwo(option: string, text: string): number {
+  const value = whole(option, text, mostQueueSize);
+  if ((value & (value - 1)) !== 0) throw usage(`${option} ${text} is no power of two`);
+  return value;
+}

@@ -1,0 +1,171 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Duplex } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { frontEndMessages, MessageStream, u64, VhostUserHeader } from 'virtio/vhost-user';
+import { connectUnix } from 'virtio-node/host';
+import { afterAll, describe, expect, it, vi } from 'vitest';
+import { descriptorsCommand } from '../descriptors.ts';
+import { runProgram } from '../program.ts';
+import { serveCommand } from './serve.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'virtio-serve-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Runs `virtio serve` in this process. */
+function serve(...args: string[]): {
+  readonly status: Promise<number>;
+  readonly out: string[];
+  readonly err: string[];
+  end(): void;
+} {
+  const out: string[] = [];
+  const err: string[] = [];
+  const output = {
+    out: (text: string) => void out.push(text),
+    err: (text: string) => void err.push(text),
+    colour: false,
+  };
+  let stop: () => void = () => {};
+  const stopping = (end: () => void): (() => void) => {
+    stop = end;
+    return () => {};
+  };
+  const none = async (): Promise<number> => 0;
+  const actions = {
+    run: none,
+    list: none,
+    clauses: none,
+    doctor: none,
+    descriptors: none,
+    probe: none,
+    bench: none,
+  };
+  const status = runProgram(
+    ['serve', ...args],
+    { ...actions, serve: (type, options) => serveCommand(type, options, output, stopping) },
+    output.out,
+  );
+  return { status, out, err, end: () => void stop() };
+}
+
+/** A front end that asks for features, and whether it was answered. */
+async function features(path: string): Promise<{ readonly bits: bigint; close(): void }> {
+  let bits: bigint | undefined;
+  const stream = new MessageStream(connectUnix(path), frontEndMessages, 'replies', {
+    received(message) {
+      bits = message.read(u64).u64;
+    },
+    closed() {},
+  });
+  stream.request('GET_FEATURES', {});
+  await vi.waitFor(() => expect(bits).toBeDefined(), 20_000);
+  return { bits: bits ?? 0n, close: () => stream.close() };
+}
+
+describe('virtio serve', () => {
+  it('serves one front end after the other, the next one waiting for its turn', async () => {
+    const path = join(folder, 'one.sock');
+    const image = join(folder, 'disk');
+    writeFileSync(image, new Uint8Array(65536));
+    const { status, err, end } = serve(
+      'blk',
+      '--socket-path',
+      path,
+      '--blk-file',
+      image,
+      '--json',
+      '--no-packed',
+    );
+    status.catch(() => {});
+    await vi.waitFor(() => expect(err.join('')).toContain('"listening"'), 20_000);
+    const first = await features(path);
+    expect((first.bits >> 34n) & 1n).toBe(0n);
+    const second = features(path);
+    first.close();
+    (await second).close();
+    await vi.waitFor(() => expect(err.join('').split('"disconnected"')).toHaveLength(3), 20_000);
+    end();
+    expect(await status).toBe(0);
+    expect(readdirSync(folder)).not.toContain('one.sock');
+    expect(JSON.parse(err[0] ?? '')).toMatchObject({
+      event: 'listening',
+      type: 'blk',
+      uml: `virtio_uml.device=${path}:2`,
+    });
+  });
+
+  it('ends with the first front end where it is told to', async () => {
+    const path = join(folder, 'once.sock');
+    const trace = join(folder, 'trace');
+    const { status, err } = serve('entropy', '--socket', path, '--once', '--trace', trace);
+    await vi.waitFor(() => expect(err.join('')).toContain('Ctrl-C ends it'), 20_000);
+    (await features(path)).close();
+    expect(await status).toBe(0);
+    expect(JSON.parse(readFileSync(trace, 'utf8').split('\n')[0] ?? '')).toMatchObject({
+      transport: 'vhost-user',
+      devices: [{ name: 'entropy' }],
+    });
+  });
+
+  it('says what it can do, whatever else it is told', async () => {
+    const { status, out } = serve('blk', '--print-capabilities', '--fd', 'x');
+    expect(await status).toBe(0);
+    expect(JSON.parse(out.join(''))).toEqual({ type: 'block', features: ['read-only', 'blk-file'] });
+    const qemu = serve('entropy', '--socket-path', '/run/r.sock', '--print-qemu-args');
+    expect(await qemu.status).toBe(0);
+    expect(qemu.out.join('')).toContain('-device vhost-user-rng-pci,chardev=vhost-entropy,packed=on');
+    const uml = serve('console', '--socket-path', '/run/c.sock', '--print-qemu-args');
+    expect(await uml.status).toBe(0);
+    expect(uml.out.join('')).toMatch(/no front end of its own for console/);
+  });
+
+  it('leaves an image alone that another program writes', async () => {
+    const image = join(folder, 'locked');
+    writeFileSync(image, new Uint8Array(4096));
+    const path = join(folder, 'a.sock');
+    const first = serve('blk', '--socket-path', path, '--blk-file', image);
+    await vi.waitFor(() => expect(first.err.join('')).toContain('Ctrl-C ends it'), 20_000);
+    const second = serve('blk', '--socket-path', join(folder, 'b.sock'), '--blk-file', image);
+    await expect(second.status).rejects.toThrow(
+      /in use by another program; end that one, or give both --read-only/,
+    );
+    const third = serve('entropy', '--socket-path', path);
+    await expect(third.status).rejects.toThrow(/in use/);
+    first.end();
+    expect(await first.status).toBe(0);
+  });
+
+  it('takes a socket that it was started with, and ends with it', async () => {
+    const main = fileURLToPath(new URL('../main.ts', import.meta.url));
+    const args = [main, 'serve', 'entropy', '--fd', '3'];
+    // Node makes the pipes that it gives a child of connected sockets.
+    const child = spawn(process.execPath, ['--import', 'tsx', '--conditions=source', ...args], {
+      stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+    });
+    const ended = once(child, 'exit');
+    const socket = child.stdio[3];
+    if (!(socket instanceof Duplex)) throw new Error('there is no socket');
+    socket.write(VhostUserHeader.encode({ request: frontEndMessages.GET_FEATURES.id, flags: 1, size: 0 }));
+    const [answer] = await once(socket, 'data');
+    expect(answer).toHaveLength(VhostUserHeader.size + 8);
+    socket.end();
+    expect((await ended)[0]).toBe(0);
+  });
+});
+
+it('writes the files by which others find the back ends', async () => {
+  const out: string[] = [];
+  const output = { out: (text: string) => void out.push(text), err() {}, colour: false };
+  const target = join(folder, 'found');
+  expect(await descriptorsCommand({ user: false, folder: target, json: false }, output)).toBe(0);
+  const files = readdirSync(target).sort();
+  expect(files).toEqual(['60-virtio-ts-blk.json', '60-virtio-ts-console.json', '60-virtio-ts-entropy.json']);
+  const blk = JSON.parse(readFileSync(join(target, files[0] ?? ''), 'utf8'));
+  expect(blk).toMatchObject({ type: 'block', description: 'virtio-ts blk' });
+  expect(readFileSync(blk.binary, 'utf8')).toContain("'serve', 'blk'");
+  await expect(descriptorsCommand({ user: false, json: false }, output)).rejects.toThrow(/needs --user/);
+});

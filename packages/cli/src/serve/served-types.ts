@@ -1,0 +1,105 @@
+import { webcrypto } from 'node:crypto';
+import type { Device } from 'virtio/device';
+import { blk, blkDevice, memoryStorage, type Storage } from 'virtio/devices/blk';
+import { consoleDevice, consoleType } from 'virtio/devices/console';
+import { entropy, entropyDevice } from 'virtio/devices/entropy';
+import { HostError, UsageError } from 'virtio/errors';
+import type { DeviceType } from 'virtio/spec';
+import { openStorage } from 'virtio-node/storage';
+import { usage } from '../exit-status.ts';
+import { pump, writeTo } from '../run/host-streams.ts';
+import type { ServedName, ServePlan } from './plan.ts';
+
+/** A device that is ready to be served. */
+export interface ReadyDevice {
+  readonly device: Device;
+  /** Makes everything stable and lets go of it. */
+  close(): Promise<void>;
+}
+
+/** A device type that `virtio serve` knows. */
+export interface ServedType {
+  readonly name: ServedName;
+  readonly type: DeviceType;
+  /** As the discovery files of back ends call it, and what such a program can be asked for. */
+  readonly backend: { readonly type: string; readonly features?: readonly string[] };
+  /** QEMU's front end for it; without one, the general one is to be used where there is one. */
+  readonly qemu?: string;
+  /** @param onError hears of what lies beneath the device and fails */
+  make(plan: ServePlan, onError: (error: HostError) => void): Promise<ReadyDevice>;
+}
+
+/**
+ * Elements in a request's data. A driver takes it for what fits, and front ends make queues smaller than they might: QEMU's
+ * have 128 descriptors, two of which are a request's own.
+ */
+const segMax = 126;
+
+const nothing = async (): Promise<void> => {};
+
+/** Every device type that can be served. */
+export const servedTypes: readonly ServedType[] = [
+  {
+    name: 'blk',
+    type: blk,
+    backend: { type: 'block', features: ['read-only', 'blk-file'] },
+    qemu: 'vhost-user-blk-pci',
+    async make(plan, onError) {
+      const storage = await openDisk(plan);
+      const { queues, queueSize, reserved, serial: id, readOnly } = plan;
+      return {
+        device: blkDevice({ storage, queues, queueSize, reserved, id, readOnly, segMax, onError }),
+        async close() {
+          if (!storage.readOnly) await storage.flush();
+          await storage.close?.();
+        },
+      };
+    },
+  },
+  {
+    name: 'console',
+    type: consoleType,
+    backend: { type: 'console' },
+    async make({ reserved }) {
+      const device = consoleDevice({ reserved, onData: (bytes) => writeTo(process.stdout, bytes) });
+      void pump(
+        process.stdin,
+        (bytes) => device.console.write(bytes),
+        () => {},
+      ).catch(() => {});
+      return { device, close: nothing };
+    },
+  },
+  {
+    name: 'entropy',
+    type: entropy,
+    backend: { type: 'rng' },
+    qemu: 'vhost-user-rng-pci',
+    async make({ reserved }) {
+      const source = (target: Uint8Array<ArrayBuffer>): unknown => webcrypto.getRandomValues(target);
+      return { device: entropyDevice({ source, reserved }), close: nothing };
+    },
+  },
+];
+
+/** What is known of a type. */
+export function servedType(name: ServedName): ServedType {
+  const type = servedTypes.find((one) => one.name === name);
+  if (type === undefined) throw new Error(`nobody makes a ${name}`);
+  return type;
+}
+
+async function openDisk({ blkFile, scratch, readOnly, direct, format }: ServePlan): Promise<Storage> {
+  if (blkFile === undefined) return memoryStorage(scratch ?? 0);
+  try {
+    return await openStorage(blkFile, { readOnly, direct, ...(format === undefined ? {} : { format }) });
+  } catch (error) {
+    // What goes with no such disk was typed so.
+    if (error instanceof UsageError) throw usage(`--blk-file ${error.message}`, error);
+    if (!(error instanceof HostError) || error.code !== 'IN_USE') throw error;
+    throw usage(
+      `--blk-file ${blkFile} is in use by another program; end that one, or give both --read-only`,
+      error,
+    );
+  }
+}
