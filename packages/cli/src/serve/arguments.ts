@@ -15,6 +15,7 @@ export interface ServeArguments {
   readonly blkFile?: string;
   readonly format?: string;
   readonly scratch?: string;
+  readonly null?: string;
   readonly readOnly: boolean;
   readonly direct: boolean;
   readonly serial: string;

@@ -22,8 +22,10 @@ const typed: ServeArguments = {
 
 it.each<[string, Partial<ServeArguments>, RegExp]>([
   ['foo', {}, /no device type foo here; there are blk, console, entropy/],
-  ['blk', {}, /one of --blk-file FILE and --scratch MIB/],
-  ['blk', { blkFile: 'a', scratch: '1' }, /one of --blk-file FILE and --scratch MIB/],
+  ['blk', {}, /one of --blk-file FILE, --scratch MIB/],
+  ['blk', { blkFile: 'a', scratch: '1' }, /one of --blk-file FILE, --scratch MIB/],
+  ['blk', { scratch: '1', null: '1' }, /one of --blk-file FILE, --scratch MIB/],
+  ['blk', { blkFile: 'a', format: 'vmdk' }, /--format vmdk is neither raw nor qcow2/],
   ['blk', { scratch: '0' }, /--scratch 0 is not between 1 and/],
   ['blk', { scratch: '1', serial: 'x'.repeat(21) }, /longer than 20 characters/],
   ['blk', { scratch: '1', queues: '65' }, /--queues 65 is not between 1 and 64/],

@@ -28,6 +28,8 @@ export interface ServePlan {
   readonly format: ImageFormat | undefined;
   /** Bytes of a disk in memory. */
   readonly scratch: number | undefined;
+  /** Bytes of a disk that keeps nothing. */
+  readonly null: number | undefined;
   readonly readOnly: boolean;
   /** Past the host's page cache. */
   readonly direct: boolean;
@@ -54,6 +56,7 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
   const forDisks = {
     '--blk-file': args.blkFile,
     '--scratch': args.scratch,
+    '--null': args.null,
     '--format': args.format,
     '--read-only': args.readOnly || undefined,
     '--direct': args.direct || undefined,
@@ -62,9 +65,10 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
     if (value !== undefined && type !== 'blk')
       throw usage(`${option} is for disks: virtio serve blk ${option} …`);
   }
-  if (type === 'blk' && (args.blkFile === undefined) === (args.scratch === undefined)) {
+  const disks = [args.blkFile, args.scratch, args.null].filter((value) => value !== undefined);
+  if (type === 'blk' && disks.length !== 1) {
     throw usage(
-      'a disk needs one of --blk-file FILE and --scratch MIB, which is in memory and gone afterwards',
+      'a disk needs one of --blk-file FILE, --scratch MIB (in memory) and --null MIB (which keeps nothing)',
     );
   }
   if (args.serial.length > 20) throw usage(`--serial ${args.serial} is longer than 20 characters`);
@@ -84,7 +88,8 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
     ],
     blkFile: args.blkFile,
     format: formatNamed(args.format),
-    scratch: args.scratch === undefined ? undefined : whole('--scratch', args.scratch, 1 << 20) * 2 ** 20,
+    scratch: mebibytes('--scratch', args.scratch),
+    null: mebibytes('--null', args.null),
     readOnly: args.readOnly,
     direct: args.direct,
     serial: args.serial,
@@ -108,6 +113,11 @@ function place({ socketPath, socket, fd }: ServeArguments): string | number {
   if (!/^\d+$/.test(fd) || Number(fd) < 3)
     throw usage(`--fd ${fd} is no descriptor of a socket; they begin at 3`);
   return Number(fd);
+}
+
+/** Bytes. */
+function mebibytes(option: string, text: string | undefined): number | undefined {
+  return text === undefined ? undefined : whole(option, text, 1 << 20) * 2 ** 20;
 }
 
 function whole(option: string, text: string, most: number): number {

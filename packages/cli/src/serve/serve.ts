@@ -1,9 +1,10 @@
 import type { Channel } from 'virtio/channel';
+import { pollQueues } from 'virtio/device';
 import type { VirtioError } from 'virtio/errors';
 import { HostError } from 'virtio/errors';
 import { VhostUserBackend } from 'virtio/vhost-user';
 import { packedRing } from 'virtio/virtqueue';
-import { type Listening, listenUnix, NodeDescriptors } from 'virtio-node/host';
+import { AdaptivePolling, type Listening, listenUnix, NodeDescriptors } from 'virtio-node/host';
 import { exitStatus } from '../exit-status.ts';
 import { formatJson, type Output } from '../output.ts';
 import { Report } from '../run/report.ts';
@@ -61,6 +62,7 @@ class Server {
   readonly #plan: ServePlan;
   readonly #report: Report;
   readonly #host = new NodeDescriptors();
+  readonly #polling = pollQueues(new AdaptivePolling());
   readonly #shown = new Set<string>();
   readonly #waiting: Channel[] = [];
   #trace: TraceWriter | undefined;
@@ -140,6 +142,7 @@ class Server {
       packedRing: packed ? packedRing : undefined,
       without: inflight ? [] : ['INFLIGHT_SHMFD'],
       poll,
+      polling: this.#polling,
       trace: this.#trace?.tracer(type),
       onError: (error, needsReset) => {
         // What a driver does and a device lives with is for the trace.

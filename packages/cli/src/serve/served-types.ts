@@ -89,7 +89,9 @@ export function servedType(name: ServedName): ServedType {
   return type;
 }
 
-async function openDisk({ blkFile, scratch, readOnly, direct, format }: ServePlan): Promise<Storage> {
+async function openDisk(plan: ServePlan): Promise<Storage> {
+  const { blkFile, scratch, readOnly, direct, format } = plan;
+  if (plan.null !== undefined) return nullStorage(plan.null);
   if (blkFile === undefined) return memoryStorage(scratch ?? 0);
   try {
     return await openStorage(blkFile, { readOnly, direct, ...(format === undefined ? {} : { format }) });
@@ -102,4 +104,16 @@ async function openDisk({ blkFile, scratch, readOnly, direct, format }: ServePla
       error,
     );
   }
+}
+
+/** A disk of zeroes that forgets what is written: what is measured on it is the way there and back. */
+function nullStorage(size: number): Storage {
+  return {
+    size,
+    readOnly: false,
+    immediate: true,
+    read: (_, target) => void target.fill(0),
+    write() {},
+    flush() {},
+  };
 }

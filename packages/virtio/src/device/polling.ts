@@ -51,6 +51,6 @@ class LingeringQueue implements PolledQueue {
   }
 
   #isOpen(): boolean {
-    return this.#queue.live && this.#core.mayTake();
+    return this.#queue.live && !this.#queue.held && this.#core.mayTake();
   }
 }

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { InMemoryDescriptors } from '../channel/in-memory.ts';
 import { type Device, type DeviceBehaviour, device } from '../device/device.ts';
+import type { PolledQueue } from '../device/polled-queue.ts';
+import { pollQueues } from '../device/polling.ts';
 import type { VirtioError } from '../errors.ts';
 import { deviceType } from '../spec/device-type.ts';
 import { le32, struct, u8 } from '../spec/layout.ts';
@@ -229,6 +231,30 @@ describe('rings', () => {
     driver.offer([1]);
     await quiet();
     expect(driver.answered()).toEqual([]);
+    front.stream.request('SET_VRING_ENABLE', { index: 0, num: 1 });
+    await quiet();
+    expect(driver.answered()).toHaveLength(1);
+    await expectNothingLeft(front);
+  });
+
+  it('are looked at by a host that does so, but not while they are disabled', async () => {
+    let polled: PolledQueue | undefined;
+    const linger = (queue: PolledQueue): void => {
+      polled = queue;
+    };
+    const { front } = connected(sample(), { polling: pollQueues({ linger }) });
+    front.begin();
+    const driver = front.driver();
+    front.start();
+    await quiet();
+    driver.offer([1], false);
+    expect(polled?.look()).toBe(true);
+    expect(driver.answered()).toHaveLength(1);
+    front.stream.request('SET_VRING_ENABLE', { index: 0, num: 0 });
+    await quiet();
+    driver.offer([2], false);
+    expect(polled?.look()).toBe(false);
+    expect(polled?.rest()).toBe(false);
     front.stream.request('SET_VRING_ENABLE', { index: 0, num: 1 });
     await quiet();
     expect(driver.answered()).toHaveLength(1);

@@ -3,6 +3,7 @@ import type { ChannelHost } from '../channel/channel-host.ts';
 import type { DescriptorHost } from '../channel/descriptors.ts';
 import { DeviceCore } from '../device/core.ts';
 import type { Device } from '../device/device.ts';
+import type { QueuePolling } from '../device/polling.ts';
 import type { Tracer } from '../device/trace.ts';
 import { HostError, PeerError, UsageError, VirtioError } from '../errors.ts';
 import type { ReservedFeatureName } from '../spec/features.ts';
@@ -61,6 +62,8 @@ export interface VhostUserBackendOptions {
   readonly without?: readonly ProtocolFeatureName[] | undefined;
   /** Calls `look` now and then, until the function that it gives is called. Without it no queue can be polled. */
   readonly poll?: ((look: () => void) => () => void) | undefined;
+  /** Looks at queues for a while after they ran empty: `pollQueues(pacer)` of `virtio/device`. */
+  readonly polling?: QueuePolling | undefined;
   /** Runs a task after the caller's turn; a microtask unless told. */
   readonly defer?: ((task: () => void) => void) | undefined;
   readonly trace?: Tracer | undefined;
@@ -122,6 +125,7 @@ export class VhostUserBackend {
       carries,
       packedRing: options.packedRing,
       defer: options.defer,
+      polling: options.polling,
       trace: options.trace,
       interruptQueue: (index) => this.#rings.signalCall(index),
       interruptConfig: () => this.#configChanged(),
