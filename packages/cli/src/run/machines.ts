@@ -1,7 +1,5 @@
 import type { Progress } from 'virtio-node/guests';
 import type { ImageOptions, MachineImage } from './machine.ts';
-import { readQemuImage, readUmlImage } from './native-image.ts';
-import { readV86Image } from './v86-image.ts';
 
 /** A machine that `virtio run --machine` puts our devices into. */
 export interface RunMachine {
@@ -22,7 +20,7 @@ export interface RunMachine {
   readonly readImage: (plan: ImageOptions, progress: Progress) => Promise<MachineImage>;
 }
 
-/** All machines, the one that is used unless told first. */
+/** All machines, the one that is used unless told first. Each is loaded when it is asked for. */
 export const runMachines = [
   {
     name: 'v86',
@@ -31,7 +29,7 @@ export const runMachines = [
     memory: { least: 128, most: 2047 },
     isOpen: true,
     hasEntropy: true,
-    readImage: readV86Image,
+    readImage: async (plan, progress) => (await import('./v86-image.ts')).readV86Image(plan, progress),
   },
   {
     name: 'uml',
@@ -40,7 +38,7 @@ export const runMachines = [
     isOpen: false,
     // Debian builds it without.
     hasEntropy: false,
-    readImage: readUmlImage,
+    readImage: async (plan, progress) => (await import('./native-image.ts')).readUmlImage(plan, progress),
   },
   {
     name: 'qemu',
@@ -48,6 +46,6 @@ export const runMachines = [
     memory: { least: 128, most: 65_536 },
     isOpen: false,
     hasEntropy: true,
-    readImage: readQemuImage,
+    readImage: async (plan, progress) => (await import('./native-image.ts')).readQemuImage(plan, progress),
   },
 ] as const satisfies readonly RunMachine[];
