@@ -10,6 +10,8 @@ export interface QueueOwner {
   completed(queue: ActiveQueue, chain: Chain): void;
   /** The driver is to be notified. */
   interrupt(queue: ActiveQueue): void;
+  /** The device wants to look at the queue again, after the caller's turn. */
+  processLater(queue: ActiveQueue): void;
   /** The queue broke, or what the device did with it failed: mostly since a chain was not as it should be. */
   failed(queue: ActiveQueue, error: unknown): void;
 }
@@ -135,6 +137,14 @@ export class ActiveQueue {
       this.#batches--;
       if (this.#batches === 0) this.#flush();
     }
+  }
+
+  /**
+   * Has the device called for the queue again, after the caller's turn: for a handler that stops before the queue is
+   * empty.
+   */
+  processLater(): void {
+    if (!this.#closed) this.#owner.processLater(this);
   }
 
   /** @internal Gives available chains to those who wait for them. */

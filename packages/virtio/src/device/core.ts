@@ -551,8 +551,12 @@ export class DeviceCore implements QueueOwner {
         this.#serve(queue, chain, serve);
       }
     });
-    if (budget === 0 || bytes <= 0) this.#later(() => this.process(queue));
+    if (budget === 0 || bytes <= 0) this.processLater(queue);
     else polling?.ranEmpty(queue, this);
+  }
+
+  processLater(queue: ActiveQueue): void {
+    this.#later(() => this.process(queue));
   }
 
   #serve(queue: ActiveQueue, chain: Chain, serve: ServeHandler): void {
