@@ -2,7 +2,7 @@ import {
   buses,
   type CaseResult,
   type ConformanceReport,
-  fixtures,
+  fixturesOn,
   runConformance,
   subjectOf,
 } from 'virtio/testing';
@@ -13,8 +13,8 @@ const counts = { passed: 0, failed: 0, skipped: 0 };
 /** Runs every case against every device and driver of ours, in this page, and shows what failed. */
 export const report: Promise<ConformanceReport> = runConformance({
   cases: allCases,
-  devices: buses.flatMap((bus) => fixtures.map((fixture) => subjectOf(fixture, bus))),
-  drivers: buses.flatMap((bus) => fixtures.map((fixture) => ({ fixture, bus }))),
+  devices: buses.flatMap((bus) => fixturesOn(bus).map((fixture) => subjectOf(fixture, bus))),
+  drivers: buses.flatMap((bus) => fixturesOn(bus).map((fixture) => ({ fixture, bus }))),
   onResult: show,
 });
 

@@ -2,7 +2,7 @@ import {
   type Bus,
   type CaseResult,
   configurationsFor,
-  fixtures,
+  fixturesOn,
   runDeviceCase,
   runDriverCase,
   subjectOf,
@@ -16,7 +16,7 @@ const patience = { timeout: 60_000 };
 /** Every case, held to our devices and drivers on each bus. */
 export function describeCases(buses: readonly Bus[]): void {
   describe.each(buses)('on the $name bus', (bus) => {
-    describe.each(fixtures)('the $name', (fixture) => {
+    describe.each(fixturesOn(bus))('the $name', (fixture) => {
       for (const one of allCases) {
         it(`${one.side}: ${one.statement}`, patience, async (context) => {
           const results: CaseResult[] = [];

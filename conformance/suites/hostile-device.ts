@@ -5,7 +5,7 @@ import {
   configurationName,
   deviceAttacks,
   fixtureOptionsOf,
-  fixtures,
+  fixturesOn,
   reservedOf,
   withstand,
 } from 'virtio/testing';
@@ -24,7 +24,7 @@ const patience = { timeout: 60_000 };
 /** Everything that a device may not do, done to each of our drivers on each bus. */
 export function describeHostileDevice(buses: readonly Bus[]): void {
   describe.each(buses)('a hostile device on the $name bus', (bus) => {
-    describe.each(fixtures)('against the driver of the $name', (fixture) => {
+    describe.each(fixturesOn(bus))('against the driver of the $name', (fixture) => {
       for (const configuration of choicesOf(bus)) {
         it(`is named, and the driver lives: ${configurationName(configuration)}`, patience, async () => {
           const failures: string[] = [];

@@ -7,7 +7,7 @@ import {
   configurationName,
   driverAttacks,
   fixtureOptionsOf,
-  fixtures,
+  fixturesOn,
   launch,
   reservedOf,
   ringsOf,
@@ -40,7 +40,7 @@ const patience = { timeout: 60_000 };
 /** Everything that a driver may not do, done to each of our devices on each bus. */
 export function describeHostileDriver(buses: readonly Bus[]): void {
   describe.each(buses)('a hostile driver on the $name bus', (bus) => {
-    describe.each(fixtures)('against the $name', (fixture) => {
+    describe.each(fixturesOn(bus))('against the $name', (fixture) => {
       for (const configuration of choicesOf(bus)) {
         it(
           `breaks a queue at most, and the clause is named: ${configurationName(configuration)}`,

@@ -7,7 +7,7 @@ import { encodeFor } from '../spec/guest-endian.ts';
 import { le16, le32, le64, struct } from '../spec/layout.ts';
 import { legacyReservedFeatures } from '../spec/legacy.ts';
 import { status } from '../spec/status.ts';
-import { fixtures } from '../testing/fixtures/index.ts';
+import { fixturesOn } from '../testing/fixtures/index.ts';
 import { Loopback } from '../transports/loopback/loopback.ts';
 import { legacyLayout } from '../virtqueue/legacy.ts';
 import { DeviceCore } from './core.ts';
@@ -204,7 +204,7 @@ describe.each(['little', 'big'] as const)('a %s-endian legacy device and its dri
     await opened.close();
   });
 
-  it.each(fixtures)('use the $name in every way that matters', async (fixture) => {
+  it.each(fixturesOn({ legacy: true }))('use the $name in every way that matters', async (fixture) => {
     const errors: VirtioError[] = [];
     const loopback = new Loopback(fixture.make(['VERSION_1', 'INDIRECT_DESC', 'EVENT_IDX']), {
       legacy: legacyInterface(endian),

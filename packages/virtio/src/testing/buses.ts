@@ -47,6 +47,7 @@ export const pciBus: Bus = {
 /** The same with a transitional function, which a transitional driver drives through its modern interface. */
 export const transitionalPciBus: Bus = {
   name: 'pci-transitional',
+  transitional: true,
   async connect(device, options) {
     const pciFunction = { legacy: transitional() };
     return { transport: (await connectPci(device, { ...options, pciFunction, open: openPci })).transport };

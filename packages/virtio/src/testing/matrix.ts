@@ -18,6 +18,8 @@ export interface Bus {
   readonly name: string;
   /** True where devices are reached through the legacy interface. */
   readonly legacy?: boolean;
+  /** True where devices have the legacy interface beside the modern one, which is used. */
+  readonly transitional?: boolean;
   /**
    * The device works beside the driver, and not within its kicks: it may use buffers between two steps of the driver,
    * and in a packed ring write over what a watcher has not seen. Drivers are watched on other buses there.

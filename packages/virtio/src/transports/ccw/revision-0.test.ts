@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { fixtures } from '../../testing/fixtures/index.ts';
+import { fixturesOn } from '../../testing/fixtures/index.ts';
 import { connectCcw, joinCcw } from './connect.ts';
 import { CcwTransport } from './driver.ts';
 import { legacyCcwDevice, legacyCcwDriver } from './legacy.ts';
 
 /** What the device names as wrong while its fixture is exercised. */
 async function mistakes(
-  fixture: (typeof fixtures)[number],
+  fixture: ReturnType<typeof fixturesOn>[number],
   connect: (onError: (error: Error) => void) => Promise<CcwTransport>,
 ): Promise<{ transport: CcwTransport; errors: string[] }> {
   const errors: string[] = [];
@@ -15,7 +15,7 @@ async function mistakes(
   return { transport, errors };
 }
 
-describe.each(fixtures)('at revision 0, the $name', (fixture) => {
+describe.each(fixturesOn({ legacy: true }))('at revision 0, the $name', (fixture) => {
   it.each([false, true])(
     'works as a legacy device, with adapter interruptions: %s',
     async (adapterInterrupts) => {
