@@ -1,55 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { restoreDevice } from '../../device/saving.ts';
 import type { DeviceState } from '../../device/state.ts';
-import type { Transport } from '../../driver/transport.ts';
 import { Loopback } from '../../transports/loopback/loopback.ts';
-import { type ConsoleOptions, consoleDevice, controlEvent, openConsole } from './index.ts';
+import { movable } from '../../transports/loopback/movable.fixture.ts';
+import { consoleDevice, controlEvent, openConsole } from './index.ts';
 import { rawGuest } from './raw-guest.fixture.ts';
 
 const octets = (text: string): Uint8Array => Uint8Array.from(text, (char) => char.charCodeAt(0));
-
-/**
- * A guest's transport whose device is saved as JSON and goes on as another device, as when a machine's
- * snapshot starts in another process.
- */
-function movable(first: Loopback): { transport: Transport; move(device: ConsoleOptions): Loopback } {
-  let current = first;
-  let listener: Parameters<Transport['listen']>[0];
-  const transport: Transport = {
-    deviceId: first.deviceId,
-    memory: first.memory,
-    allocator: first.allocator,
-    carries: first.carries,
-    readDeviceFeatures: () => current.readDeviceFeatures(),
-    writeDriverFeatures: (features) => current.writeDriverFeatures(features),
-    readStatus: () => current.readStatus(),
-    writeStatus: (value) => current.writeStatus(value),
-    readConfig: (offset, length) => current.readConfig(offset, length),
-    writeConfig: (offset, bytes) => current.writeConfig(offset, bytes),
-    configGeneration: () => current.configGeneration(),
-    queueMaxSize: (index) => current.queueMaxSize(index),
-    enableQueue: (index, areas) => current.enableQueue(index, areas),
-    resetQueue: (index) => current.resetQueue(index),
-    kick: (index) => current.kick(index),
-    listen(next) {
-      listener = next;
-      current.listen(next);
-    },
-    close: () => current.close(),
-  };
-  return {
-    transport,
-    move(options) {
-      const state: DeviceState = JSON.parse(JSON.stringify(current.save()));
-      current.listen(undefined);
-      current = new Loopback(consoleDevice(options), { memory: first.memory, allocator: first.allocator });
-      current.listen(listener);
-      restoreDevice(current.core, state);
-      current.core.resume();
-      return current;
-    },
-  };
-}
 
 describe('a console that is saved and restored', () => {
   it('goes on with its open ports, its size and the input that waited', async () => {
@@ -62,11 +19,13 @@ describe('a console that is saved and restored', () => {
 
     const out: string[] = [];
     const opens: boolean[] = [];
-    move({
-      ports: [{ name: 'agent', onGuestOpen: (open) => opens.push(open) }],
-      onData: (data) => void out.push(String.fromCharCode(...data)),
-      onGuestOpen: (open) => opens.push(open),
-    });
+    move(
+      consoleDevice({
+        ports: [{ name: 'agent', onGuestOpen: (open) => opens.push(open) }],
+        onData: (data) => void out.push(String.fromCharCode(...data)),
+        onGuestOpen: (open) => opens.push(open),
+      }),
+    );
     await text.write(octets('on'));
     expect(out).toEqual(['on']);
     expect(opens).toEqual([true]);
@@ -84,7 +43,7 @@ describe('a console that is saved and restored', () => {
     const guest = await openConsole(transport, { onPortRemoved: ({ name }) => removed.push(name) });
     await guest.port('both');
     const old = await guest.port('old');
-    move({ ports: [{ name: 'new' }, { name: 'both' }, { name: 'third' }] });
+    move(consoleDevice({ ports: [{ name: 'new' }, { name: 'both' }, { name: 'third' }] }));
     expect((await guest.port('new')).id).toBe(1);
     expect((await guest.port('third')).id).toBe(3);
     expect(removed).toEqual(['old']);
@@ -100,7 +59,7 @@ describe('a console that is saved and restored', () => {
     await Promise.resolve();
     await Promise.resolve();
     const out: string[] = [];
-    move({ onData: (data) => void out.push(String.fromCharCode(...data)) });
+    move(consoleDevice({ onData: (data) => void out.push(String.fromCharCode(...data)) }));
     await written;
     expect(out).toEqual(['twice']);
   });
