@@ -10,6 +10,7 @@ const examples = readdirSync(here).filter((name) => name.endsWith('.ts') && !nam
 const prints: Readonly<Record<string, RegExp>> = {
   'adder.ts': /^42 5$/,
   'own-device.ts': /^a die of 20 sides: (?:(?:1?[1-9]|10|20) ?){5}$/,
+  'vsock.ts': /^FROM THE GUEST, AND BACK\n5 bytes\n0 bytes\n7000 bytes$/,
 };
 
 describe('examples', () => {

@@ -74,6 +74,8 @@ export type HostErrorCode =
   | 'DOWNLOAD_FAILED'
   | 'CHECKSUM_MISMATCH'
   | 'DEVICE_GONE'
+  | 'CONNECTION_REFUSED'
+  | 'CONNECTION_RESET'
   | 'GUEST_FAILED';
 
 /** The machine beneath us failed: a file, a disk that is full, a tool that is not there. */
