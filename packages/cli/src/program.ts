@@ -7,6 +7,7 @@ import type { RunArguments } from './run/arguments.ts';
 import { runBuses } from './run/buses.ts';
 import { runMachines } from './run/machines.ts';
 import type { ServeArguments } from './serve/arguments.ts';
+import { servedInterfaces } from './serve/plan.ts';
 import { packageVersion, specVersion } from './version.ts';
 
 /** What each subcommand does; the program only reads the command line. */
@@ -139,7 +140,7 @@ function addServe(program: Command, serve: (type: string, args: ServeArguments) 
   program
     .command('serve')
     .argument('<type>', 'a device type: blk, console, entropy')
-    .description('lend one of our devices to a virtual machine, by vhost-user')
+    .description('lend one of our devices to a virtual machine, by vhost-user or vfio-user')
     .option('--socket-path <PATH>', 'where front ends come')
     .option('--socket <PATH>', 'the same')
     .option('--fd <NUMBER>', 'a socket that this program was started with, listening or connected')
@@ -157,6 +158,10 @@ function addServe(program: Command, serve: (type: string, args: ServeArguments) 
     .option('--no-packed', 'offer no packed rings')
     .option('--no-event-idx', 'offer no event index')
     .option('--no-indirect', 'offer no indirect descriptors')
+    .option(
+      '--vfio-user [DRIVERS]',
+      `lend a whole PCI function instead, by vfio-user, for ${servedInterfaces.join(', ')} drivers; modern unless told`,
+    )
     .option('--no-inflight', 'do not keep what is in flight over our death')
     .option('--once', 'end when the first front end leaves', false)
     .option('--trace <FILE>', 'write all that crosses the rings, as JSON lines')
@@ -183,6 +188,7 @@ Examples:
   virtio serve blk --socket-path /tmp/disk.sock --blk-file disk.img
   qemu-system-x86_64 $(virtio serve blk --socket-path /tmp/disk.sock --scratch 64 --print-qemu-args) ...
   virtio serve entropy --socket-path /tmp/rng.sock
+  virtio serve blk --socket-path /tmp/disk.sock --blk-file disk.img --vfio-user      for QEMU 11's vfio-user-pci
   virtio serve console --socket-path /tmp/console.sock      your terminal is the guest's /dev/hvc0
 
 It runs until Ctrl-C or SIGTERM, for one front end after the other.

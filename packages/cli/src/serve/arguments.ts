@@ -11,6 +11,8 @@ export interface ServeArguments {
   readonly packed: boolean;
   readonly eventIdx: boolean;
   readonly indirect: boolean;
+  /** True without a value. */
+  readonly vfioUser?: string | boolean;
   readonly inflight: boolean;
   readonly blkFile?: string;
   readonly format?: string;

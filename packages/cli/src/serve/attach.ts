@@ -6,15 +6,23 @@ import { servedType } from './served-types.ts';
 export function qemuArguments(plan: ServePlan, memory = '512M'): string[] | undefined {
   const { at, packed, queues } = plan;
   const type = servedType(plan.type);
-  if (type.qemu === undefined || typeof at === 'number') return undefined;
+  if (typeof at === 'number') return undefined;
+  const machine = [
+    ...['-m', memory, '-object', `memory-backend-memfd,id=shared,size=${memory},share=on`],
+    ...['-machine', 'memory-backend=shared'],
+  ];
+  if (plan.vfioUser !== undefined) {
+    const socket = { type: 'unix', path: resolve(at) };
+    return [...machine, '-device', JSON.stringify({ driver: 'vfio-user-pci', socket })];
+  }
+  if (type.qemu === undefined) return undefined;
   const device = [
     `${type.qemu},chardev=vhost-${type.name}`,
     ...(type.name === 'blk' ? [`num-queues=${queues}`] : []),
     ...(packed ? ['packed=on'] : []),
   ];
   return [
-    ...['-m', memory, '-object', `memory-backend-memfd,id=shared,size=${memory},share=on`],
-    ...['-machine', 'memory-backend=shared'],
+    ...machine,
     // It connects again when this program was started anew.
     ...['-chardev', `socket,id=vhost-${type.name},path=${resolve(at)},reconnect-ms=1000`],
     ...['-device', device.join(',')],
@@ -22,8 +30,10 @@ export function qemuArguments(plan: ServePlan, memory = '512M'): string[] | unde
 }
 
 /** What user-mode Linux is to be started with. */
-export function umlArgument({ type, at }: ServePlan): string | undefined {
-  return typeof at === 'number' ? undefined : `virtio_uml.device=${resolve(at)}:${servedType(type).type.id}`;
+export function umlArgument({ type, at, vfioUser }: ServePlan): string | undefined {
+  return typeof at === 'number' || vfioUser !== undefined
+    ? undefined
+    : `virtio_uml.device=${resolve(at)}:${servedType(type).type.id}`;
 }
 
 /** A command line, ready for a shell. */

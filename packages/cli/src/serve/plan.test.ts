@@ -68,5 +68,18 @@ it('says how to attach what it serves', () => {
   );
   expect(umlArgument(plan)).toBe('virtio_uml.device=/run/d.sock:2');
   expect(qemuArguments(planServe('console', typed))).toBeUndefined();
+  const pci = planServe('console', { ...typed, vfioUser: true });
+  expect(shellWords(qemuArguments(pci) ?? [])).toBe(
+    '-m 512M -object memory-backend-memfd,id=shared,size=512M,share=on -machine memory-backend=shared ' +
+      `-device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"/run/d.sock"}}'`,
+  );
+  expect(umlArgument(pci)).toBeUndefined();
   expect(shellWords(["it's"])).toBe(`'it'\\''s'`);
+});
+
+it('lends a PCI function for the drivers it is told', () => {
+  const lent = (vfioUser: string | boolean) => planServe('entropy', { ...typed, vfioUser }).vfioUser;
+  expect([lent(true), lent('legacy'), lent('transitional')]).toEqual(['modern', 'legacy', 'transitional']);
+  expect(planServe('entropy', typed).vfioUser).toBeUndefined();
+  expect(() => lent('old')).toThrow('--vfio-user old is none of modern, transitional, legacy');
 });

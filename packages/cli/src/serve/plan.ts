@@ -13,6 +13,9 @@ export type ServedName = (typeof servedNames)[number];
 /** All of them. */
 export const servedNames = ['blk', 'console', 'entropy'] as const;
 
+/** What `--vfio-user` takes. */
+export const servedInterfaces = ['modern', 'transitional', 'legacy'] as const;
+
 /** What to serve, checked as far as it can be without changing anything. */
 export interface ServePlan {
   readonly type: ServedName;
@@ -21,6 +24,8 @@ export interface ServePlan {
   readonly queues: number;
   readonly queueSize: number;
   readonly packed: boolean;
+  /** Lent as a PCI function, for these drivers; by vhost-user unless told. */
+  readonly vfioUser: (typeof servedInterfaces)[number] | undefined;
   readonly inflight: boolean;
   /** The features of rings that are offered. */
   readonly reserved: readonly ReservedFeatureName[];
@@ -78,6 +83,7 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
     queues: whole('--queues', args.queues, type === 'blk' ? mostQueues : 1),
     queueSize: powerOfTwo('--queue-size', args.queueSize),
     packed: args.packed,
+    vfioUser: interfaceNamed(args.vfioUser),
     inflight: args.inflight,
     reserved: [
       'VERSION_1',
@@ -97,6 +103,13 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
     trace: args.trace,
     json: args.json,
   };
+}
+
+function interfaceNamed(given: string | boolean | undefined): ServePlan['vfioUser'] {
+  if (given === undefined || given === false) return undefined;
+  const drivers = given === true ? 'modern' : servedInterfaces.find((one) => one === given);
+  if (drivers !== undefined) return drivers;
+  throw usage(`--vfio-user ${given} is none of ${servedInterfaces.join(', ')}`);
 }
 
 function formatNamed(name: string | undefined): ImageFormat | undefined {

@@ -5,8 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { SharedMemory } from 'virtio/channel';
+import { openBlk } from 'virtio/devices/blk';
+import { openPci } from 'virtio/transports/pci';
+import { VfioPciFunction } from 'virtio/vfio-user';
 import { frontEndMessages, MessageStream, u64, VhostUserHeader } from 'virtio/vhost-user';
-import { connectUnix } from 'virtio-node/host';
+import { connectUnix, NodeDescriptors } from 'virtio-node/host';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { descriptorsCommand } from '../descriptors.ts';
 import { runProgram } from '../program.ts';
@@ -67,6 +71,30 @@ async function features(path: string): Promise<{ readonly bits: bigint; close():
 }
 
 describe('virtio serve', () => {
+  it('lends a PCI function by vfio-user, to one machine after the other', async () => {
+    const path = join(folder, 'pci.sock');
+    const args = ['--socket-path', path, '--scratch', '1', '--vfio-user', '--json'];
+    const { status, err, end } = serve('blk', ...args);
+    await vi.waitFor(() => expect(err.join('')).toContain('"event":"listening"'), 20_000);
+    const descriptors = new NodeDescriptors();
+    for (let machine = 0; machine < 2; machine++) {
+      const shared = new SharedMemory(descriptors, 2 ** 20);
+      const pciFunction = await VfioPciFunction.open(connectUnix(path), { descriptors, shared });
+      const room = { memory: { start: 0xe000_0000, length: 0x1000_0000 } };
+      const disk = await openBlk(await openPci(pciFunction, { room }));
+      expect((await disk.read(0, 1))[0]).toBe(machine === 0 ? 0 : 7);
+      await disk.write(0, new Uint8Array(512).fill(7));
+      pciFunction.close();
+      shared.close();
+    }
+    const events = (): string[] =>
+      err.flatMap((text) => [...text.matchAll(/"event":"(\w+)"/g)].map(([, event = '']) => event));
+    const turn = ['connected', 'disconnected'];
+    await vi.waitFor(() => expect(events()).toEqual(['listening', ...turn, ...turn]), 20_000);
+    end();
+    expect(await status).toBe(0);
+  });
+
   it('serves one front end after the other, the next one waiting for its turn', async () => {
     const path = join(folder, 'one.sock');
     const image = join(folder, 'disk');

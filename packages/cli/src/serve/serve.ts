@@ -13,6 +13,7 @@ import type { ServeArguments } from './arguments.ts';
 import { qemuArguments, shellWords, umlArgument } from './attach.ts';
 import { planServe, type ServePlan, typeNamed } from './plan.ts';
 import { type ReadyDevice, servedType } from './served-types.ts';
+import { servePci } from './vfio-user.ts';
 
 /** Connections that wait for the one that is served. */
 const mostWaiting = 8;
@@ -69,6 +70,8 @@ class Server {
   #ready: ReadyDevice | undefined;
   #listening: Listening | undefined;
   #backend: VhostUserBackend | undefined;
+  /** Serves all connections itself, where the device is lent as a PCI function. */
+  #pci: ReturnType<typeof servePci> | undefined;
   #end: (status: number) => void = () => {};
 
   constructor(plan: ServePlan, report: Report) {
@@ -88,8 +91,10 @@ class Server {
       const ready = await servedType(type).make(this.#plan, (error) => this.#show(error));
       this.#ready = ready;
       if (trace !== undefined) {
-        this.#trace = new TraceWriter(trace, [{ name: type, device: ready.device }], 'vhost-user');
+        const bus = this.#plan.vfioUser === undefined ? 'vhost-user' : 'vfio-user';
+        this.#trace = new TraceWriter(trace, [{ name: type, device: ready.device }], bus);
       }
+      this.#pci = this.#makePci(ready);
       this.#listening = listenUnix(at, (channel) => this.#connected(channel));
       this.#greet();
       return await ended;
@@ -105,6 +110,9 @@ class Server {
     const backend = this.#backend;
     this.#backend = undefined;
     backend?.close();
+    const pci = this.#pci;
+    this.#pci = undefined;
+    pci?.close();
     this.#trace?.close();
     await this.#ready?.close();
     if (this.#trace?.error !== undefined) throw this.#trace.error;
@@ -127,8 +135,24 @@ class Server {
     if (uml !== undefined) this.#report.say(`  user-mode Linux: ${uml}`);
   }
 
+  #makePci({ device }: ReadyDevice): ReturnType<typeof servePci> | undefined {
+    const { type, vfioUser } = this.#plan;
+    if (vfioUser === undefined) return undefined;
+    return servePci(device, vfioUser, this.#plan, {
+      host: this.#host,
+      polling: this.#polling,
+      trace: this.#trace?.tracer(type),
+      onConnected: () => this.#report.event({ event: 'connected' }),
+      onDisconnected: (error) => {
+        if (this.#pci !== undefined) this.#left(error);
+      },
+      onError: (error) => this.#show(error),
+    });
+  }
+
   #connected(channel: Channel): void {
-    if (this.#backend === undefined) this.#serve(channel);
+    if (this.#pci !== undefined) this.#pci.serve(channel);
+    else if (this.#backend === undefined) this.#serve(channel);
     else if (this.#waiting.length < mostWaiting) this.#waiting.push(channel);
     else channel.close();
   }
@@ -153,16 +177,21 @@ class Server {
   }
 
   #disconnected(error: VirtioError | undefined): void {
-    this.#report.event({ event: 'disconnected', ...(error === undefined ? {} : { message: error.message }) });
-    if (error !== undefined) this.#show(error);
+    const isLast = this.#left(error);
     if (this.#backend === undefined) return;
     this.#backend = undefined;
-    if (this.#plan.once || this.#listening?.single === true) {
-      this.#end(exitStatus.ok);
-      return;
-    }
+    if (isLast) return;
     const next = this.#waiting.shift();
     if (next !== undefined) this.#serve(next);
+  }
+
+  /** True when nobody else will be served. */
+  #left(error: VirtioError | undefined): boolean {
+    this.#report.event({ event: 'disconnected', ...(error === undefined ? {} : { message: error.message }) });
+    if (error !== undefined) this.#show(error);
+    const isLast = this.#plan.once || this.#listening?.single === true;
+    if (isLast) this.#end(exitStatus.ok);
+    return isLast;
   }
 
   #show(error: VirtioError): void {

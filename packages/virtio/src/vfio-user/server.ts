@@ -27,7 +27,7 @@ export interface VfioUserServerOptions<F extends VfioFunction = VfioFunction> {
   /** BARs that the client may map: shared memory regions. */
   readonly shared?: readonly SharedBar[];
   /** How the function is carried over to another server: `pciMigration` of `virtio/transports/pci`. Without it, it is not. */
-  readonly migration?: (pciFunction: F) => VfioMigration;
+  readonly migration?: (pciFunction: NoInfer<F>) => VfioMigration;
   /** The most data in one message, in bytes; 1 MiB unless told. */
   readonly maxTransfer?: number;
   /** A client is there: it has said which version it speaks. */
