@@ -35,9 +35,20 @@ function load(): EventLoopCalls {
   const uvPollStart = libc.func('uv_poll_start', 'int', ['void *', 'int', readyType]);
   const uvClose = libc.func('uv_close', 'void', ['void *', closedType]);
 
+  // What libuv calls by itself is no turn of Node's, which would end with promises and ticks: this makes it one.
+  let promised = false;
+  const endTurn = (): void => {
+    promised = false;
+  };
+  const promiseTurn = (): void => {
+    if (promised) return;
+    promised = true;
+    setImmediate(endTurn);
+  };
   // One callback for all: the library has room for so many and no more. The handle's address tells whose it is.
   const listeners = new Map<number, (status: number, events: number) => void>();
   const onReady = koffi.register((handle: number, status: number, events: number) => {
+    promiseTurn();
     listeners.get(handle)?.(status, events);
   }, readyType);
   // The loop lets go of a handle's memory when it says so, not before.
