@@ -1,8 +1,12 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openBlk } from 'virtio/devices/blk';
+import { open } from 'virtio/driver';
+import { bytes, deviceType, le32, struct } from 'virtio/spec';
 import { probeVhostUser, type VhostUserTransport } from 'virtio/vhost-user';
+import { ensureTool, GuardedChild } from 'virtio-node/guests';
 import { connectUnix, NodeDescriptors } from 'virtio-node/host';
 import { answerLimit, connectVhostUser } from 'virtio-node/vhost-user';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -21,11 +25,6 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'virtio-daemon-'));
   image = join(folder, 'disk');
 });
-beforeEach(async () => {
-  await writeFile(image, pattern(sectors * 512, 0));
-  daemon = await StorageDaemon.start(`file,filename=${image},discard=unmap`, 2);
-});
-afterEach(() => daemon.stop());
 afterAll(() => rm(folder, { recursive: true }));
 
 const connect = (options: { readonly reconnectFor?: number } = {}): Promise<VhostUserTransport> =>
@@ -36,7 +35,68 @@ async function imageHolds(sector: number, bytes: Uint8Array): Promise<void> {
   expect(sha256(whole.subarray(sector * 512, sector * 512 + bytes.length))).toBe(sha256(bytes));
 }
 
+describe('virtiofsd', () => {
+  /** As much of the type as is needed here. */
+  const fs = deviceType({
+    id: 26,
+    name: 'fs',
+    queues: { hiprio: 0, requestq: { from: 1 } },
+    features: {},
+    config: struct('virtio_fs_config', { tag: bytes(36), num_request_queues: le32 }),
+  });
+
+  /** FUSE_INIT of version 7.31, behind the header that every request of FUSE has. */
+  function fuseInit(unique: bigint): Uint8Array {
+    const request = new DataView(new ArrayBuffer(40 + 64));
+    request.setUint32(0, request.byteLength, true);
+    request.setUint32(4, 26, true);
+    request.setBigUint64(8, unique, true);
+    request.setUint32(40, 7, true);
+    request.setUint32(44, 31, true);
+    return new Uint8Array(request.buffer);
+  }
+
+  it('is driven by us, as another project’s back end of another kind', async () => {
+    const tool = await ensureTool('virtiofsd', { path: [] });
+    const socket = join(folder, 'fs');
+    const child = await GuardedChild.start(
+      tool.file,
+      ['--socket-path', socket, '--shared-dir', folder, '--sandbox', 'none', '--tag', 'shared'],
+      { name: 'virtiofsd', environment: tool.environment },
+    );
+    try {
+      await until(() => child.hasEnded || existsSync(socket));
+      if (child.hasEnded) throw await child.ended;
+      const options = { deviceId: fs.id, queueMaxSize: 256, timeout: patience };
+      const transport = await connectVhostUser(socket, options);
+      expect(transport.session.protocolFeatures).toEqual(
+        expect.arrayContaining(['MQ', 'REPLY_ACK', 'BACKEND_REQ', 'CONFIG', 'RESET_DEVICE']),
+      );
+      const opened = await open(transport, fs, { features: [] });
+      const tag = opened.config.tag ?? new Uint8Array(0);
+      expect(new TextDecoder().decode(tag.subarray(0, tag.indexOf(0)))).toBe('shared');
+      const answer = await opened.queue('requestq').request(fuseInit(5n), 16 + 64);
+      const view = opened.view(answer);
+      expect([view.getUint32(0, true), view.getInt32(4, true), view.getBigUint64(8, true)]).toEqual([
+        80,
+        0,
+        5n,
+      ]);
+      expect(view.getUint32(16, true)).toBe(7);
+      await opened.close();
+    } finally {
+      await child.kill();
+    }
+  });
+});
+
 describe('QEMU’s storage daemon', () => {
+  beforeEach(async () => {
+    await writeFile(image, pattern(sectors * 512, 0));
+    daemon = await StorageDaemon.start(`file,filename=${image},discard=unmap`, 2);
+  });
+  afterEach(() => daemon.stop());
+
   it('tells what it is', async () => {
     const limit = answerLimit(patience);
     const probe = await probeVhostUser(connectUnix(daemon.device.socket), new NodeDescriptors(), { limit });

@@ -52,6 +52,13 @@ const recipes = {
     // Modules for sound and screens, firmware of network cards, ciphers of the past, accounts.
     without: ['qemu-system-common', 'ipxe-qemu', 'openssl-provider-legacy', 'adduser'],
   },
+  virtiofsd: {
+    packages: ['virtiofsd'],
+    program: 'virtiofsd',
+    folder: 'usr/libexec',
+    check: ['--version'],
+    suite: 'trixie',
+  },
   'qemu-s390x': { ...qemu, packages: ['qemu-system-s390x'], program: 'qemu-system-s390x' },
 } as const satisfies Record<string, ToolRecipe>;
 
