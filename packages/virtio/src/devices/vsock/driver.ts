@@ -58,6 +58,8 @@ export class OpenVsock {
   readonly #held: { readonly address: number; readonly length: number }[] = [];
   /** The CID is being read again; nothing is sent or taken until it is known. */
   #interrupted: Promise<void> | undefined;
+  /** While packets are taken, what they ask for waits until all are: a device may answer within a kick. */
+  #receiving = false;
 
   /** @internal Use {@link openVsock}. */
   constructor(device: OpenDevice<typeof vsock>, options: OpenVsockOptions) {
@@ -135,7 +137,7 @@ export class OpenVsock {
   /** @spec 5.10.6.3.1 driver: Device Types / Socket Device / Device Operation / Buffer Space Management */
   #send(): void {
     const packet = this.#outgoing;
-    while (this.#interrupted === undefined && !this.#tx.closed && this.#endpoint.hasNext) {
+    while (this.#mayWork && !this.#tx.closed && this.#endpoint.hasNext) {
       const address = this.#free.pop();
       if (address === undefined) return;
       this.#endpoint.next(packet, payloadLength);
@@ -167,17 +169,25 @@ export class OpenVsock {
    * @spec 5.10.6.1.1 driver: Device Types / Socket Device / Device Operation / Virtqueue Flow Control
    */
   #receiveHeld(): void {
-    while (this.#interrupted === undefined && this.#endpoint.mayReceive) {
-      const filled = this.#held.shift();
-      if (filled === undefined) return;
-      try {
+    if (!this.#mayWork) return;
+    this.#receiving = true;
+    try {
+      while (this.#interrupted === undefined && this.#endpoint.mayReceive) {
+        const filled = this.#held.shift();
+        if (filled === undefined) break;
         this.#receive(this.#rx.memory.read(filled.address, filled.length));
-      } catch (error) {
-        this.#device.fail(error instanceof Error ? error : new Error(String(error)));
-        return;
+        this.#offer(filled.address);
       }
-      this.#offer(filled.address);
+    } catch (error) {
+      this.#device.fail(error instanceof Error ? error : new Error(String(error)));
+    } finally {
+      this.#receiving = false;
     }
+    this.#send();
+  }
+
+  get #mayWork(): boolean {
+    return this.#interrupted === undefined && !this.#receiving;
   }
 
   /** @throws {PeerError} BAD_RESPONSE for what is no packet. */

@@ -85,11 +85,17 @@ class Pair {
   readonly guest: Endpoint;
   /** Of each packet of the host's: what it told of its counters. */
   readonly seen: number[] = [];
-  readonly #packet = new Packet();
+  readonly #eager: boolean;
+  readonly #receiving = new Set<Endpoint>();
 
-  constructor() {
-    this.host = new Endpoint(hostCid, {}, () => {});
-    this.guest = new Endpoint(3, {}, () => {});
+  /** `eager`: packets go the moment that there are any, and answers come within the call that asked for them. */
+  constructor(eager = false) {
+    this.#eager = eager;
+    const wake = (): void => {
+      while (this.#eager && this.carry());
+    };
+    this.host = new Endpoint(hostCid, {}, wake);
+    this.guest = new Endpoint(3, {}, wake);
     for (const end of [this.host, this.guest]) end.begin([socketType.STREAM, socketType.SEQPACKET]);
   }
 
@@ -100,14 +106,17 @@ class Pair {
       [this.host, this.guest],
       [this.guest, this.host],
     ] as const) {
-      const packet = this.#packet;
-      while (from.next(packet, 65_536)) {
+      const packet = new Packet();
+      // As on both sides: while packets are taken, nothing is sent and no further ones are taken.
+      while (!this.#receiving.has(from) && !this.#receiving.has(to) && from.next(packet, 65_536)) {
         any = true;
         packet.len = packet.payload.length;
         if (from === this.host) this.seen.push(packet.fwdCnt);
         // Nobody changes what is sent here, so that it need not be copied.
         const source: PayloadSource = { bytes: () => packet.payload as Uint8Array<ArrayBuffer> };
+        this.#receiving.add(to);
         to.receive(packet, source);
+        this.#receiving.delete(to);
       }
     }
     return any;
@@ -175,6 +184,29 @@ describe('a connection', () => {
     );
     expect(counts).toEqual([length, length]);
     await written;
+  });
+
+  it('is whole when the peer answers within the call that asks it', async () => {
+    const pair = new Pair(true);
+    const [host, guest] = [new Sockets(pair.host), new Sockets(pair.guest)];
+    host.listen(1, async (stream) => {
+      for await (const bytes of stream) await stream.write(bytes);
+      stream.end();
+    });
+    const stream = await guest.connect(hostCid, 1);
+    const sent = Uint8Array.from({ length: 2_000_000 }, (_, i) => (i >>> 12) & 0xff);
+    const written = stream.write(sent);
+    stream.end();
+    let at = 0;
+    for await (const bytes of stream) {
+      const wrong = bytes.findIndex((byte, index) => byte !== sent[at + index]);
+      expect(wrong).toBe(-1);
+      at += bytes.length;
+    }
+    expect(at).toBe(sent.length);
+    await written;
+    await stream.closed;
+    expect([pair.host.hasNext, pair.guest.hasNext]).toEqual([false, false]);
   });
 
   it('reset by both ends at once leaves nothing behind', async () => {

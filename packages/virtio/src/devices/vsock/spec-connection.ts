@@ -41,6 +41,7 @@ interface Write {
 }
 
 interface Reader {
+  /** True when there was something, and it was handed over. */
   take(): boolean;
   end(failure: Error | undefined): void;
 }
@@ -170,33 +171,40 @@ export class Connection implements Addresses {
 
   /** Ends the connection cleanly: what was written is sent, what comes or came is discarded. */
   close(): void {
-    this.#discard();
+    if (this.#state !== 'open') {
+      this.abort();
+      return;
+    }
+    this.#wanted = both;
     this.#endReaders(undefined);
-    if (this.#state === 'open') this.#shutDown(both);
-    else if (this.live) this.abort();
+    const held = this.#received.length;
+    this.#received.clear();
+    this.#forward(held);
+    this.#owner.ready(this);
   }
 
   /** Ends the connection at once, from this end. */
   abort(): void {
     if (!this.live) {
-      this.#discard();
+      this.#received.clear();
+      this.#owner.drained(this);
       return;
     }
+    this.lose(new HostError('CONNECTION_RESET', 'the connection was reset from this end'));
     // Of a request that was never sent nobody needs to hear.
     if (!this.#owes.request) this.#owner.sendReset(this);
-    this.lose(new HostError('CONNECTION_RESET', 'the connection was reset from this end'));
   }
 
   /** Waits no longer for the peer to reset what both have ended. */
   evict(): void {
-    this.#owner.sendReset(this);
     this.#finish(undefined);
+    this.#owner.sendReset(this);
   }
 
   /** The connection is no more, and nobody is told. */
   lose(failure: Error): void {
     if (!this.live) return;
-    this.#discard();
+    this.#received.clear();
     this.#finish(failure);
   }
 
@@ -301,8 +309,8 @@ export class Connection implements Addresses {
     this.#heard |= flags & both;
     if ((this.#heard & shutdownFlag.RECEIVE) !== 0) this.#failWrites(receivesNoMore());
     if (this.#heard === both) {
-      this.#owner.sendReset(this);
       this.#finish(undefined);
+      this.#owner.sendReset(this);
       return;
     }
     if ((this.#heard & shutdownFlag.SEND) === 0) return;
@@ -319,7 +327,7 @@ export class Connection implements Addresses {
   #reset(): void {
     // A peer that had said that it sends nothing more, or that we closed, resets what is over.
     const clean = (this.#heard & shutdownFlag.SEND) !== 0 || this.#wanted === both;
-    if (!clean) this.#discard();
+    if (!clean) this.#received.clear();
     const refused = this.#state === 'requesting';
     this.#finish(
       clean
@@ -368,12 +376,9 @@ export class Connection implements Addresses {
     return new Promise((resolve, reject) => {
       const reader: Reader = {
         take: () => {
-          const before = this.#received.length;
           const taken = take();
-          if (taken === undefined) return false;
-          this.#forward(before - this.#received.length);
-          resolve(taken);
-          return true;
+          if (taken !== undefined) resolve(taken);
+          return taken !== undefined;
         },
         end: (failure) => (failure === undefined ? resolve(undefined) : reject(failure)),
       };
@@ -382,10 +387,14 @@ export class Connection implements Addresses {
     });
   }
 
+  /** The peer hears last that there is room: it may answer before anything else happens here. */
   #serveReaders(): void {
-    while (this.#readers[0]?.take() === true) this.#readers.shift();
+    const before = this.#received.length;
+    let served = 0;
+    for (; this.#readers[0]?.take() === true; served++) this.#readers.shift();
     const over = !this.live || (this.#heard & shutdownFlag.SEND) !== 0 || this.#wanted === both;
     if (over) this.#endReaders(this.#failure);
+    if (served > 0) this.#forward(before - this.#received.length);
   }
 
   #endReaders(failure: Error | undefined): void {
@@ -400,12 +409,6 @@ export class Connection implements Addresses {
       this.#owes.credit = true;
       this.#owner.ready(this);
     }
-  }
-
-  #discard(): void {
-    const held = this.#received.length;
-    this.#received.clear();
-    this.#forward(held);
   }
 
   #failWrites(failure: Error): void {
