@@ -15,6 +15,8 @@ export interface MachineOptions extends SessionOptions {
   readonly devices?: readonly Device[];
   /** Kernel modules in the guest beside those it loads at boot. */
   readonly modules?: readonly string[];
+  /** Debian packages whose programs the guest has. */
+  readonly programs?: readonly string[];
   /** Added to the kernel's command line. */
   readonly append?: string;
   /** What v86 is told beside the guest's files. */
@@ -47,6 +49,7 @@ export class Machine extends ConsoleSession {
   static async create(options: MachineOptions = {}): Promise<Machine> {
     const guest = await guestFiles({
       modules: options.modules ?? [],
+      programs: options.programs ?? [],
       progress: ({ step, detail }) => void process.stderr.write(`${step} ${detail}\n`),
     });
     const library = dirname(createRequire(import.meta.url).resolve('v86'));

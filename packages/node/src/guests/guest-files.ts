@@ -25,6 +25,8 @@ export interface GuestOptions<M extends GuestMachine = 'v86'> {
   readonly suite?: string;
   /** Kernel modules to put into the initramfs beside those every guest has. */
   readonly modules?: readonly string[];
+  /** Debian packages whose programs are in the initramfs, with the libraries that they need. */
+  readonly programs?: readonly string[];
   /** Cache folder; {@link cacheFolder} unless told. */
   readonly cache?: string;
   /** Address of a Debian archive; `$VIRTIO_DEBIAN_MIRROR` unless told, else the system's own sources. */
@@ -67,7 +69,7 @@ export type GuestFiles<M extends GuestMachine = 'v86'> = Readonly<Record<GuestFi
 export async function guestFiles<M extends GuestMachine = 'v86'>(
   options: GuestOptions<M> = {},
 ): Promise<GuestFiles<M>> {
-  const { modules = [], progress = () => {} } = options;
+  const { modules = [], programs = [], progress = () => {} } = options;
   // The parameter's default is what is meant when nothing is said.
   const machine = options.machine ?? ('v86' as M);
   const recipe = guestRecipes[machine];
@@ -75,7 +77,7 @@ export async function guestFiles<M extends GuestMachine = 'v86'>(
   const cache = options.cache ?? cacheFolder();
   const mirror = options.mirror ?? process.env.VIRTIO_DEBIAN_MIRROR;
   const scripts = [initScript, controlScript, inittab, profile];
-  const key = hashOf(JSON.stringify([version, suite, recipe, modules, scripts])).slice(0, 16);
+  const key = hashOf(JSON.stringify([version, suite, recipe, modules, programs, scripts])).slice(0, 16);
   const folder = join(cache, 'guests', `${machine}-${suite}-${key}`);
 
   const ready = await readGuest(machine, folder);
@@ -85,7 +87,7 @@ export async function guestFiles<M extends GuestMachine = 'v86'>(
     const meanwhile = await readGuest(machine, folder);
     if (meanwhile) return meanwhile;
     await publishFolder(folder, (into) =>
-      buildGuest(world, { machine, recipe, modules, into, final: folder }, progress),
+      buildGuest(world, { machine, recipe, modules, programs, into, final: folder }, progress),
     );
     const built = await readGuest(machine, folder);
     if (!built) throw new HostError('IO_ERROR', `cannot read back ${folder}`);
@@ -129,6 +131,8 @@ interface Build {
   readonly recipe: GuestRecipe;
   /** Modules wished for beside the recipe's. */
   readonly modules: readonly string[];
+  /** Packages whose programs are wished for. */
+  readonly programs: readonly string[];
   readonly into: string;
   readonly final: string;
 }
@@ -143,6 +147,7 @@ async function buildGuest(world: AptWorld, build: Build, progress: Progress): Pr
   progress({ step: 'unpack', detail: packages.map(({ name }) => name).join(', ') });
   await unpackPackages(files, tree);
 
+  const programs = await unpackPrograms(world, build, progress);
   progress({ step: 'build', detail: 'kernel and initramfs' });
   const modulesParent = join(tree, recipe.modules);
   const release = await releaseIn(modulesParent);
@@ -153,9 +158,11 @@ async function buildGuest(world: AptWorld, build: Build, progress: Progress): Pr
     busybox: await readFile(await busyboxIn(tree)),
     bootModules: recipe.bootModules,
     modules: [...recipe.otherModules, ...build.modules],
+    programs,
   });
   await writeFile(join(into, guestFileNames[machine].initrd), initramfs);
   await rm(tree, { recursive: true });
+  if (programs !== undefined) await rm(programs, { recursive: true });
 
   const checksums: [string, string][] = [];
   for (const [name, path] of pathsOf(machine, into)) checksums.push([name, (await fileHash(path)) ?? '']);
@@ -166,6 +173,21 @@ async function buildGuest(world: AptWorld, build: Build, progress: Progress): Pr
   };
   const hashed = { record, hash: hashOf(JSON.stringify(record)) };
   await writeFile(join(into, 'guest.json'), JSON.stringify(hashed, undefined, 2));
+}
+
+/** Unpacks the packages that programs were wished from, and all that they need; `undefined` when there are none. */
+async function unpackPrograms(
+  world: AptWorld,
+  { programs, into }: Build,
+  progress: Progress,
+): Promise<string | undefined> {
+  if (programs.length === 0) return undefined;
+  const closure = await world.closure(programs);
+  progress({ step: 'unpack', detail: `${programs.join(', ')}: ${closure.length} packages` });
+  const folder = join(into, 'programs');
+  await mkdir(folder);
+  await unpackPackages(await world.fetch(closure), folder);
+  return folder;
 }
 
 /** Suites differ in whether the programs in /bin are packaged there. */

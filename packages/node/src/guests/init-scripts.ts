@@ -14,7 +14,7 @@ export const mmioModule = 'virtio_mmio';
 
 /** The first program: makes a minimal system, then hands over to busybox init, which reaps and shuts down. */
 export const initScript: string = `#!/bin/busybox sh
-export PATH=/sbin:/bin
+export PATH=/sbin:/bin:/usr/sbin:/usr/bin
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sysfs /sys
 /bin/busybox mount -t devtmpfs devtmpfs /dev
@@ -105,6 +105,6 @@ done
 `;
 
 /** Read by every shell. */
-export const profile: string = `export PATH=/sbin:/bin HOME=/root TERM=xterm-256color
+export const profile: string = `export PATH=/sbin:/bin:/usr/sbin:/usr/bin HOME=/root TERM=xterm-256color
 PS1='\\[\\e[1;32m\\]virtio\\[\\e[0m\\]:\\[\\e[1;34m\\]\\w\\[\\e[0m\\]# '
 `;

@@ -1,6 +1,7 @@
 import { type CpioEntry, writeCpio } from './cpio.ts';
 import { controlScript, initScript, inittab, profile } from './init-scripts.ts';
 import { modulesDep, readModules } from './kernel-modules.ts';
+import { packagedPrograms } from './packaged-programs.ts';
 
 const text = new TextEncoder();
 const folders = [
@@ -20,6 +21,8 @@ export interface InitramfsParts {
   readonly bootModules: readonly string[];
   /** Modules to put in beside those; the guest loads them by `modprobe`. */
   readonly modules: readonly string[];
+  /** A folder of unpacked packages, whose programs and libraries to put in. */
+  readonly programs?: string | undefined;
 }
 
 /**
@@ -52,6 +55,10 @@ export async function buildInitramfs(parts: InitramfsParts): Promise<Uint8Array>
     ),
     plain(`${home}/modules.dep`, modulesDep(modules)),
   ];
+  if (parts.programs !== undefined) {
+    const present = entries.map(({ path }) => path);
+    for (const entry of await packagedPrograms(parts.programs, present)) entries.push(entry);
+  }
   return writeCpio(entries);
 }
 
