@@ -35,10 +35,9 @@ export class VsockDevice extends Device<typeof vsock> {
 
   /** @internal Use {@link vsockDevice}. */
   constructor(options: VsockOptions) {
-    const { guestCid, onRequest, offers = everything } = options;
+    const { guestCid, offers = everything } = options;
     checkCid(guestCid);
     const host = new Host(options);
-    if (onRequest !== undefined) host.endpoint.onRequest = (request) => ask(onRequest, request);
 
     super(vsock, {
       offers,
@@ -59,6 +58,12 @@ export class VsockDevice extends Device<typeof vsock> {
       },
     });
     this.#host = host;
+    this.onRequest = options.onRequest;
+  }
+
+  /** Decides on requests for ports at which nobody listens, as the option of this name says; it can be set later. */
+  set onRequest(handler: ((request: VsockRequest) => unknown) | undefined) {
+    this.#host.endpoint.onRequest = handler && ((request) => ask(handler, request));
   }
 
   /** The guest's context ID. */
