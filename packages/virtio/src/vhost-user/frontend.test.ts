@@ -178,6 +178,15 @@ describe('a front end', () => {
     expect(theirs.transport.carries).toContain('SUSPEND');
   });
 
+  it('gives no rings to a driver that has accepted nothing', async () => {
+    const { backEnd, transport } = await connected();
+    await transport.enableQueue(0, { size: 4, descriptor: 4096, driver: 8192, device: 12288 });
+    await transport.writeStatus(allUp);
+    expect(backEnd.heard).not.toContain('SET_MEM_TABLE');
+    expect(backEnd.heard).not.toContain('SET_FEATURES');
+    await transport.close();
+  });
+
   it('does not keep FEATURES_OK where the back end refused the features', async () => {
     const refuse: Handler = (_, backEnd) => backEnd.stream.acknowledge('SET_FEATURES', false);
     const { transport } = await connected({ on: { SET_FEATURES: refuse } });

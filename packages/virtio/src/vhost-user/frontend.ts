@@ -7,7 +7,7 @@ import type { GuestMemory } from '../memory/guest-memory.ts';
 import { deviceMistakes } from '../peer-errors.ts';
 import { busFreeFeatures, FeatureSet, type ReservedFeatureName, reservedFeatures } from '../spec/features.ts';
 import { status } from '../spec/status.ts';
-import type { QueueAreas, QueuePosition } from '../virtqueue/queue.ts';
+import type { QueueAreas } from '../virtqueue/queue.ts';
 import { FrontEndConfig } from './frontend-config.ts';
 import { gone } from './frontend-requests.ts';
 import { FrontEndRings, type Restart } from './frontend-rings.ts';
@@ -160,12 +160,13 @@ export class VhostUserTransport implements Transport {
     });
   }
 
-  /** DRIVER_OK gives the back end memory and rings; 0 takes the rings away. */
+  /** DRIVER_OK gives the back end memory and rings, once features were accepted; 0 takes the rings away. */
   writeStatus(value: number): Promise<void> {
     return this.#inTurn(async (session) => {
       if (value === 0) await this.#reset(session);
-      const starts = (value & status.DRIVER_OK) !== 0 && !this.#rings.started;
-      if (starts) await this.#start(session);
+      const isReady = (value & status.DRIVER_OK) !== 0 && this.#features !== undefined;
+      const starts = isReady && !this.#rings.started;
+      if (starts) await this.#rings.start(session);
       this.#status = value;
       if (!this.statusIsWriteOnly) await session.requests.tell('SET_STATUS', { u64: BigInt(value) });
       if (starts) await this.#begin(session);
@@ -319,7 +320,7 @@ export class VhostUserTransport implements Transport {
           this.#giveUp(gone('the new back end cannot know what was in flight'));
           return;
         }
-        await this.#start(session, positions);
+        await this.#rings.start(session, positions);
         if (!this.statusIsWriteOnly) await session.requests.tell('SET_STATUS', { u64: BigInt(this.#status) });
         await this.#begin(session);
         this.#listener?.usedBuffer(undefined);
@@ -350,12 +351,6 @@ export class VhostUserTransport implements Transport {
     }
     if (this.#features !== undefined) await session.setFeatures(this.#features);
     if (!this.statusIsWriteOnly) await session.requests.tell('SET_STATUS', { u64: BigInt(steps) });
-  }
-
-  /** Gives the back end memory and all rings that were set up. */
-  async #start(session: FrontEndSession, positions?: ReadonlyMap<number, QueuePosition>): Promise<void> {
-    if (this.#features === undefined) await session.setFeatures(FeatureSet.empty);
-    await this.#rings.start(session, positions);
   }
 
   /** The back end is told that the driver is ready before it begins. */
