@@ -1,6 +1,8 @@
 /** The command as a user has it: `node packages/cli/bin/virtio.js`, real guests behind it, real files and terminals. */
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cacheFolder, ensureTool, guestFiles } from 'virtio-node/guests';
@@ -304,3 +306,21 @@ async function listing(path: string): Promise<string[]> {
     }),
   );
 }
+
+// Behind the others, since it leaves a state of its own.
+describe('virtio run --vsock', () => {
+  it.each(['cold', 'warm'])('has the sockets of the guest at a path, after a %s start', async (start) => {
+    const path = at('vsock');
+    const said = virtio('run', '--json', '--vsock', path, '--exec', 'ls /dev/vsock; read -r _; echo over');
+    await said.says('/dev/vsock');
+    // The guest's kernel says that nobody listens there.
+    const socket = createConnection(path);
+    socket.on('error', () => {});
+    socket.write('CONNECT 22\n');
+    await once(socket, 'close');
+    const { status, stdout, events } = await said.end(Buffer.from('on\n'));
+    expect([status, stdout.toString()]).toEqual([0, '/dev/vsock\nover\n']);
+    expect(events).toMatchObject([{ event: 'started', start }, { event: 'ended' }]);
+    await expect(stat(path)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+});

@@ -73,6 +73,10 @@ function buildProgram(
       collect,
       [],
     )
+    .option(
+      '--vsock <PATH>',
+      'sockets of the guest at this Unix socket, by CONNECT and a port; see the README',
+    )
     .option('--memory <MIB>', 'memory of the machine, for v86 a power of two', '256')
     .option('--exec <COMMAND>', 'run one command: its output on stdout, its exit status as ours')
     .option('--kernel <FILE>', 'a bzImage of your own (i386), for v86')

@@ -4,6 +4,7 @@ export interface RunArguments {
   readonly bus?: string;
   readonly disk: readonly string[];
   readonly memory: string;
+  readonly vsock?: string;
   readonly exec?: string;
   readonly kernel?: string;
   readonly initrd?: string;

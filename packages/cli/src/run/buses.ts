@@ -9,15 +9,23 @@ export interface RunBus {
   readonly make: () => Bus;
   /** The guest is told of the devices by ACPI, which costs it some seconds at boot. */
   readonly acpi: boolean;
+  /** Device types that are younger than the legacy interface can be on it. */
+  readonly hasYoungTypes: boolean;
 }
 
 /** All buses, the one that is used unless told first. */
 export const runBuses: readonly [RunBus, ...RunBus[]] = [
-  { name: 'pci', title: 'PCI', make: pci, acpi: false },
-  { name: 'pci-transitional', title: 'PCI, transitional', make: pciTransitional, acpi: false },
-  { name: 'pci-legacy', title: 'PCI, legacy', make: pciLegacy, acpi: false },
-  { name: 'mmio', title: 'MMIO', make: mmio, acpi: true },
-  { name: 'mmio-legacy', title: 'MMIO, legacy', make: mmioLegacy, acpi: true },
+  { name: 'pci', title: 'PCI', make: pci, acpi: false, hasYoungTypes: true },
+  {
+    name: 'pci-transitional',
+    title: 'PCI, transitional',
+    make: pciTransitional,
+    acpi: false,
+    hasYoungTypes: false,
+  },
+  { name: 'pci-legacy', title: 'PCI, legacy', make: pciLegacy, acpi: false, hasYoungTypes: false },
+  { name: 'mmio', title: 'MMIO', make: mmio, acpi: true, hasYoungTypes: true },
+  { name: 'mmio-legacy', title: 'MMIO, legacy', make: mmioLegacy, acpi: true, hasYoungTypes: false },
 ];
 
 /** What goes behind our kernel's command line. */

@@ -14,10 +14,15 @@ export interface GreetedMachine {
   readonly bus: string;
   readonly hasEntropy: boolean;
   readonly disks: readonly GreetedDisk[];
+  /** Where its sockets are on this machine. */
+  readonly sockets: string | undefined;
 }
 
 /** The lines above the first prompt: what is attached, and what to try. */
-export function greeting({ guest, bus, hasEntropy, disks }: GreetedMachine, colour: boolean): string[] {
+export function greeting(
+  { guest, bus, hasEntropy, disks, sockets }: GreetedMachine,
+  colour: boolean,
+): string[] {
   const writable = disks.findIndex(({ readOnly }) => !readOnly);
   const tries: readonly string[] = [
     'ls /sys/bus/virtio/drivers/*',
@@ -30,6 +35,7 @@ export function greeting({ guest, bus, hasEntropy, disks }: GreetedMachine, colo
     '  console  /dev/hvc0   this terminal',
     ...(hasEntropy ? ['  entropy  /dev/hwrng'] : []),
     ...disks.map((disk, index) => `  disk     ${nodeOf(index)}    ${words(disk)}`),
+    ...(sockets === undefined ? [] : [`  sockets  /dev/vsock  ${sockets}, CONNECT and a port`]),
     ...tries.map((command, index) => `  ${index === 0 ? 'try' : '   '}      ${command}`),
     `${bold('Ctrl-A x', colour)} leaves, Ctrl-A h helps.`,
   ];

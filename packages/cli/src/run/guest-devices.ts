@@ -27,11 +27,12 @@ export interface GuestDevices {
   readonly input: ConsolePort;
 }
 
-/** Makes the devices of a machine: a console, a source of randomness where it is of use, and the disks. */
+/** Makes the devices of a machine: a console, a source of randomness where it is of use, the disks, and sockets. */
 export function makeGuestDevices(
   storages: readonly Storage[],
   output: GuestOutput,
   hasEntropy: boolean,
+  sockets: Device | undefined,
 ): GuestDevices {
   const hvc = consoleDevice({
     onData: output.terminal,
@@ -49,6 +50,7 @@ export function makeGuestDevices(
       const onError = (error: HostError): void => output.diskError(name, error);
       return { name, device: blkDevice({ storage, id: `virtio-ts-${index}`, onError }) };
     }),
+    ...(sockets === undefined ? [] : [{ name: 'vsock', device: sockets }]),
   ];
   return { named, terminal: hvc.console, control: hvc.port(controlPort), input: hvc.port(stdinPort) };
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Tracer } from 'virtio/device';
+import type { Device, Tracer } from 'virtio/device';
 import type { Storage } from 'virtio/devices/blk';
 import { HostError, type VirtioError } from 'virtio/errors';
 import { consoleEvent, GuestMessages, type Instruction, instructionLines } from 'virtio-node/guests';
@@ -15,6 +15,8 @@ export interface GuestOptions {
   readonly image: MachineImage;
   /** Whether the guest can use a source of randomness. */
   readonly hasEntropy: boolean;
+  /** The socket device, if there is to be one. */
+  readonly sockets: Device | undefined;
   readonly storages: readonly Storage[];
   /** What the guest writes on our console; it waits while a promise is pending. */
   readonly onTerminal: (bytes: Uint8Array) => void | Promise<void>;
@@ -74,6 +76,7 @@ export class Guest {
         diskError: (device, error) => options.onDeviceError(device, error, false),
       },
       options.hasEntropy,
+      options.sockets,
     );
     const window = new GuestWindow(devices.terminal);
     const machine = await options.image.create(devices.named, {

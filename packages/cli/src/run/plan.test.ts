@@ -46,6 +46,11 @@ it('reads disks with ,ro and ,format=, in any order', async () => {
 });
 
 it.each<[string, () => Partial<RunArguments>, RegExp]>([
+  [
+    'sockets on a bus that they are too young for',
+    () => ({ vsock: '/tmp/v', bus: 'pci-legacy' }),
+    /--vsock does not go with --bus pci-legacy/,
+  ],
   ['a missing disk', () => ({ disk: [at('nothing')] }), /no such file/],
   ['a format over NBD', () => ({ disk: ['nbd://host,format=qcow2'] }), /server knows the format/],
   ['one export twice', () => ({ disk: ['nbd://host/x', 'nbd://host/x,ro'] }), /same file/],

@@ -21,6 +21,8 @@ export interface DiskPlan {
 export interface RunPlan extends ImageOptions {
   readonly machine: RunMachine;
   readonly disks: readonly DiskPlan[];
+  /** Where the guest's ports are as Unix sockets. */
+  readonly vsock: string | undefined;
   readonly exec: string | undefined;
   readonly fresh: boolean;
   readonly trace: string | undefined;
@@ -28,7 +30,7 @@ export interface RunPlan extends ImageOptions {
 }
 
 const sector = 512;
-/** PCI slots 16 to 31 hold them, our two other devices, and two of the emulator. */
+/** PCI slots 16 to 31 hold them, our two other devices, and two of the emulator; one fewer with sockets. */
 const mostDisks = 12;
 
 /**
@@ -41,9 +43,11 @@ export async function planRun(args: RunArguments): Promise<RunPlan> {
   const bus = machine.isOpen ? parseBus(args.bus ?? runBuses[0].name) : undefined;
   if (!machine.isOpen) refuseOpenOptions(args);
   const memory = parseMemory(args.memory, machine);
+  if (args.vsock !== undefined && bus !== undefined && !bus.hasYoungTypes)
+    throw usage(`--vsock does not go with --bus ${bus.name}: sockets are younger than the legacy interface`);
   if (args.exec !== undefined && args.exec.trim() === '') throw usage('--exec needs a command');
-  if (args.disk.length > mostDisks)
-    throw usage(`--disk was given ${args.disk.length} times; ${mostDisks} disks fit`);
+  const fit = args.vsock === undefined ? mostDisks : mostDisks - 1;
+  if (args.disk.length > fit) throw usage(`--disk was given ${args.disk.length} times; ${fit} disks fit`);
   const disks = args.disk.map(parseDisk);
   const used = new Map<string, string>();
   for (const [option, path] of [
@@ -64,6 +68,7 @@ export async function planRun(args: RunArguments): Promise<RunPlan> {
     machine,
     bus,
     disks,
+    vsock: args.vsock,
     memory,
     exec: args.exec,
     kernel: args.kernel,

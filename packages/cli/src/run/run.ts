@@ -16,6 +16,7 @@ import { planRun, type RunPlan, transportOf } from './plan.ts';
 import { Report } from './report.ts';
 import { SavedStates } from './saved-states.ts';
 import { runShell } from './shell.ts';
+import { type OpenSockets, openSockets } from './sockets.ts';
 import { startGuest } from './start-guest.ts';
 import { RawTerminal } from './terminal.ts';
 import { type NamedDevice, TraceWriter } from './trace-writer.ts';
@@ -34,8 +35,12 @@ export async function runCommand(args: RunArguments, output: Output): Promise<nu
   const plan = await planRun(args);
   const report = new Report(output, plan.json);
   const disks = await openDisks(plan.disks);
+  const sockets = await openSockets(plan.vsock).catch(async (error: unknown) => {
+    await closeDisks(disks);
+    throw error;
+  });
   const interruption = new Interruption();
-  const run = new Run(plan, disks, report);
+  const run = new Run(plan, disks, sockets, report);
   const started = performance.now();
   try {
     const ending = await Promise.race([run.toEnd(), interruption.ended]);
@@ -56,6 +61,7 @@ class Run {
   readonly command: string | undefined;
   readonly #plan: RunPlan;
   readonly #disks: readonly OpenDisk[];
+  readonly #sockets: OpenSockets | undefined;
   readonly #report: Report;
   readonly #terminal = new RawTerminal();
   readonly #states = new SavedStates(join(cacheFolder(), 'states'));
@@ -68,9 +74,10 @@ class Run {
   /** The guest's console is the command's standard output from the moment that it runs. */
   #outputIsData: boolean;
 
-  constructor(plan: RunPlan, disks: readonly OpenDisk[], report: Report) {
+  constructor(plan: RunPlan, disks: readonly OpenDisk[], sockets: OpenSockets | undefined, report: Report) {
     this.#plan = plan;
     this.#disks = disks;
+    this.#sockets = sockets;
     this.#report = report;
     this.command = plan.exec ?? (process.stdin.isTTY ? undefined : pipedShell);
     this.#outputIsData = this.command === undefined;
@@ -103,6 +110,7 @@ class Run {
       await this.#guest?.machine.destroy();
     } finally {
       this.#trace?.close();
+      await this.#sockets?.close();
       await closeDisks(this.#disks);
     }
     await this.#saved;
@@ -152,6 +160,7 @@ class Run {
       image,
       hasEntropy: this.#plan.machine.hasEntropy,
       storages: this.#disks.map(({ storage }) => storage),
+      sockets: this.#sockets?.device,
       onTerminal: (bytes) => {
         this.#consoleUsed = true;
         this.#terminal.watch(bytes);
@@ -190,7 +199,7 @@ class Run {
     const disks = this.#disks.map(({ path, storage: { size, readOnly } }) => ({ path, size, readOnly }));
     const { hasEntropy } = this.#plan.machine;
     for (const line of greeting(
-      { guest: name, bus: transportOf(this.#plan).title, hasEntropy, disks },
+      { guest: name, bus: transportOf(this.#plan).title, hasEntropy, disks, sockets: this.#sockets?.path },
       takesColour(process.stderr),
     ))
       this.#report.say(line);

@@ -9,6 +9,9 @@
  */
 export const diskModule = 'virtio_blk';
 
+/** What drives sockets is loaded with the first instruction as well, where there is such a device. */
+export const socketModule = 'vmw_vsock_virtio_transport';
+
 /** Loaded at boot by a guest that is told so: {@link mmioGuest} is how. */
 export const mmioModule = 'virtio_mmio';
 
@@ -69,7 +72,12 @@ hold_terminal() {
   stty raw -echo <&9
 }
 
-load_disks() { [ -d /sys/module/${diskModule} ] || modprobe ${diskModule}; }
+load_drivers() {
+  [ -d /sys/module/${diskModule} ] || modprobe ${diskModule}
+  [ -d /sys/module/${socketModule} ] && return
+  # 19 is the socket device.
+  grep -qx 0x0013 /sys/bus/virtio/devices/*/device 2>/dev/null && modprobe ${socketModule}
+}
 
 hold_terminal
 say ready
@@ -79,7 +87,7 @@ while read -r word rest <&8; do
   time) date -s "@$rest" >/dev/null ;;
   seed) echo "$rest" | base64 -d >/dev/urandom ;;
   shell)
-    load_disks
+    load_drivers
     # Kernels differ in which number of a window's size they take first: the host hears how it was understood.
     say "size $(stty size <&9)"
     set -- $rest
@@ -89,7 +97,7 @@ while read -r word rest <&8; do
     hold_terminal
     ;;
   exec)
-    load_disks
+    load_drivers
     input=$(port org.virtio-ts.stdin)
     errors=$(port org.virtio-ts.stderr)
     setsid sh -c "$(echo "$rest" | base64 -d)" <\${input:-$terminal} >$terminal 2>\${errors:-$terminal} 8<&- 9<&-
