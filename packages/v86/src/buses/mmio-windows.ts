@@ -1,4 +1,4 @@
-import type { Device } from 'virtio/device';
+import { type Device, tracing } from 'virtio/device';
 import type { MmioDeviceOptions } from 'virtio/transports/mmio';
 import type { BusHost } from '../bus-host.ts';
 import type { Bus, Placed, PlaceOptions } from './bus.ts';
@@ -58,7 +58,7 @@ class MmioWindows {
       memory: this.#host.memory,
       setInterruptLine: (level) => this.#host.interrupts.set(where, irq, level),
       defer: this.#host.defer,
-      trace,
+      trace: trace && tracing(trace),
       onError,
     });
     const accesses = new WholeFields(placed, device.type);

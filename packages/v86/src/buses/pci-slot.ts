@@ -5,6 +5,7 @@ import {
   type PciFunctionState,
   type PciLayout,
   type PciLegacySupport,
+  pciTracing,
   restorePciFunction,
   savePciFunction,
 } from 'virtio/transports/pci';
@@ -63,7 +64,7 @@ export class PciSlot implements Placed {
       barsMoved: (bars) => this.#map(bars),
       defer: host.defer,
       ...(legacy === undefined ? {} : { legacy }),
-      ...(trace === undefined ? {} : { trace }),
+      ...(trace === undefined ? {} : { trace: pciTracing(trace) }),
       ...(onError === undefined ? {} : { onError }),
     });
     // v86 answers for presence and interrupt routing from this copy; all else comes from the function.

@@ -10,6 +10,7 @@ import { type DeviceBehaviour, device } from './device.ts';
 import type { DeviceHost } from './host.ts';
 import { restoreDevice, saveDevice } from './saving.ts';
 import type { TraceEvent } from './trace.ts';
+import { tracing } from './tracing.ts';
 
 const { ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK, SUSPEND, DEVICE_NEEDS_RESET } = status;
 
@@ -30,7 +31,7 @@ function core(behaviour: DeviceBehaviour<typeof type> = { offers: ['BASE', 'MORE
     packedRing,
     interruptQueue: (index) => void interrupts.push(index),
     interruptConfig: () => void interrupts.push('config'),
-    trace: (event) => void events.push(event),
+    trace: tracing((event) => void events.push(event)),
     ...host,
   };
   const made = device(type, behaviour);

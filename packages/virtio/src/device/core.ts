@@ -4,7 +4,6 @@ import type { ClauseId } from '../spec/clauses.ts';
 import { type FeatureSet, type ReservedFeatureName, reservedFeatures } from '../spec/features.ts';
 import * as status from '../spec/status-bit.ts';
 import type { Chain } from '../virtqueue/chain.ts';
-import { chainElements } from '../virtqueue/chain-elements.ts';
 import { openDeviceQueue, splitRing } from '../virtqueue/device-ring.ts';
 import type { RestoredQueue } from '../virtqueue/restored-queue.ts';
 import {
@@ -22,7 +21,7 @@ import { featuresMistake, offeredFeatures, queueSetups } from './offer.ts';
 import { defaultQueueSetup, type QueueSetup } from './queue-setup.ts';
 import { Session } from './session.ts';
 import { checkStatusWrite } from './status-machine.ts';
-import type { Tracer } from './trace.ts';
+import type { Tracing } from './tracing.ts';
 
 /** Bytes of buffers that are served before others have their turn: a driver may offer the same gigabytes again and again. */
 const mostBytesAtOnce = 64 * 2 ** 20;
@@ -78,7 +77,7 @@ export class DeviceCore implements QueueOwner {
     return this.host.memory;
   }
 
-  get trace(): Tracer | undefined {
+  get trace(): Tracing | undefined {
     return this.host.trace;
   }
 
@@ -176,7 +175,7 @@ export class DeviceCore implements QueueOwner {
     this.#guard(() => this.device.behaviour.reset?.(), false);
     this.administration?.reset();
     this.#tellIdle();
-    this.trace?.({ kind: 'reset' });
+    this.trace?.reset();
   }
 
   /**
@@ -225,7 +224,7 @@ export class DeviceCore implements QueueOwner {
    * @spec 2.7.10.2 device: Basic Facilities of a Virtio Device / Virtqueues / Available Buffer Notification Suppression
    */
   notify(index: number): void {
-    this.trace?.({ kind: 'notify', queue: this.#label(index) });
+    this.trace?.notify(this.#label(index));
     const { session } = this;
     if (!session.live && this.#isFirstUse(index)) {
       session.early = true;
@@ -282,7 +281,7 @@ export class DeviceCore implements QueueOwner {
    */
   needsReset(error: VirtioError): void {
     this.host.onError?.(error, true);
-    if (error instanceof PeerError) this.trace?.({ kind: 'violation', error });
+    if (error instanceof PeerError) this.trace?.violation(error);
     const { session } = this;
     if (session.has(status.DEVICE_NEEDS_RESET)) return;
     const wasLive = session.live;
@@ -295,7 +294,7 @@ export class DeviceCore implements QueueOwner {
   /** The driver broke a rule in a way that the device can live with: it is named, and no more. */
   violation(code: PeerErrorCode, message: string, clause?: ClauseId): void {
     const error = new PeerError(code, `${this.device.type.name}: ${message}`, clause);
-    this.trace?.({ kind: 'violation', error });
+    this.trace?.violation(error);
     this.host.onError?.(error, false);
   }
 
@@ -337,18 +336,11 @@ export class DeviceCore implements QueueOwner {
   }
 
   taken(queue: ActiveQueue, chain: Chain): void {
-    this.trace?.({
-      kind: 'chain',
-      queue: queue.label,
-      id: chain.id,
-      readable: chain.readable.length,
-      writable: chain.writable.length,
-      elements: chainElements(chain),
-    });
+    this.trace?.chain(queue.label, chain);
   }
 
   completed(queue: ActiveQueue, chain: Chain): void {
-    this.trace?.({ kind: 'complete', queue: queue.label, id: chain.id, written: chain.writable.written });
+    this.trace?.complete(queue.label, chain);
     const { onDeviceWrite } = this.memory;
     if (onDeviceWrite !== undefined && chain.live) chain.writable.writtenPieces(onDeviceWrite);
     if (this.session.suspending) this.#later(() => this.#finishSuspend());
@@ -356,7 +348,7 @@ export class DeviceCore implements QueueOwner {
   }
 
   interrupt(queue: ActiveQueue): void {
-    this.trace?.({ kind: 'interrupt', queue: queue.label });
+    this.trace?.interrupt(queue.label);
     this.host.interruptQueue(queue.index);
   }
 
@@ -420,7 +412,7 @@ export class DeviceCore implements QueueOwner {
   }
 
   #traceStatus(): void {
-    this.trace?.({ kind: 'status', value: this.status });
+    this.trace?.status(this.status);
   }
 
   /**
@@ -445,8 +437,7 @@ export class DeviceCore implements QueueOwner {
     const lacksVersion = refusal === undefined && legacy === undefined && !this.#accepted('VERSION_1');
     if (lacksVersion) refusal = 'did not accept VERSION_1, bit 32';
     refusal ??= this.#refusal();
-    const accepted = type.featureNames(session.driverFeatures);
-    this.trace?.({ kind: 'features', accepted, ok: refusal === undefined });
+    this.trace?.features(type, session.driverFeatures, refusal === undefined);
     if (refusal === undefined) return true;
     const message = `the driver ${refusal}`;
     if (legacy !== undefined) this.needsReset(new PeerError('FEATURES_REFUSED', message));
@@ -502,7 +493,7 @@ export class DeviceCore implements QueueOwner {
     }
     this.#finishSuspend();
     this.#tellIdle();
-    this.trace?.({ kind: 'reset', queue: this.#label(index) });
+    this.trace?.reset(this.#label(index));
   }
 
   /** What a queue is to the device: one of its type's own, or an administration virtqueue. */
@@ -626,7 +617,7 @@ export class DeviceCore implements QueueOwner {
   }
 
   #interruptConfig(): void {
-    this.trace?.({ kind: 'interrupt' });
+    this.trace?.interrupt();
     this.host.interruptConfig();
   }
 

@@ -4,7 +4,7 @@ import type { ReservedFeatureName } from '../spec/features.ts';
 import type { DeviceRing } from '../virtqueue/device-ring.ts';
 import type { LegacyInterface } from './legacy.ts';
 import type { QueuePolling } from './polling.ts';
-import type { Tracer } from './trace.ts';
+import type { Tracing } from './tracing.ts';
 
 /** What a transport lends to the core. */
 export interface DeviceHost {
@@ -36,8 +36,8 @@ export interface DeviceHost {
    * rings until `resume`; those that were taken before are completed.
    */
   mayAccessMemory?(): boolean;
-  /** Sees everything that happens at this device. */
-  readonly trace?: Tracer | undefined;
+  /** Sees everything that happens at this device: `tracing(tracer)`. */
+  readonly trace?: Tracing | undefined;
   /**
    * Hears of what the driver did wrong, and of handlers that failed. `needsReset` tells what stops the device
    * from what it lives with.

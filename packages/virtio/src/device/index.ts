@@ -15,3 +15,4 @@ export { RegisterBank, type RegisterTarget } from './register-bank.ts';
 export { restoreDevice, saveDevice } from './saving.ts';
 export type { DeviceOwnState, DeviceState } from './state.ts';
 export type { TraceEvent, Tracer } from './trace.ts';
+export { type TracedBlock, type Tracing, tracing } from './tracing.ts';

@@ -1,5 +1,4 @@
 import { fieldRegisters, RegisterBlock } from '../spec/registers.ts';
-import { AccessLog } from './access-log.ts';
 import type { DeviceCore } from './core.ts';
 
 /**
@@ -9,12 +8,10 @@ import type { DeviceCore } from './core.ts';
 export class LegacyConfig {
   readonly #core: DeviceCore;
   readonly #block: RegisterBlock;
-  readonly #log: AccessLog;
 
   constructor(core: DeviceCore) {
     this.#core = core;
     this.#block = new RegisterBlock('config', fieldRegisters(core.device.type.config));
-    this.#log = new AccessLog(core, 'config', (offset) => this.#block.holding(offset)?.name);
   }
 
   /** Bytes. */
@@ -25,14 +22,14 @@ export class LegacyConfig {
   /** `width` in bytes, at most 4. Bytes behind the end read as 0. */
   read(offset: number, width: number): number {
     const value = this.#core.readConfig(offset, width);
-    this.#log.record('read', offset, width, value);
+    this.#core.trace?.register('read', this.#block, offset, width, value);
     this.#checkEnd('read', offset, width);
     return value;
   }
 
   /** Each field takes its part of what is written across several. */
   write(offset: number, width: number, value: number): void {
-    this.#log.record('write', offset, width, value);
+    this.#core.trace?.register('write', this.#block, offset, width, value);
     if (!this.#checkEnd('write', offset, width)) return;
     for (let at = offset; at < offset + width; ) {
       const register = this.#block.holding(at);

@@ -1,5 +1,4 @@
 import type { Register, RegisterBlock } from '../spec/registers.ts';
-import { AccessLog } from './access-log.ts';
 import type { DeviceCore } from './core.ts';
 
 /** What stands behind a block of registers. */
@@ -21,13 +20,11 @@ export class RegisterBank<N extends string> {
   readonly #block: RegisterBlock<N>;
   readonly #target: RegisterTarget<N>;
   readonly #core: DeviceCore;
-  readonly #log: AccessLog;
 
   constructor(block: RegisterBlock<N>, target: RegisterTarget<N>, core: DeviceCore) {
     this.#block = block;
     this.#target = target;
     this.#core = core;
-    this.#log = new AccessLog(core, block.name, (offset) => block.holding(offset)?.name);
   }
 
   /** `width` in bytes. Bytes of holes read as 0. */
@@ -35,14 +32,14 @@ export class RegisterBank<N extends string> {
     const register = this.#block.find(offset, width);
     const fits = register !== undefined && register.access !== 'write-only';
     const value = fits ? this.#target.read(register) : this.#compose(offset, width);
-    this.#log.record('read', offset, width, value);
+    this.#core.trace?.register('read', this.#block, offset, width, value);
     if (!fits) this.#misfit('read', offset, width);
     return value;
   }
 
   write(offset: number, width: number, value: number): void {
     const register = this.#block.find(offset, width);
-    this.#log.record('write', offset, width, value);
+    this.#core.trace?.register('write', this.#block, offset, width, value);
     if (register !== undefined && register.access !== 'read-only') this.#target.write(register, value);
     else this.#misfit('write', offset, width);
   }

@@ -1,5 +1,6 @@
 import { channelPair, InMemoryDescriptors } from '../channel/in-memory.ts';
 import { legacyInterface } from '../device/legacy.ts';
+import { tracing } from '../device/tracing.ts';
 import { memoryForBoth } from '../memory/memory-for-both.ts';
 import { connectCcw } from '../transports/ccw/connect.ts';
 import { Loopback } from '../transports/loopback/loopback.ts';
@@ -10,6 +11,7 @@ import { PciTransport } from '../transports/pci/driver.ts';
 import { legacyOnly, transitional } from '../transports/pci/legacy-device.ts';
 import { msixSignals } from '../transports/pci/msix-table.ts';
 import { openPci } from '../transports/pci/open-pci.ts';
+import { pciTracing } from '../transports/pci/tracing.ts';
 import { VmmPciFunction } from '../transports/pci/vmm-function.ts';
 import { VfioPciFunction } from '../vfio-user/client-function.ts';
 import { VfioUserServer } from '../vfio-user/server.ts';
@@ -141,7 +143,7 @@ export const vfioUserBus: Bus = {
         ...host,
         msix: msixSignals(host.signalVector),
         packedRing,
-        ...(trace === undefined ? {} : { trace }),
+        ...(trace === undefined ? {} : { trace: pciTracing(trace) }),
         ...(onError === undefined ? {} : { onError }),
       });
     });
@@ -175,7 +177,11 @@ export const vhostUserBus: Bus = {
     const descriptors = new InMemoryDescriptors();
     const { memory, allocator } = memoryForBoth(given);
     const [theirs, ours] = channelPair();
-    new VhostUserBackend(device, theirs, descriptors, { packedRing, trace, onError });
+    new VhostUserBackend(device, theirs, descriptors, {
+      packedRing,
+      trace: trace && tracing(trace),
+      onError,
+    });
     const ranges = memory.regions.map(({ start, bytes }) => ({
       address: start,
       size: bytes.length,

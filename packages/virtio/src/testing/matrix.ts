@@ -1,5 +1,6 @@
 import type { Device } from '../device/device.ts';
 import type { DeviceHost } from '../device/host.ts';
+import type { Tracer } from '../device/trace.ts';
 import type { Transport } from '../driver/transport.ts';
 import type { Allocator } from '../memory/allocator.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
@@ -7,7 +8,8 @@ import type { ReservedFeatureName } from '../spec/features.ts';
 import type { FixtureOptions } from './fixtures/fixture.ts';
 
 /** What a bus is lent. */
-export interface BusOptions extends Pick<DeviceHost, 'trace' | 'onError'> {
+export interface BusOptions extends Pick<DeviceHost, 'onError'> {
+  readonly trace?: Tracer | undefined;
   /** Memory that both sides share, and the driver's part of it; the bus makes its own unless told. */
   readonly memory?: GuestMemory;
   readonly allocator?: Allocator;

@@ -4,7 +4,7 @@ import type { DescriptorHost } from '../channel/descriptors.ts';
 import { DeviceCore } from '../device/core.ts';
 import type { Device } from '../device/device.ts';
 import type { QueuePolling } from '../device/polling.ts';
-import type { Tracer } from '../device/trace.ts';
+import type { Tracing } from '../device/tracing.ts';
 import { HostError, PeerError, UsageError, VirtioError } from '../errors.ts';
 import type { ReservedFeatureName } from '../spec/features.ts';
 import { status } from '../spec/status.ts';
@@ -66,7 +66,7 @@ export interface VhostUserBackendOptions {
   readonly polling?: QueuePolling | undefined;
   /** Runs a task after the caller's turn; a microtask unless told. */
   readonly defer?: ((task: () => void) => void) | undefined;
-  readonly trace?: Tracer | undefined;
+  readonly trace?: Tracing | undefined;
   /** Hears of what the driver did wrong, and of what failed. `needsReset` tells what stops the device. */
   readonly onError?: ((error: VirtioError, needsReset: boolean) => void) | undefined;
   /** The connection is over, and the device free for another: of its own accord, or for the reason given. */

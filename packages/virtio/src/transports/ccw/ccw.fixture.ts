@@ -1,5 +1,6 @@
 import { type Device, type DeviceBehaviour, device } from '../../device/device.ts';
 import type { TraceEvent } from '../../device/trace.ts';
+import { tracing } from '../../device/tracing.ts';
 import type { VirtioError } from '../../errors.ts';
 import { GuestMemory } from '../../memory/guest-memory.ts';
 import { deviceType } from '../../spec/device-type.ts';
@@ -97,7 +98,7 @@ export class Guest {
     this.schid = this.css.add(this.device, {
       devno: 0x1000,
       packedRing,
-      trace: (event) => void this.events.push(event),
+      trace: tracing((event) => void this.events.push(event)),
       onError: (error) => void this.errors.push(error),
       ...options,
     });

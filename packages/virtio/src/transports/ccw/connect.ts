@@ -1,4 +1,6 @@
 import type { Device } from '../../device/device.ts';
+import type { Tracer } from '../../device/trace.ts';
+import { tracing } from '../../device/tracing.ts';
 import { UsageError } from '../../errors.ts';
 import type { Allocator } from '../../memory/allocator.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
@@ -13,11 +15,12 @@ import { legacyCcwDevice, legacyCcwDriver } from './legacy.ts';
 /** How a device and its driver are joined by a channel subsystem of their own. */
 export interface ConnectCcwOptions
   extends Omit<CcwTransportOptions, 'legacy'>,
-    Pick<ControlUnitOptions, 'trace' | 'onError'> {
+    Pick<ControlUnitOptions, 'onError'> {
   /** Memory that both share; 16 MiB of its own unless told. */
   readonly memory?: GuestMemory;
   /** The driver's part of that memory; all of the first region, but for its first page, unless told. */
   readonly allocator?: Allocator;
+  readonly trace?: Tracer | undefined;
   /** How the device is to be. */
   readonly unit?: Omit<ControlUnitOptions, 'trace' | 'onError'>;
 }
@@ -62,7 +65,7 @@ export function joinCcw(
   const schid = subsystem.add(device, {
     packedRing,
     ...options.unit,
-    ...(trace === undefined ? {} : { trace }),
+    ...(trace === undefined ? {} : { trace: tracing(trace) }),
     ...(onError === undefined ? {} : { onError }),
   });
   return { subsystem, io, schid };

@@ -114,8 +114,7 @@ export class ControlUnit implements SubchannelUnit {
     if (name !== 'SENSE' && name !== 'NOP') this.#sense = new Uint8Array(senseLength);
     const end = name === undefined ? 'reject' : this.#execute(name, data);
     if (end === 'reject') this.refuse();
-    const { trace } = this.core;
-    trace?.({ kind: 'command', command: name ?? '?', code, length: data.used, end });
+    this.core.trace?.command(name, code, data.used, end);
     return end;
   }
 

@@ -5,6 +5,7 @@ import type { LegacyInterface } from '../../device/legacy.ts';
 import { saveDevice } from '../../device/saving.ts';
 import type { DeviceState } from '../../device/state.ts';
 import type { Tracer } from '../../device/trace.ts';
+import { tracing } from '../../device/tracing.ts';
 import type { LegacyTransport, NotificationListener, Transport } from '../../driver/transport.ts';
 import type { VirtioError } from '../../errors.ts';
 import type { Allocator } from '../../memory/allocator.ts';
@@ -65,7 +66,7 @@ export class Loopback implements Transport {
       carries,
       packedRing,
       legacy: options.legacy,
-      trace: options.trace,
+      trace: options.trace && tracing(options.trace),
       interruptQueue: (index) => {
         this.#pendingQueues.add(index);
         this.#schedule();

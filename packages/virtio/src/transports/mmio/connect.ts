@@ -1,7 +1,8 @@
 import type { Device } from '../../device/device.ts';
+import type { Tracer } from '../../device/trace.ts';
+import { tracing } from '../../device/tracing.ts';
 import { InterruptWire } from '../../driver/interrupt-wire.ts';
 import type { Allocator } from '../../memory/allocator.ts';
-import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { memoryForBoth } from '../../memory/memory-for-both.ts';
 import { packedRing } from '../../virtqueue/packed/ring.ts';
 import type { MmioAccess } from './access.ts';
@@ -10,7 +11,8 @@ import { MmioTransport } from './driver.ts';
 import type { MmioDeviceOptions, MmioHost } from './options.ts';
 
 /** How a device and its driver are joined. */
-export interface ConnectMmioOptions extends Partial<MmioDeviceOptions> {
+export interface ConnectMmioOptions extends Omit<Partial<MmioDeviceOptions>, 'trace'> {
+  readonly trace?: Tracer | undefined;
   /** The driver's part of the memory; all of the first region, but for its first page, unless told. */
   readonly allocator?: Allocator;
 }
@@ -37,20 +39,18 @@ export async function connectMmio(device: Device, options: ConnectMmioOptions = 
 
 /** @internal The window and the way to it; the driver is not there yet. */
 export function joinMmio(device: Device, options: ConnectMmioOptions = {}): Omit<ConnectedMmio, 'transport'> {
-  return joinWindow(
-    options,
-    (host) => new MmioDevice(device, { ...host, packedRing, ...options, memory: host.memory }),
-  );
+  return joinWindow(options, (host) => new MmioDevice(device, { packedRing, ...options, ...host }));
 }
 
 /** @internal Makes a window of either version, and the way to it. */
 export function joinWindow<W extends Pick<MmioDevice, 'read' | 'write'>>(
-  options: { readonly memory?: GuestMemory; readonly allocator?: Allocator },
-  make: (host: Pick<MmioHost, 'memory' | 'setInterruptLine'>) => W,
+  options: Pick<ConnectMmioOptions, 'memory' | 'allocator' | 'trace' | 'setInterruptLine'>,
+  make: (host: Required<Pick<MmioHost, 'memory' | 'setInterruptLine' | 'trace'>>) => W,
 ): { readonly window: W; readonly access: MmioAccess } {
   const { memory, allocator } = memoryForBoth(options);
   const wire = new InterruptWire();
-  const window = make({ memory, setInterruptLine: (level) => wire.set(level) });
+  const { setInterruptLine = (level) => wire.set(level), trace } = options;
+  const window = make({ memory, setInterruptLine, trace: trace && tracing(trace) });
   const access: MmioAccess = {
     memory,
     allocator,

@@ -1,4 +1,5 @@
 import type { Device } from '../../device/device.ts';
+import type { Tracer } from '../../device/trace.ts';
 import type { Allocator } from '../../memory/allocator.ts';
 import type { MmioAccess } from './access.ts';
 import { joinWindow } from './connect.ts';
@@ -6,7 +7,8 @@ import { LegacyMmioDevice, type LegacyMmioDeviceOptions } from './legacy-device.
 import { LegacyMmioTransport } from './legacy-driver.ts';
 
 /** How a device and its driver are joined. */
-export interface ConnectLegacyMmioOptions extends Partial<LegacyMmioDeviceOptions> {
+export interface ConnectLegacyMmioOptions extends Omit<Partial<LegacyMmioDeviceOptions>, 'trace'> {
+  readonly trace?: Tracer | undefined;
   /** The driver's part of the memory; all of the first region, but for its first page, unless told. */
   readonly allocator?: Allocator;
 }
@@ -32,8 +34,5 @@ export function joinLegacyMmio(
   device: Device,
   options: ConnectLegacyMmioOptions = {},
 ): Omit<ConnectedLegacyMmio, 'transport'> {
-  return joinWindow(
-    options,
-    (host) => new LegacyMmioDevice(device, { ...host, ...options, memory: host.memory }),
-  );
+  return joinWindow(options, (host) => new LegacyMmioDevice(device, { ...options, ...host }));
 }

@@ -1,5 +1,6 @@
 import type { Device } from '../../device/device.ts';
 import type { TraceEvent } from '../../device/trace.ts';
+import { tracing } from '../../device/tracing.ts';
 import type { VirtioError } from '../../errors.ts';
 import { GuestMemory } from '../../memory/guest-memory.ts';
 import { reservedFeatures } from '../../spec/features.ts';
@@ -30,7 +31,7 @@ export abstract class WindowGuest<N extends string, W extends MmioWindow<N>> {
     this.host = {
       memory: this.memory,
       setInterruptLine: (level) => void this.line.push(level),
-      trace: (event) => void this.events.push(event),
+      trace: tracing((event) => void this.events.push(event)),
       onError: (error) => void this.errors.push(error),
     };
   }

@@ -1,6 +1,6 @@
 import type { Selections } from '../../device/selections.ts';
 import type { DeviceState } from '../../device/state.ts';
-import type { Tracer } from '../../device/trace.ts';
+import type { Tracing } from '../../device/tracing.ts';
 import type { VirtioError } from '../../errors.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { DeviceRing } from '../../virtqueue/device-ring.ts';
@@ -15,7 +15,7 @@ export interface MmioHost {
   /** Runs a task after the caller's turn; a microtask unless told. */
   readonly defer?: ((task: () => void) => void) | undefined;
   /** Sees everything that happens at this device. */
-  readonly trace?: Tracer | undefined;
+  readonly trace?: Tracing | undefined;
   /** Hears of what the driver did wrong, and of handlers that failed. */
   readonly onError?: ((error: VirtioError, needsReset: boolean) => void) | undefined;
 }

@@ -1,4 +1,3 @@
-import { AccessLog } from '../../device/access-log.ts';
 import { ControlRegisters } from '../../device/control-registers.ts';
 import { DeviceCore } from '../../device/core.ts';
 import type { Device } from '../../device/device.ts';
@@ -50,7 +49,6 @@ export abstract class MmioWindow<N extends string> {
   readonly #line: InterruptLine;
   readonly #registers: RegisterBank<N>;
   readonly #config: ConfigWindow | undefined;
-  readonly #holes: AccessLog;
 
   constructor(device: Device, options: MmioWindowOptions, parts: WindowParts<N>) {
     this.#version = parts.version;
@@ -75,7 +73,6 @@ export abstract class MmioWindow<N extends string> {
     };
     this.#registers = new RegisterBank(parts.registers, target, this.core);
     this.#config = parts.config(this.core);
-    this.#holes = new AccessLog(this.core, 'mmio', () => undefined);
     const end = configOffset + device.type.config.size;
     this.size = Math.max(smallestWindow, 2 ** Math.ceil(Math.log2(end)));
   }
@@ -216,7 +213,7 @@ export abstract class MmioWindow<N extends string> {
   }
 
   #hole(access: 'read' | 'write', offset: number, width: number, value: number): void {
-    this.#holes.record(access, offset, width, value);
+    this.core.trace?.register(access, { name: 'mmio' }, offset, width, value);
     this.core.misaccess(access, offset, width, 'the MMIO window');
   }
 }

@@ -1,9 +1,8 @@
 import { readLittle, writeLittle } from '../../device/little-endian.ts';
 import { UsageError } from '../../errors.ts';
 import type { Fields, Struct, StructValue } from '../../spec/layout.ts';
-import { fieldRegisters, RegisterBlock } from '../../spec/registers.ts';
 import * as commandBit from './command-bit.ts';
-import { configSpaceSize, firstCapabilityOffset, headerRegisters, pci_header } from './pci-registers.ts';
+import { configSpaceSize, firstCapabilityOffset, pci_header } from './pci-registers.ts';
 import * as statusBit from './status-bit.ts';
 
 /** What a guest may write of the header whatever the function is; BARs come with the BARs. */
@@ -13,7 +12,7 @@ const headerWritable = {
   interrupt_line: 0xff,
 } as const;
 
-/** The bytes of a function's configuration space, which of their bits a guest may write, and their names. */
+/** The bytes of a function's configuration space, and which of their bits a guest may write. */
 export class ConfigSpace {
   /** @internal */
   readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(configSpaceSize);
@@ -23,10 +22,13 @@ export class ConfigSpace {
   readonly #writableView = new DataView(this.writable.buffer);
   /** @internal As after power-up; set when the function is complete. */
   initial: Uint8Array = new Uint8Array(configSpaceSize);
-  readonly #capabilities: {
+  /** As the trace calls it. */
+  readonly name = 'pci';
+  /** @internal What stands where, for the trace. */
+  readonly capabilities: {
     readonly offset: number;
     readonly size: number;
-    readonly names: RegisterBlock;
+    readonly structure: Struct<Fields>;
   }[] = [];
   #end = firstCapabilityOffset;
   /** Where the pointer to the next capability goes. */
@@ -95,8 +97,7 @@ export class ConfigSpace {
     pci_header.write(this.#view, 0, {
       status: pci_header.field.status.get(this.#view) | statusBit.CAPABILITIES,
     });
-    const names = new RegisterBlock(structure.name, fieldRegisters(structure));
-    this.#capabilities.push({ offset, size: body.length, names });
+    this.capabilities.push({ offset, size: body.length, structure });
     return offset;
   }
 
@@ -107,14 +108,5 @@ export class ConfigSpace {
 
   reset(): void {
     this.bytes.set(this.initial);
-  }
-
-  /** The name of what stands at an offset, for the trace; `undefined` for a hole. */
-  nameAt(offset: number): string | undefined {
-    if (offset < firstCapabilityOffset) return headerRegisters.holding(offset)?.name;
-    const held = this.#capabilities.find((one) => offset >= one.offset && offset < one.offset + one.size);
-    if (held === undefined) return undefined;
-    const within = offset - held.offset;
-    return `${held.names.name}.${held.names.holding(within)?.name ?? `byte${within}`}`;
   }
 }

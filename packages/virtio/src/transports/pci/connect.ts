@@ -1,4 +1,5 @@
 import type { Device } from '../../device/device.ts';
+import type { Tracer } from '../../device/trace.ts';
 import { InterruptWire } from '../../driver/interrupt-wire.ts';
 import type { Allocator } from '../../memory/allocator.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
@@ -11,6 +12,7 @@ import { PciTransport } from './driver.ts';
 import type { PciTransportOptions } from './function-driver.ts';
 import { msix } from './msix-table.ts';
 import type { PciFunctionOptions } from './options.ts';
+import { pciTracing } from './tracing.ts';
 
 /** How a device and its driver are joined by a PCI bus of their own. */
 export interface ConnectPciOptions extends PciTransportOptions {
@@ -18,7 +20,7 @@ export interface ConnectPciOptions extends PciTransportOptions {
   readonly memory?: GuestMemory;
   /** The driver's part of that memory; all of the first region, but for its first page, unless told. */
   readonly allocator?: Allocator;
-  readonly trace?: PciFunctionOptions['trace'] | undefined;
+  readonly trace?: Tracer | undefined;
   readonly onError?: PciFunctionOptions['onError'] | undefined;
   /** How the function is to be. */
   readonly pciFunction?: Omit<PciFunctionOptions, 'memory' | 'trace' | 'onError'>;
@@ -76,7 +78,7 @@ export function joinPci(device: Device, options: ConnectPciOptions = {}): Omit<C
     msix: msix((address, data) => interrupts.deliver(address, data)),
     ...options.pciFunction,
     memory,
-    ...(options.trace === undefined ? {} : { trace: options.trace }),
+    ...(options.trace === undefined ? {} : { trace: pciTracing(options.trace) }),
     ...(options.onError === undefined ? {} : { onError: options.onError }),
   });
   return {

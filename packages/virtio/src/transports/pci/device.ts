@@ -1,4 +1,3 @@
-import { AccessLog } from '../../device/access-log.ts';
 import { configBank } from '../../device/config-bank.ts';
 import { DeviceCore } from '../../device/core.ts';
 import type { Device } from '../../device/device.ts';
@@ -62,7 +61,6 @@ export class PciFunction {
   readonly #common: CommonConfig;
   readonly #msix: MsixTable | undefined;
   readonly #numbers: QueueNumbers;
-  readonly #configLog: AccessLog;
   #busMaster = false;
 
   constructor(device: Device, options: PciFunctionOptions) {
@@ -127,7 +125,6 @@ export class PciFunction {
       throw error;
     }
     this.#config = this.#layout.config;
-    this.#configLog = new AccessLog(this.core, 'pci', (offset) => this.#config.nameAt(offset));
   }
 
   /** The BARs that exist, by index. */
@@ -138,13 +135,13 @@ export class PciFunction {
   /** Reads configuration space: 1, 2 or 4 bytes. What is not there reads as all ones. */
   configRead(offset: number, width: number): number {
     const value = this.#readConfig(offset, width);
-    this.#configLog.record('read', offset, width, value);
+    this.core.trace?.register('read', this.#config, offset, width, value);
     return value;
   }
 
   /** Writes configuration space: 1, 2 or 4 bytes. */
   configWrite(offset: number, width: number, value: number): void {
-    this.#configLog.record('write', offset, width, value);
+    this.core.trace?.register('write', this.#config, offset, width, value);
     if (!isWidth(width) || !ConfigSpace.holds(offset, width)) {
       this.core.misaccess('write', offset, width, 'configuration space');
       return;
@@ -376,7 +373,7 @@ export class PciFunction {
   }
 
   #hole(access: 'read' | 'write', bar: number, offset: number, width: number, value: number): void {
-    new AccessLog(this.core, `bar${bar}`, () => undefined).record(access, offset, width, value);
+    this.core.trace?.register(access, { name: `bar${bar}` }, offset, width, value);
     this.core.misaccess(access, offset, width, `BAR ${bar}`);
   }
 }

@@ -30,5 +30,6 @@ export * from './registers.ts';
 export { restorePciFunction, savePciFunction } from './saving.ts';
 export { sharedMemory } from './shared-memory.ts';
 export { startPciFunction, stopPciFunction } from './stopping.ts';
+export { pciTracing } from './tracing.ts';
 export { vendorData } from './vendor-data.ts';
 export { VmmPciFunction } from './vmm-function.ts';

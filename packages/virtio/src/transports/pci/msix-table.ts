@@ -1,6 +1,6 @@
-import { AccessLog } from '../../device/access-log.ts';
 import type { DeviceCore } from '../../device/core.ts';
 import { readLittle } from '../../device/little-endian.ts';
+import type { TracedBlock } from '../../device/tracing.ts';
 import type { BarContent } from './bar.ts';
 import type { ConfigSpace } from './config-space.ts';
 import {
@@ -67,8 +67,6 @@ export class MsixTable implements BarContent {
   readonly #pending: Uint8Array;
   readonly #outlet: MessageOutlet;
   readonly #core: DeviceCore;
-  readonly #log: AccessLog;
-  readonly #pendingLog: AccessLog;
   #anyPending = false;
   /** Message control: may the function send, and is all of it masked. */
   #enabled = false;
@@ -84,8 +82,6 @@ export class MsixTable implements BarContent {
     this.#view = new DataView(this.#table.buffer);
     // Pending bits stand in 64-bit words.
     this.#pending = new Uint8Array(Math.ceil(size / 64) * 8);
-    this.#log = new AccessLog(core, 'msix', registerAt);
-    this.#pendingLog = new AccessLog(core, 'msix', () => 'pba');
     this.reset();
   }
 
@@ -170,13 +166,13 @@ export class MsixTable implements BarContent {
   /** The table as the driver reads it. */
   read(offset: number, width: number): number {
     const value = readLittle(this.#table, offset, width);
-    this.#log.record('read', offset, width, value);
+    this.#core.trace?.register('read', tableBlock, offset, width, value);
     return value;
   }
 
   /** PCI lets a driver write the table in aligned words of 32 bits. */
   write(offset: number, width: number, value: number): void {
-    this.#log.record('write', offset, width, value);
+    this.#core.trace?.register('write', tableBlock, offset, width, value);
     if (width !== 4 || offset % 4 !== 0) {
       this.#core.violation('REGISTER_ACCESS', `a write of ${width} bytes at ${offset} of the MSI-X table`);
       return;
@@ -190,7 +186,7 @@ export class MsixTable implements BarContent {
   readonly pendingBits: BarContent = {
     read: (offset, width) => {
       const value = readLittle(this.#pending, offset, width);
-      this.#pendingLog.record('read', offset, width, value);
+      this.#core.trace?.register('read', pendingBlock, offset, width, value);
       return value;
     },
     write: (offset, width) => {
@@ -223,7 +219,11 @@ export class MsixTable implements BarContent {
   }
 }
 
-function registerAt(offset: number): string {
-  const name = msixEntryRegisters.holding(offset % entrySize)?.name;
-  return `vector${Math.floor(offset / entrySize)}.${name}`;
-}
+const tableBlock: TracedBlock = {
+  name: 'msix',
+  holding: (offset) => {
+    const name = msixEntryRegisters.holding(offset % entrySize)?.name;
+    return { name: `vector${Math.floor(offset / entrySize)}.${name}` };
+  },
+};
+const pendingBlock: TracedBlock = { name: 'msix', holding: () => ({ name: 'pba' }) };

@@ -1,5 +1,5 @@
-import { AccessLog } from '../../device/access-log.ts';
 import type { DeviceCore } from '../../device/core.ts';
+import type { TracedBlock } from '../../device/tracing.ts';
 import { UsageError } from '../../errors.ts';
 import type { BarContent } from './bar.ts';
 import type { QueueNumbers } from './common-config.ts';
@@ -7,13 +7,15 @@ import type { QueueNumbers } from './common-config.ts';
 /** Bytes of the largest notification. */
 const widest = 4;
 
+/** For the trace. */
+const block: TracedBlock = { name: 'notify', holding: () => ({ name: 'queue_notify' }) };
+
 /** Where the driver writes its available buffer notifications (4.1.5.2). */
 export class NotifyArea implements BarContent {
   /** Bytes; enough for every queue in every configuration. */
   readonly length: number;
 
   readonly #core: DeviceCore;
-  readonly #log: AccessLog;
   readonly #multiplier: number;
   readonly #numbers: QueueNumbers;
   readonly #busMaster: () => boolean;
@@ -24,7 +26,6 @@ export class NotifyArea implements BarContent {
   constructor(core: DeviceCore, multiplier: number, numbers: QueueNumbers, busMaster: () => boolean) {
     this.#busMaster = busMaster;
     this.#core = core;
-    this.#log = new AccessLog(core, 'notify', () => 'queue_notify');
     this.#multiplier = multiplier;
     this.#numbers = numbers;
     let last = 0;
@@ -41,7 +42,7 @@ export class NotifyArea implements BarContent {
 
   /** There is nothing to read. */
   read(offset: number, width: number): number {
-    this.#log.record('read', offset, width, 0);
+    this.#core.trace?.register('read', block, offset, width, 0);
     this.#core.violation('REGISTER_ACCESS', 'the notification structure was read');
     return 0;
   }
@@ -49,7 +50,7 @@ export class NotifyArea implements BarContent {
   /** Takes 16 bits, or 32 with VIRTIO_F_NOTIFICATION_DATA; the lower 16 tell which queue it is. */
   write(offset: number, width: number, value: number): void {
     const core = this.#core;
-    this.#log.record('write', offset, width, value);
+    core.trace?.register('write', block, offset, width, value);
     const expected = core.negotiated('NOTIFICATION_DATA') ? 4 : 2;
     if (width !== expected) {
       core.violation('REGISTER_ACCESS', `a notification of ${width} bytes, where ${expected} are negotiated`);

@@ -1,6 +1,6 @@
 import type { QueuePolling } from '../../device/polling.ts';
 import type { DeviceState } from '../../device/state.ts';
-import type { Tracer } from '../../device/trace.ts';
+import type { Tracing } from '../../device/tracing.ts';
 import type { VirtioError } from '../../errors.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Fields, Struct, StructValue } from '../../spec/layout.ts';
@@ -28,7 +28,7 @@ export interface PciHost {
   /** Looks at queues for a while after they ran empty: `pollQueues(pacer)` of `virtio/device`. */
   readonly polling?: QueuePolling;
   /** Sees everything that happens at this function. */
-  readonly trace?: Tracer;
+  readonly trace?: Tracing | undefined;
   /** Hears of what the driver did wrong, and of handlers that failed. */
   readonly onError?: (error: VirtioError, needsReset: boolean) => void;
 }

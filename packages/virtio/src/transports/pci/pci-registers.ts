@@ -46,9 +46,9 @@ const header = {
 /** The type 0 header of PCI's configuration space. */
 export const pci_header: Struct<typeof header> = struct('pci_header', header);
 
-export const headerRegisters: RegisterBlock<RegisterNames<typeof header>> = new RegisterBlock(
+export const headerRegisters: RegisterBlock<RegisterNames<typeof header>> = /* @__PURE__ */ new RegisterBlock(
   'pci',
-  structRegisters(pci_header),
+  /* @__PURE__ */ structRegisters(pci_header),
 );
 
 /** PCI capability ids. */

@@ -13,6 +13,7 @@ import { msix } from './msix-table.ts';
 import type { PciFunctionOptions } from './options.ts';
 import { commandBit, msix_cap, msixControl, pci_header } from './pci-registers.ts';
 import { type CommonRegister, cfgType, commonRegisters, virtio_pci_cap } from './registers.ts';
+import { pciTracing } from './tracing.ts';
 
 const declaration = {
   id: 20,
@@ -78,7 +79,7 @@ export class Guest {
       setInterruptLine: (level) => void this.line.push(level),
       msix: msix((address, data) => void this.messages.push({ address, data })),
       barsMoved: (bars) => void this.moves.push(bars.map(placeOf)),
-      trace: (event) => void this.events.push(event),
+      trace: pciTracing((event) => void this.events.push(event)),
       onError: (error) => void this.errors.push(error),
       ...options,
     });
