@@ -1,6 +1,7 @@
 import { status } from '../spec/status.ts';
 import type { DeviceQueueState } from '../virtqueue/queue.ts';
 import { RestoredQueue } from '../virtqueue/restored-queue.ts';
+import { saveQueue } from '../virtqueue/saved-chain.ts';
 import type { ActiveQueue, QueueWatch } from './active-queue.ts';
 import type { DeviceCore } from './core.ts';
 
@@ -42,7 +43,7 @@ export async function stopQueue(core: DeviceCore, index: number): Promise<Device
   queue.held = true;
   while (isBusy(queue) && (core.status & status.DEVICE_NEEDS_RESET) === 0) await core.change();
   if (!queue.live) return undefined;
-  const state = queue.ring.save();
+  const state = saveQueue(queue.ring);
   core.disableQueue(index);
   return state;
 }

@@ -2,6 +2,8 @@ import { UsageError } from '../errors.ts';
 import { FeatureSet, featureWords } from '../spec/features.ts';
 import * as status from '../spec/status-bit.ts';
 import { RestoredQueue } from '../virtqueue/restored-queue.ts';
+import { saveQueue } from '../virtqueue/saved-chain.ts';
+import type { ActiveQueue } from './active-queue.ts';
 import { restoreConfig, saveConfig } from './config-space.ts';
 import type { DeviceCore } from './core.ts';
 import type { DeviceState } from './state.ts';
@@ -18,11 +20,13 @@ export function saveDevice(core: DeviceCore): DeviceState {
     pendingConfig: session.configChanged,
     ...(legacy === undefined ? {} : { legacy: early ? 'early' : 'used' }),
     ...(suspending || suspendAfterResume ? { suspending: true } : {}),
-    queues: core.queues.map((setup, i) => ({ ...setup, ring: session.queues[i]?.ring.save() ?? null })),
+    queues: core.queues.map((setup, i) => ({ ...setup, ring: ringState(session.queues[i]) })),
     device: device.behaviour.save?.() ?? null,
     ...(administration === undefined ? {} : { administration: administration.save() }),
   };
 }
+
+const ringState = (queue: ActiveQueue | undefined) => (queue === undefined ? null : saveQueue(queue.ring));
 
 /**
  * Gives a device a saved state. Call `core.resume` when the transport around it is restored as well.

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { OrderedView } from './atomics.ts';
+import { loadAcquire32, OrderedView, storeRelease32 } from './atomics.ts';
 import { GuestMemory } from './guest-memory.ts';
 
 describe.each([
@@ -14,10 +14,10 @@ describe.each([
       const area = new OrderedView(region, 4, 14, endian);
       const little = endian === 'little';
       area.storeRelease16(2, 0x1234);
-      area.storeRelease32(8, 0x89abcdef);
+      storeRelease32(area, 8, 0x89abcdef);
       expect(region.view.getUint16(6, little)).toBe(0x1234);
       expect(region.view.getUint32(12, little)).toBe(0x89abcdef);
-      expect([area.loadAcquire16(2), area.loadAcquire32(8)]).toEqual([0x1234, 0x89abcdef]);
+      expect([area.loadAcquire16(2), loadAcquire32(area, 8)]).toEqual([0x1234, 0x89abcdef]);
       expect([area.view.byteLength, area.little]).toEqual([14, little]);
       area.storeRelease16(12, 0xfffe);
       expect(area.loadAcquire16(12)).toBe(0xfffe);

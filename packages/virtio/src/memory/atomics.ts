@@ -28,7 +28,8 @@ export class OrderedView {
   /** Likewise; none when the bytes are not aligned to 4. */
   readonly words: Uint32Array;
   readonly swapped: boolean;
-  readonly #shared: boolean;
+  /** Another thread or process uses the bytes. */
+  readonly shared: boolean;
 
   /** `offset` and `length` in bytes, inside the region, and at a multiple of 2 in its buffer. */
   constructor(region: Region, offset: number, length: number, endian: 'little' | 'big' = 'little') {
@@ -39,34 +40,34 @@ export class OrderedView {
     this.swapped = this.little !== hostIsLittle;
     this.halves = new Uint16Array(buffer, start, length >>> 1);
     this.words = start % 4 === 0 ? new Uint32Array(buffer, start, length >>> 2) : new Uint32Array(0);
-    this.#shared = region.shared;
+    this.shared = region.shared;
   }
 
   /** Reads the 16-bit field at `offset`, a multiple of 2; nothing read later is older. */
   loadAcquire16(offset: number): number {
-    if (!this.#shared) return this.view.getUint16(offset, this.little);
+    if (!this.shared) return this.view.getUint16(offset, this.little);
     const value = Atomics.load(this.halves, offset >>> 1);
     return this.swapped ? swap16(value) : value;
   }
 
   /** Writes the 16-bit field at `offset`, a multiple of 2, after everything that was written before. */
   storeRelease16(offset: number, value: number): void {
-    if (!this.#shared) this.view.setUint16(offset, value, this.little);
+    if (!this.shared) this.view.setUint16(offset, value, this.little);
     else Atomics.store(this.halves, offset >>> 1, this.swapped ? swap16(value) : value);
   }
+}
 
-  /** Reads the 32-bit field at `offset`, a multiple of 4 in an area that is aligned to 4. */
-  loadAcquire32(offset: number): number {
-    if (!this.#shared) return this.view.getUint32(offset, this.little);
-    const value = Atomics.load(this.words, offset >>> 2);
-    return this.swapped ? swap32(value) : value;
-  }
+/** Reads the 32-bit field of an area at `offset`, a multiple of 4 where the area is aligned to 4, as `loadAcquire16`. */
+export function loadAcquire32({ shared, view, words, little, swapped }: OrderedView, offset: number): number {
+  if (!shared) return view.getUint32(offset, little);
+  const value = Atomics.load(words, offset >>> 2);
+  return swapped ? swap32(value) : value;
+}
 
-  /** Writes the 32-bit field at `offset`, a multiple of 4 in an area that is aligned to 4. */
-  storeRelease32(offset: number, value: number): void {
-    if (!this.#shared) this.view.setUint32(offset, value, this.little);
-    else Atomics.store(this.words, offset >>> 2, this.swapped ? swap32(value) : value);
-  }
+/** Writes the 32-bit field of an area at `offset`, a multiple of 4 likewise, as `storeRelease16`. */
+export function storeRelease32(area: OrderedView, offset: number, value: number): void {
+  if (!area.shared) area.view.setUint32(offset, value, area.little);
+  else Atomics.store(area.words, offset >>> 2, area.swapped ? swap32(value) : value);
 }
 
 /** Sets bits of one byte at an offset in a region, in one step for whoever else uses it; gives what it was. */

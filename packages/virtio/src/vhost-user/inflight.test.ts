@@ -53,7 +53,7 @@ async function killedAt(at: number, memory: Uint8Array[], work: () => Promise<vo
   };
   const targets = [
     [OrderedView.prototype, 'storeRelease16'],
-    [OrderedView.prototype, 'storeRelease32'],
+    [Atomics, 'store'],
     [DataView.prototype, 'setUint8'],
     [DataView.prototype, 'setUint16'],
     [DataView.prototype, 'setUint32'],

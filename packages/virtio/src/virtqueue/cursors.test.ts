@@ -6,6 +6,7 @@ import { bytes, le16, le32, struct, tail, u8 } from '../spec/layout.ts';
 import type { Chain } from './chain.ts';
 import type { BufferElement } from './queue.ts';
 import { makePair, openDevice } from './ring.fixture.ts';
+import { saveQueue } from './saved-chain.ts';
 
 const dataStart = 0x3_0000;
 const dataLength = 0x400;
@@ -264,7 +265,7 @@ it('translates page by page, and refuses what the translation refuses', () => {
   expect([...chain.readable.bytes(16)]).toEqual([...new Array(8).fill(1), ...new Array(8).fill(2)]);
   chain.writable.fill(9, 20);
   expect([...memory.read(0x3_7fd0, 4)]).toEqual([9, 9, 9, 9]);
-  expect(device.save().inFlight).toEqual([
+  expect(saveQueue(device).inFlight).toEqual([
     { id: 0, count: 1, readable: [0x10_0008, 16], writable: [0x10_0024, 20] },
   ]);
 

@@ -8,4 +8,5 @@ export * from './legacy.ts';
 export * from './packed/layout.ts';
 export { packedRing } from './packed/ring.ts';
 export type * from './queue.ts';
+export { saveQueue } from './saved-chain.ts';
 export * from './split/layout.ts';

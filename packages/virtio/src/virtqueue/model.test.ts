@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Chain } from './chain.ts';
 import type { BufferElement } from './queue.ts';
 import { everyRing, makePair, openDevice, type Pair } from './ring.fixture.ts';
+import { saveQueue } from './saved-chain.ts';
 
 /** What either side may do next; `pick` chooses among what is there. */
 const step = fc.oneof(
@@ -159,7 +160,7 @@ class Model {
   #restore(): void {
     const { memory, areas, options } = this.#pair;
     const old = this.#device;
-    const state: unknown = JSON.parse(JSON.stringify(old.save()));
+    const state: unknown = JSON.parse(JSON.stringify(saveQueue(old)));
     old.close();
     // What `save` gave, after a journey through JSON.
     this.#device = openDevice(memory, areas, options, state as ReturnType<typeof old.save>);

@@ -1,5 +1,7 @@
 import type { PeerError } from '../errors.ts';
 import type { Chain } from './chain.ts';
+import type { ChainsInFlight } from './chains-in-flight.ts';
+import type { TakenOrder } from './taken-order.ts';
 
 /** Where the three areas of a virtqueue stand, and how many descriptors it has. */
 export interface QueueAreas {
@@ -94,12 +96,18 @@ export interface DeviceQueue {
   /** Tells the driver that available buffer notifications are not needed. It may send them all the same. */
   disableNotifications(): void;
 
-  /** The position and what is in flight, for a snapshot. The queue goes on unchanged. */
-  save(): DeviceQueueState;
+  /** @internal Publishes what was completed, and tells the position and what `list` makes of that in flight: `saveQueue`. */
+  save(list: ListChains): DeviceQueueState;
 
   /** Lets go of the memory. Chains in flight become dead: using one throws, completing one is ignored. */
   close(): void;
 }
+
+/** @internal Tells what is in flight, oldest first. */
+export type ListChains = (
+  chains: ChainsInFlight,
+  order: TakenOrder | undefined,
+) => DeviceQueueState['inFlight'];
 
 /** One contiguous element of a buffer that a driver offers. */
 export interface BufferElement {

@@ -2,6 +2,7 @@ import { UsageError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { Chain } from './chain.ts';
 import type { ChainsInFlight } from './chains-in-flight.ts';
+import * as notLive from './not-live.ts';
 import type { DeviceQueueState } from './queue.ts';
 import { restoreChain } from './saved-chain.ts';
 
@@ -40,12 +41,18 @@ export class RestoredQueue {
   putBack(chains: ChainsInFlight, memory: GuestMemory): Chain[] | undefined {
     const restored: Chain[] = [];
     for (const one of this.state.inFlight) {
-      if (!chains.isFree(one.id)) {
+      const chain = one.id in chains.byId ? chains.at(one.id) : undefined;
+      if (chain?.turn !== notLive.FREE) {
         throw new UsageError('BAD_ARGUMENT', `saved chain ${one.id} does not fit the queue`);
       }
-      const chain = chains.at(one.id);
       if (!restoreChain(chain, one, memory)) return undefined;
-      chains.addRestored(chain, one.completed);
+      chains.add(chain);
+      if (one.completed === undefined) {
+        chains.restored.push(chain);
+      } else {
+        chains.settle(chain);
+        chain.written = one.completed;
+      }
       restored.push(chain);
     }
     return restored;

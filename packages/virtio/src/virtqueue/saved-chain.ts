@@ -1,7 +1,21 @@
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { Chain } from './chain.ts';
+import type { ChainsInFlight } from './chains-in-flight.ts';
 import * as notLive from './not-live.ts';
-import type { SavedChain } from './queue.ts';
+import type { DeviceQueue, DeviceQueueState, SavedChain } from './queue.ts';
+
+/** The position and what is in flight, for a snapshot. The queue goes on unchanged. */
+export function saveQueue(queue: DeviceQueue): DeviceQueueState {
+  return queue.save((chains, order) => (order?.list() ?? live(chains)).map(saveChain));
+}
+
+/** The chains that the device has, oldest first. */
+function live({ byId }: ChainsInFlight): Chain[] {
+  return byId
+    .filter((chain) => chain !== undefined)
+    .filter((chain) => chain.live)
+    .sort((a, b) => a.turn - b.turn);
+}
 
 export function saveChain(chain: Chain): SavedChain {
   const numbers = [...chain.elements.subarray(0, 2 * chain.elementCount)];

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { PeerError, UsageError } from '../errors.ts';
 import { createDeviceQueue } from './create.ts';
 import { makePair, openDevice, type Pair } from './ring.fixture.ts';
+import { saveQueue } from './saved-chain.ts';
 
 const rings = [
   { packed: false, ring: 'split' },
@@ -21,7 +22,7 @@ describe.each(rings)('$ring ring', ({ packed }) => {
     offer(pair, 4);
     const [first, second, third] = [pair.device.take()!, pair.device.take()!, pair.device.take()!];
     pair.device.complete(second);
-    const state = pair.device.save();
+    const state = saveQueue(pair.device);
     expect(state.inFlight.map(({ id, readable, writable }) => ({ id, readable, writable }))).toEqual([
       { id: first.id, readable: [0x3_0000, 1], writable: [0x3_1000, 4] },
       { id: third.id, readable: [0x3_0002, 1], writable: [0x3_1000, 4] },
@@ -53,7 +54,7 @@ describe.each(rings)('$ring ring', ({ packed }) => {
     const [, second] = [pair.device.take()!, pair.device.take()!];
     second.writable.fill(7, 3);
     pair.device.complete(second);
-    const state = pair.device.save();
+    const state = saveQueue(pair.device);
     expect(state.inFlight.map(({ completed }) => completed)).toEqual([undefined, 3]);
 
     const device = openDevice(pair.memory, pair.areas, pair.options, state);
@@ -68,7 +69,7 @@ describe.each(rings)('$ring ring', ({ packed }) => {
 
   it('refuses a state that does not fit', () => {
     const { memory, areas, options, device } = makePair(8, { packed });
-    const state = device.save();
+    const state = saveQueue(device);
     const chain = { id: 1, count: 1, readable: [0x3_0000, 1], writable: [] };
     for (const bad of [
       { nextAvailable: -1 },

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Chain } from './chain.ts';
 import { makePair } from './ring.fixture.ts';
+import { saveQueue } from './saved-chain.ts';
 
 const element = { address: 0x3_0000, length: 4 };
 const flags = [false, true];
@@ -47,7 +48,7 @@ describe('a packed ring at its very end', () => {
     for (let i = 0; i < 100; i++) {
       expect(driver.submit(elements, [], i)).toBe(true);
       driver.publish();
-      const { nextAvailable, availableWrap } = device.save();
+      const { nextAvailable, availableWrap } = saveQueue(device);
       expect(nextAvailable).toBe((i * count) % 12);
       expect(availableWrap).toBe(Math.floor((i * count) / 12) % 2 === 0 ? 1 : 0);
       device.complete(device.take()!);

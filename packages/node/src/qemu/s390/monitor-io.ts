@@ -1,5 +1,13 @@
 import { HostError, UsageError } from 'virtio/errors';
-import { type Allocator, exchangeByte, type GuestMemory, OrderedView, type Region } from 'virtio/memory';
+import {
+  type Allocator,
+  exchangeByte,
+  type GuestMemory,
+  loadAcquire32,
+  OrderedView,
+  type Region,
+  storeRelease32,
+} from 'virtio/memory';
 import type { ChannelIo, ChannelIoListener } from 'virtio/transports/ccw';
 import {
   adapterBit,
@@ -95,7 +103,7 @@ export class MonitorIo implements ChannelIo {
 
   /** Takes what the monitor has put into the mailbox: it has rung the bell. */
   collect(): void {
-    const done = this.#box.loadAcquire32(at(mailbox.done));
+    const done = loadAcquire32(this.#box, at(mailbox.done));
     if (distance(this.#done, done) > this.#underWay.length) {
       this.#broken();
       return;
@@ -151,7 +159,7 @@ export class MonitorIo implements ChannelIo {
       sent = true;
     }
     if (!sent) return;
-    this.#box.storeRelease32(at(mailbox.requested), this.#requested);
+    storeRelease32(this.#box, at(mailbox.requested), this.#requested);
     // One that is on its way will come behind this request.
     if (this.#takeByte(mailbox.asleep) && this.#takeByte(mailbox.woken)) this.#wake();
   }
@@ -162,7 +170,7 @@ export class MonitorIo implements ChannelIo {
   }
 
   #takeInterruptions(): void {
-    const reported = this.#box.loadAcquire32(at(mailbox.reported));
+    const reported = loadAcquire32(this.#box, at(mailbox.reported));
     if (distance(this.#taken, reported) > interruption.count) {
       this.#broken();
       return;
@@ -173,7 +181,7 @@ export class MonitorIo implements ChannelIo {
       const parameter = this.#box.view.getUint32(from + interruption.parameter);
       const identification = this.#box.view.getUint32(from + interruption.identification);
       this.#taken = next(this.#taken);
-      this.#box.storeRelease32(at(mailbox.taken), this.#taken);
+      storeRelease32(this.#box, at(mailbox.taken), this.#taken);
       const isAdapter = (identification & adapterBit) !== 0;
       for (const listener of this.#listeners) {
         if (isAdapter) listener.adapter(iscOf(identification));

@@ -14,7 +14,7 @@ import type { MsixTable } from './msix-table.ts';
 import { NotifyArea } from './notify-area.ts';
 import type { PciFunctionOptions } from './options.ts';
 import { checkOptions } from './options-check.ts';
-import { maxMsixVectors, pci_header } from './pci-registers.ts';
+import { pci_header } from './pci-registers.ts';
 import { commonRegisters, isrRegisters, virtio_pci_cfg_cap } from './registers.ts';
 import * as statusBit from './status-bit.ts';
 
@@ -96,28 +96,28 @@ export class PciFunction {
       onError: options.onError,
       trace: options.trace,
     });
-    this.#msix = this.#makeMsix();
-    this.#interrupts = new Interrupts(
-      this.core.queues.length,
-      this.#msix,
-      options.acceptVector ?? (() => true),
-      (level) => {
-        if (options.interruptPin !== 0) options.setInterruptLine?.(level);
-      },
-    );
-    this.#numbers = {
-      notifyOff: options.queueNotifyOff ?? ((queue) => queue),
-      notifConfigData: notifConfigData ?? ((queue) => queue),
-    };
-    this.#common = new CommonConfig(this.core, this.#interrupts, this.#numbers);
-    this.legacy = options.legacy?.makeRegisters({
-      core: this.core,
-      common: this.#common,
-      interrupts: this.#interrupts,
-      msix: this.#msix,
-      becomeMaster: () => this.#becomeMaster(),
-    });
     try {
+      this.#msix = this.#makeMsix();
+      this.#interrupts = new Interrupts(
+        this.core.queues.length,
+        this.#msix,
+        options.acceptVector ?? (() => true),
+        (level) => {
+          if (options.interruptPin !== 0) options.setInterruptLine?.(level);
+        },
+      );
+      this.#numbers = {
+        notifyOff: options.queueNotifyOff ?? ((queue) => queue),
+        notifConfigData: notifConfigData ?? ((queue) => queue),
+      };
+      this.#common = new CommonConfig(this.core, this.#interrupts, this.#numbers);
+      this.legacy = options.legacy?.makeRegisters({
+        core: this.core,
+        common: this.#common,
+        interrupts: this.#interrupts,
+        msix: this.#msix,
+        becomeMaster: () => this.#becomeMaster(),
+      });
       const notify = new NotifyArea(this.core, multiplier, this.#numbers, () => this.#busMaster);
       this.#layout = this.#makeLayout(notify);
     } catch (error) {
@@ -240,8 +240,7 @@ export class PciFunction {
 
   #makeMsix(): MsixTable | undefined {
     const { msix, msixVectors } = this.#options;
-    const vectors = msixVectors ?? Math.min(maxMsixVectors, this.core.queues.length + 1);
-    return vectors === 0 ? undefined : msix?.makeTable(vectors, this.core);
+    return msixVectors === 0 ? undefined : msix?.makeTable(msixVectors, this.core);
   }
 
   #makeLayout(notify: NotifyArea): FunctionLayout {

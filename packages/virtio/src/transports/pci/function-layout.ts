@@ -3,11 +3,12 @@ import { UsageError } from '../../errors.ts';
 import type { Fields, Struct, StructValue } from '../../spec/layout.ts';
 import { Bar, type BarContent } from './bar.ts';
 import * as capabilityId from './capability-id.ts';
+import type { BarChoice, CapabilityRoom, PciLayout } from './capability-room.ts';
 import * as cfgType from './cfg-type.ts';
 import { ConfigSpace } from './config-space.ts';
 import type { MsixTable } from './msix-table.ts';
 import type { NotifyArea } from './notify-area.ts';
-import type { BarChoice, CapabilityRoom, PciFunctionOptions, PciLayout } from './options.ts';
+import type { PciFunctionOptions } from './options.ts';
 import { configSpaceSize, pci_header } from './pci-registers.ts';
 import {
   deviceIdBase,
@@ -34,7 +35,6 @@ export interface FunctionContents {
 const isrLength = 4;
 
 const mainBar: BarChoice = { bar: 0, kind: 'memory64' };
-const msixBar: BarChoice = { bar: 2, kind: 'memory64' };
 
 /** Gives each structure its place behind a BAR, and the capability that tells the driver where. */
 export class FunctionLayout implements CapabilityRoom {
@@ -68,7 +68,7 @@ export class FunctionLayout implements CapabilityRoom {
       ? this.#addWindow(this.choices.common?.[0] ?? this.#mainBar)
       : configSpaceSize;
     for (const capability of capabilities) capability.add(this, capabilities);
-    if (contents.msix !== undefined) this.#addMsix(contents.msix, this.choices.msix ?? msixBar);
+    contents.msix?.add(this);
     this.#addBars();
     this.config.seal();
   }
@@ -126,7 +126,7 @@ export class FunctionLayout implements CapabilityRoom {
       subsystem_vendor_id: options.subsystemVendorId ?? virtioVendorId,
       subsystem_id: options.subsystemId ?? deviceIdBase + type.id,
       interrupt_pin: options.interruptPin ?? 1,
-      ...options.legacy?.ids?.(type),
+      ...options.legacy?.ids?.(type, options),
     };
   }
 
@@ -174,12 +174,6 @@ export class FunctionLayout implements CapabilityRoom {
     writable.fill(0xff, field.bar.offset, field.bar.offset + field.bar.size);
     writable.fill(0xff, field.offset.offset, size);
     return this.addVirtio(virtio_pci_cfg_cap, { cfg_type: cfgType.PCI_CFG, bar }, writable);
-  }
-
-  #addMsix(msix: MsixTable, choice: BarChoice): void {
-    const { bar, offset: table } = this.place(choice, msix.length, 8, msix);
-    const { offset: pending } = this.place(choice, msix.pendingLength, 8, msix.pendingBits);
-    msix.addCapability(this.config, bar, table, pending);
   }
 
   #addBars(): void {

@@ -2,6 +2,7 @@ export type * from './access.ts';
 export type { PciBar } from './bar.ts';
 export type { BarRoom, BarWindow } from './bar-probe.ts';
 export type * from './capabilities.ts';
+export type * from './capability-room.ts';
 export { type ConnectedPci, type ConnectPciOptions, connectPci, type PciOpener } from './connect.ts';
 export { PciFunction } from './device.ts';
 export { PciTransport } from './driver.ts';

@@ -22,6 +22,7 @@ import {
 } from './legacy-registers.ts';
 import type { MsixTable } from './msix-table.ts';
 import type { BarKind } from './pci-registers.ts';
+import { refuse } from './refuse.ts';
 import { commonRegisters } from './registers.ts';
 
 /** How a function serves legacy drivers. */
@@ -43,7 +44,7 @@ export interface PciLegacySupport {
   /** @internal Where the modern structures are, unless told. */
   readonly mainBar: { readonly bar: number; readonly kind: BarKind };
   /** @internal What the header says, by which legacy drivers know the device; absent for a modern header. */
-  ids?(type: DeviceType): LegacyIds;
+  ids?(type: DeviceType, given: GivenIds): LegacyIds;
   /** @internal */
   makeRegisters(parts: LegacyParts): LegacyRegisters;
 }
@@ -53,6 +54,12 @@ export interface LegacyIds {
   readonly device_id: number;
   readonly revision_id: number;
   readonly subsystem_id: number;
+}
+
+/** The function's options that would contradict them. */
+interface GivenIds {
+  readonly revision?: number | undefined;
+  readonly subsystemId?: number | undefined;
 }
 
 /** What the legacy structure shows, which it shares with the modern ones. */
@@ -100,8 +107,11 @@ export function legacySupport({ endian = 'little' }: PciLegacyOptions): PciLegac
   };
 }
 
-/** @throws {UsageError} BAD_ARGUMENT for a type that legacy drivers do not know. */
-function legacyIds({ id, name }: DeviceType): LegacyIds {
+/** @throws {UsageError} BAD_ARGUMENT for a type that legacy drivers do not know, or for ids that contradict it. */
+function legacyIds({ id, name }: DeviceType, { revision, subsystemId }: GivenIds): LegacyIds {
+  if ((revision ?? subsystemId) !== undefined) {
+    refuse("a legacy driver's device has the revision and subsystemId of its type");
+  }
   const device_id = transitionalIds[id];
   if (device_id === undefined) {
     throw new UsageError('BAD_ARGUMENT', `the ${name} device has no Transitional PCI Device ID`);

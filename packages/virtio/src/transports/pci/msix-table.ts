@@ -2,14 +2,19 @@ import type { DeviceCore } from '../../device/core.ts';
 import { readLittle } from '../../device/little-endian.ts';
 import type { TracedBlock } from '../../device/tracing.ts';
 import type { BarContent } from './bar.ts';
+import type { BarChoice, CapabilityRoom } from './capability-room.ts';
 import type { ConfigSpace } from './config-space.ts';
 import {
   capabilityId,
+  maxMsixVectors,
   msix_cap,
   msix_table_entry,
   msixControl,
   msixEntryRegisters,
 } from './pci-registers.ts';
+import { refuse, within } from './refuse.ts';
+
+const defaultBar: BarChoice = { bar: 2, kind: 'memory64' };
 
 const entrySize = msix_table_entry.size;
 const { message_address, message_data, vector_control } = msix_table_entry.field;
@@ -17,7 +22,7 @@ const { message_address, message_data, vector_control } = msix_table_entry.field
 /** MSI-X, for a host that can send messages; `msix` makes one. */
 export interface MsixSupport {
   /** @internal */
-  makeTable(vectors: number, core: DeviceCore): MsixTable;
+  makeTable(vectors: number | undefined, core: DeviceCore): MsixTable;
 }
 
 /**
@@ -74,7 +79,10 @@ export class MsixTable implements BarContent {
   /** Where the capability stands in configuration space. */
   #capability = 0;
 
-  constructor(size: number, core: DeviceCore, outlet: MessageOutlet) {
+  /** A vector for each queue and one more, unless told. */
+  constructor(vectors: number | undefined, core: DeviceCore, outlet: MessageOutlet) {
+    const size = vectors ?? Math.min(maxMsixVectors, core.queues.length + 1);
+    within('msixVectors', size, 0, maxMsixVectors);
     this.size = size;
     this.#core = core;
     this.#outlet = outlet;
@@ -85,23 +93,17 @@ export class MsixTable implements BarContent {
     this.reset();
   }
 
-  /** Bytes of the table. */
-  get length(): number {
-    return this.#table.length;
-  }
-
-  /** Bytes of the pending bits. */
-  get pendingLength(): number {
-    return this.#pending.length;
-  }
-
   /** True while events go out as messages. */
   get enabled(): boolean {
     return this.#enabled;
   }
 
-  /** Adds the capability, which names a BAR and in it the offsets of the table and of the pending bits. */
-  addCapability(config: ConfigSpace, bar: number, table: number, pending: number): void {
+  /** Table and pending bits find room behind a BAR, and a capability tells where. */
+  add(layout: CapabilityRoom): void {
+    const choice = layout.choices.msix ?? defaultBar;
+    if (choice.kind === 'io') refuse('MSI-X needs a memory BAR');
+    const { bar, offset: table } = layout.place(choice, this.#table.length, 8, this);
+    const { offset: pending } = layout.place(choice, this.#pending.length, 8, this.#pendingBits);
     const body = msix_cap.encode({
       cap_id: capabilityId.MSIX,
       message_control: this.size - 1,
@@ -109,7 +111,7 @@ export class MsixTable implements BarContent {
       pba: pending + bar,
     });
     const writable = msix_cap.encode({ message_control: msixControl.ENABLE | msixControl.FUNCTION_MASK });
-    this.#capability = config.addCapability(msix_cap, body, writable);
+    this.#capability = layout.config.addCapability(msix_cap, body, writable);
   }
 
   /** True for an access to configuration space that reaches the capability. */
@@ -183,7 +185,7 @@ export class MsixTable implements BarContent {
   }
 
   /** The Pending Bit Array as the driver reads it. */
-  readonly pendingBits: BarContent = {
+  readonly #pendingBits: BarContent = {
     read: (offset, width) => {
       const value = readLittle(this.#pending, offset, width);
       this.#core.trace?.register('read', pendingBlock, offset, width, value);
@@ -202,7 +204,7 @@ export class MsixTable implements BarContent {
   }
 
   restore(table: readonly number[], pending: readonly number[]): void {
-    this.#table.set(table.slice(0, this.length));
+    this.#table.set(table.slice(0, this.#table.length));
     this.#pending.set(pending.slice(0, this.#pending.length));
     this.#anyPending = this.#pending.some((byte) => byte !== 0);
   }

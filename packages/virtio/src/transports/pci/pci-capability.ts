@@ -1,6 +1,6 @@
-import type { AddedCapability } from './options.ts';
-import { refuse, within } from './options-check.ts';
+import type { AddedCapability } from './capability-room.ts';
 import { pci_cap } from './pci-registers.ts';
+import { refuse, within } from './refuse.ts';
 
 /**
  * A PCI capability that is not virtio's, for a function's `capabilities`: its id, what follows the id and the next

@@ -1,7 +1,7 @@
 import { readLittle, writeLittle } from '../../device/little-endian.ts';
 import type { BarContent } from './bar.ts';
-import type { AddedCapability, BarChoice, CapabilityRoom } from './options.ts';
-import { refuse, within } from './options-check.ts';
+import type { AddedCapability, BarChoice, CapabilityRoom } from './capability-room.ts';
+import { refuse, within } from './refuse.ts';
 import { cfgType, virtio_pci_cap64 } from './registers.ts';
 
 const defaultBar: BarChoice = { bar: 4, kind: 'memory64' };

@@ -1,6 +1,6 @@
-import type { AddedCapability } from './options.ts';
-import { refuse, within } from './options-check.ts';
+import type { AddedCapability } from './capability-room.ts';
 import { capabilityId } from './pci-registers.ts';
+import { refuse, within } from './refuse.ts';
 import { cfgType, virtio_pci_vndr_data, virtioVendorId } from './registers.ts';
 
 /**

@@ -1,22 +1,21 @@
 import { PeerError, type PeerErrorCode } from '../../errors.ts';
-import type { OrderedView } from '../../memory/atomics.ts';
+import { loadAcquire32, type OrderedView, storeRelease32 } from '../../memory/atomics.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { nowhere, type Region } from '../../memory/region.ts';
 import { type ErrorClauses, packedRingMistakes } from '../../peer-errors.ts';
 import { openArea } from '../area.ts';
 import type { Chain } from '../chain.ts';
 import type { ChainState } from '../chain-state.ts';
-import { ChainsInFlight } from '../chains-in-flight.ts';
 import { elementMessage } from '../element-message.ts';
 import { IndirectTable } from '../indirect-table.ts';
-import type { DeviceQueue, DeviceQueueState, QueueAreas, RingOptions } from '../queue.ts';
+import type { DeviceQueue, DeviceQueueState, ListChains, QueueAreas, RingOptions } from '../queue.ts';
 import type { RestoredQueue } from '../restored-queue.ts';
-import { saveChain } from '../saved-chain.ts';
 import { maxChainLength } from '../segments.ts';
 import { TakenOrder } from '../taken-order.ts';
 import { needPackedEvent } from './event.ts';
 import { packedRingAreas, pvirtqDescFlags, ringEventFlags } from './layout.ts';
 import { Position } from './position.ts';
+import { SpareChains } from './spare-chains.ts';
 
 const { NEXT, WRITE, INDIRECT, AVAIL, USED } = pvirtqDescFlags;
 
@@ -29,7 +28,7 @@ export class PackedDeviceQueue implements DeviceQueue {
   readonly #changes: { readonly count: number };
   readonly #areas: QueueAreas;
   readonly #options: RingOptions;
-  readonly #chains: ChainsInFlight;
+  readonly #chains: SpareChains;
   readonly #order: TakenOrder | undefined;
   readonly #table: IndirectTable;
   #error: PeerError | undefined;
@@ -71,7 +70,7 @@ export class PackedDeviceQueue implements DeviceQueue {
     this.#changes = memory.changes;
     this.#areas = areas;
     this.#options = options;
-    this.#chains = new ChainsInFlight(size);
+    this.#chains = new SpareChains(size);
     this.#order = options.inOrder ? new TakenOrder(size) : undefined;
     this.#table = new IndirectTable(memory);
     this.#available = new Position(size, position?.nextAvailable, position?.availableWrap);
@@ -99,7 +98,7 @@ export class PackedDeviceQueue implements DeviceQueue {
   }
 
   hasAvailable(): boolean {
-    return this.#isReady() && (this.#chains.hasRestored || this.#look());
+    return this.#isReady() && (this.#chains.restored.length > 0 || this.#look());
   }
 
   complete(chain: Chain): void {
@@ -112,7 +111,7 @@ export class PackedDeviceQueue implements DeviceQueue {
     const count = this.#unnotified;
     if (count === 0) return false;
     this.#unnotified = 0;
-    const suppression = this.#driverEvents.loadAcquire32(0);
+    const suppression = loadAcquire32(this.#driverEvents, 0);
     return needPackedEvent(suppression, this.#used, count, this.size, this.#options.eventIdx);
   }
 
@@ -120,22 +119,22 @@ export class PackedDeviceQueue implements DeviceQueue {
     if (!this.#isReady()) return false;
     const { ENABLE, DESC } = ringEventFlags;
     const wanted = this.#options.eventIdx ? (DESC << 16) | this.#available.packed : ENABLE << 16;
-    this.#deviceEvents.storeRelease32(0, wanted);
-    return this.#chains.hasRestored || this.#look();
+    storeRelease32(this.#deviceEvents, 0, wanted);
+    return this.#chains.restored.length > 0 || this.#look();
   }
 
   disableNotifications(): void {
-    if (this.#isReady()) this.#deviceEvents.storeRelease32(0, ringEventFlags.DISABLE << 16);
+    if (this.#isReady()) storeRelease32(this.#deviceEvents, 0, ringEventFlags.DISABLE << 16);
   }
 
-  save(): DeviceQueueState {
+  save(list: ListChains): DeviceQueueState {
     if (this.#isReady()) this.#publish();
     return {
       nextAvailable: this.#available.offset,
       nextUsed: this.#used.offset,
       availableWrap: this.#available.wrap,
       usedWrap: this.#used.wrap,
-      inFlight: (this.#order?.list() ?? this.#chains.live()).map(saveChain),
+      inFlight: list(this.#chains, this.#order),
     };
   }
 
@@ -180,7 +179,7 @@ export class PackedDeviceQueue implements DeviceQueue {
     this.#driverEvents = driverEvents;
     this.#deviceEvents = deviceEvents;
     this.#likelyRegion = nowhere;
-    this.#version = this.#chains.hasRestored ? -1 : this.#changes.count;
+    this.#version = this.#chains.restored.length > 0 ? -1 : this.#changes.count;
   }
 
   #look(): boolean {
@@ -209,11 +208,11 @@ export class PackedDeviceQueue implements DeviceQueue {
 
   /** False when something else comes first: the queue is not sound, or restored chains wait. */
   #mayReadRing(): boolean {
-    return this.#refresh() && !this.#chains.hasRestored;
+    return this.#refresh() && this.#chains.restored.length === 0;
   }
 
   #takeRestored(): Chain | undefined {
-    return this.#sound ? this.#chains.takeRestored() : undefined;
+    return this.#sound ? this.#chains.restored.shift() : undefined;
   }
 
   /**

@@ -1,5 +1,5 @@
 import { PeerError, type PeerErrorCode } from '../../errors.ts';
-import type { OrderedView } from '../../memory/atomics.ts';
+import { loadAcquire32, type OrderedView, storeRelease32 } from '../../memory/atomics.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { deviceMistakes, type ErrorClauses } from '../../peer-errors.ts';
 import { openArea } from '../area.ts';
@@ -134,7 +134,7 @@ export class PackedDriverQueue<T> implements DriverQueue<T> {
     this.#visible = this.#submitted;
     const count = this.#unpublished;
     this.#unpublished = 0;
-    const suppression = this.#deviceEvents.loadAcquire32(0);
+    const suppression = loadAcquire32(this.#deviceEvents, 0);
     return needPackedEvent(suppression, this.#published, count, this.size, this.#options.eventIdx);
   }
 
@@ -170,12 +170,12 @@ export class PackedDriverQueue<T> implements DriverQueue<T> {
     if (!this.#isReady()) return false;
     const { ENABLE, DESC } = ringEventFlags;
     const wanted = this.#options.eventIdx ? (DESC << 16) | this.#used.packed : ENABLE << 16;
-    this.#driverEvents.storeRelease32(0, wanted);
+    storeRelease32(this.#driverEvents, 0, wanted);
     return this.#polled !== this.#batchEnd || this.#look();
   }
 
   disableNotifications(): void {
-    if (this.#isReady()) this.#driverEvents.storeRelease32(0, ringEventFlags.DISABLE << 16);
+    if (this.#isReady()) storeRelease32(this.#driverEvents, 0, ringEventFlags.DISABLE << 16);
   }
 
   /** A device that used a buffer before an older one has overwritten descriptors of that one. */

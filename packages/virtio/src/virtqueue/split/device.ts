@@ -10,9 +10,8 @@ import { ChainsInFlight } from '../chains-in-flight.ts';
 import { elementMessage } from '../element-message.ts';
 import { IndirectTable } from '../indirect-table.ts';
 import { needEvent } from '../need-event.ts';
-import type { DeviceQueue, DeviceQueueState, QueueAreas, RingOptions } from '../queue.ts';
+import type { DeviceQueue, DeviceQueueState, ListChains, QueueAreas, RingOptions } from '../queue.ts';
 import type { RestoredQueue } from '../restored-queue.ts';
-import { saveChain } from '../saved-chain.ts';
 import { maxChainLength } from '../segments.ts';
 import { TakenOrder } from '../taken-order.ts';
 import * as virtqAvailFlags from './avail-flags.ts';
@@ -102,7 +101,7 @@ export class SplitDeviceQueue implements DeviceQueue {
 
   hasAvailable(): boolean {
     if (!this.#isReady()) return false;
-    return this.#chains.hasRestored || this.#nextAvailable !== this.#availableIndex || this.#look();
+    return this.#chains.restored.length > 0 || this.#nextAvailable !== this.#availableIndex || this.#look();
   }
 
   /** @spec 2.7.8.2 device: Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Used Ring */
@@ -130,7 +129,7 @@ export class SplitDeviceQueue implements DeviceQueue {
     if (!this.#isReady()) return false;
     if (this.#options.eventIdx) this.#used.storeRelease16(4 + 8 * this.size, this.#nextAvailable);
     else this.#used.storeRelease16(0, 0);
-    return this.#chains.hasRestored || this.#look();
+    return this.#chains.restored.length > 0 || this.#look();
   }
 
   /** With an event index there is nothing to do: `avail_event` stays behind, so nothing reaches it. */
@@ -139,14 +138,14 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#used.storeRelease16(0, virtqUsedFlags.NO_NOTIFY);
   }
 
-  save(): DeviceQueueState {
+  save(list: ListChains): DeviceQueueState {
     if (this.#isReady()) this.#publish();
     return {
       nextAvailable: this.#nextAvailable,
       nextUsed: this.#nextUsed,
       availableWrap: 1,
       usedWrap: 1,
-      inFlight: (this.#order?.list() ?? this.#chains.live()).map(saveChain),
+      inFlight: list(this.#chains, this.#order),
     };
   }
 
@@ -196,7 +195,7 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#heads = available.halves;
     this.#used = used;
     this.#usedWords = used.words;
-    this.#version = this.#chains.hasRestored ? -1 : this.#changes.count;
+    this.#version = this.#chains.restored.length > 0 ? -1 : this.#changes.count;
   }
 
   /** Reads the available index; true when there is something to take. */
@@ -301,11 +300,11 @@ export class SplitDeviceQueue implements DeviceQueue {
 
   /** False when something else comes first: the queue is not sound, or restored chains wait. */
   #mayReadRing(): boolean {
-    return this.#refresh() && !this.#chains.hasRestored;
+    return this.#refresh() && this.#chains.restored.length === 0;
   }
 
   #takeRestored(): Chain | undefined {
-    return this.#sound ? this.#chains.takeRestored() : undefined;
+    return this.#sound ? this.#chains.restored.shift() : undefined;
   }
 
   /** How many elements go into an array, and may be in a chain. */
