@@ -9,7 +9,7 @@ import { entropyDevice } from 'virtio/devices/entropy';
 import type { VirtioError } from 'virtio/errors';
 import { legacyOnly, msixSignals, type PciLegacySupport, VmmPciFunction } from 'virtio/transports/pci';
 import { VfioUserServer } from 'virtio/vfio-user';
-import { packedRing } from 'virtio/virtqueue';
+import { inOrder, packedRing } from 'virtio/virtqueue';
 import { GuestSession, guestFiles, serialPorts } from 'virtio-node/guests';
 import { type Listening, listenUnix, NodeDescriptors } from 'virtio-node/host';
 import { QemuGuest } from 'virtio-node/qemu';
@@ -32,7 +32,7 @@ class Served {
     const onError = (error: VirtioError): void => void this.errors.push(error);
     this.path = path;
     this.server = new VfioUserServer({ descriptors, onError }, (host) => {
-      const own = { ...host, msix: msixSignals(host.signalVector), packedRing, onError };
+      const own = { ...host, msix: msixSignals(host.signalVector), packedRing, inOrder, onError };
       return new VmmPciFunction(device, legacy === undefined ? own : { ...own, legacy });
     });
     this.#listening = listenUnix(path, (channel) => this.server.serve(channel));

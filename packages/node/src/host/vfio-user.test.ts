@@ -11,7 +11,7 @@ import {
   vfio_user_header,
   vfio_user_version,
 } from 'virtio/vfio-user';
-import { packedRing } from 'virtio/virtqueue';
+import { inOrder, packedRing } from 'virtio/virtqueue';
 import { describe, expect, it, vi } from 'vitest';
 import { NodeDescriptors } from './descriptors.ts';
 import { openDescriptors, sharedMappings } from './open-things.fixture.ts';
@@ -33,7 +33,7 @@ describe('vfio-user over sockets', () => {
     const errors: VirtioError[] = [];
     const onError = (error: VirtioError): void => void errors.push(error);
     const server = new VfioUserServer({ descriptors, onError }, (host) => {
-      const own = { ...host, msix: msixSignals(host.signalVector), packedRing, onError };
+      const own = { ...host, msix: msixSignals(host.signalVector), packedRing, inOrder, onError };
       return new VmmPciFunction(fixture.make(reserved), own);
     });
     const path = freshPath();
@@ -51,7 +51,7 @@ describe('vfio-user over sockets', () => {
   it('leaves nothing behind: two hundred connections, some of which break off', async () => {
     const before = [openDescriptors(), sharedMappings()];
     const server = new VfioUserServer({ descriptors }, (host) => {
-      const own = { ...host, msix: msixSignals(host.signalVector), packedRing };
+      const own = { ...host, msix: msixSignals(host.signalVector), packedRing, inOrder };
       return new VmmPciFunction(entropyDevice({ source: (bytes) => void bytes.fill(7) }), own);
     });
     const path = freshPath();

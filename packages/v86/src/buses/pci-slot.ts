@@ -9,7 +9,7 @@ import {
   restorePciFunction,
   savePciFunction,
 } from 'virtio/transports/pci';
-import { packedRing } from 'virtio/virtqueue';
+import { inOrder, packedRing } from 'virtio/virtqueue';
 import type { BusHost } from '../bus-host.ts';
 import type { Bus, Placed, PlaceOptions } from './bus.ts';
 import type { PciInterrupts } from './pci-interrupts.ts';
@@ -58,6 +58,7 @@ export class PciSlot implements Placed {
     this.function = new PciFunction(device, {
       memory: host.memory,
       packedRing,
+      inOrder,
       layout,
       notifyMultiplier: 0,
       setInterruptLine: (level) => interrupts.set(this.#pciId, level),

@@ -5,6 +5,7 @@ import { reservedFeatures } from '../spec/features.ts';
 import { le32, struct } from '../spec/layout.ts';
 import { status } from '../spec/status.ts';
 import { packedRing } from '../virtqueue/packed/ring.ts';
+import { inOrder } from '../virtqueue/taken-order.ts';
 import { DeviceCore } from './core.ts';
 import { type DeviceBehaviour, device } from './device.ts';
 import type { DeviceHost } from './host.ts';
@@ -29,6 +30,7 @@ function core(behaviour: DeviceBehaviour<typeof type> = { offers: ['BASE', 'MORE
   const lent: DeviceHost = {
     memory: GuestMemory.ofSize(2 ** 16),
     packedRing,
+    inOrder,
     interruptQueue: (index) => void interrupts.push(index),
     interruptConfig: () => void interrupts.push('config'),
     trace: tracing((event) => void events.push(event)),

@@ -388,7 +388,7 @@ export class DeviceCore implements QueueOwner {
             packed,
             eventIdx: this.negotiated('EVENT_IDX'),
             indirect: this.negotiated('INDIRECT_DESC'),
-            inOrder: this.negotiated('IN_ORDER'),
+            order: this.negotiated('IN_ORDER') ? this.host.inOrder : undefined,
             endian: this.legacy?.endian ?? 'little',
           },
           restored,

@@ -2,6 +2,7 @@ import type { VirtioError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { ReservedFeatureName } from '../spec/features.ts';
 import type { DeviceRing } from '../virtqueue/device-ring.ts';
+import type { InOrder } from '../virtqueue/taken-order.ts';
 import type { LegacyInterface } from './legacy.ts';
 import type { QueuePolling } from './polling.ts';
 import type { Tracing } from './tracing.ts';
@@ -20,6 +21,8 @@ export interface DeviceHost {
   readonly adds?: readonly ReservedFeatureName[] | undefined;
   /** The device's end of packed virtqueues. Without it VIRTIO_F_RING_PACKED is not offered. */
   readonly packedRing?: DeviceRing | undefined;
+  /** What holds early completions back. Without it VIRTIO_F_IN_ORDER is not offered. */
+  readonly inOrder?: InOrder | undefined;
   /** How legacy drivers reach the device; without it they cannot. */
   readonly legacy?: LegacyInterface | undefined;
   /**

@@ -5,10 +5,11 @@ import { type Device, offeredNames } from './device.ts';
 import type { DeviceHost } from './host.ts';
 import { defaultQueueSetup, type QueueSetup } from './queue-setup.ts';
 
-/** The features that a device offers, over a transport that carries some and adds others, and has packed rings or not. */
+/** The features that a device offers, over a transport that carries some and adds others, and was lent packed rings and order or not. */
 export function offeredFeatures(device: Device, host: DeviceHost): FeatureSet {
   const carried = new Set<string>(host.carries ?? Object.keys(reservedFeatures));
   if (host.packedRing === undefined) carried.delete('RING_PACKED');
+  if (host.inOrder === undefined) carried.delete('IN_ORDER');
   const own = new Set<string>(device.behaviour.offers ?? []);
   const names = [...offeredNames(device), ...(host.adds ?? [])].filter(
     (name) => own.has(name) || carried.has(name),

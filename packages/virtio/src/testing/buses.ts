@@ -18,6 +18,7 @@ import { VfioUserServer } from '../vfio-user/server.ts';
 import { VhostUserBackend } from '../vhost-user/backend.ts';
 import { VhostUserTransport } from '../vhost-user/frontend.ts';
 import { packedRing } from '../virtqueue/packed/ring.ts';
+import { inOrder } from '../virtqueue/taken-order.ts';
 import type { Bus } from './matrix.ts';
 import { TransportProxy } from './transport-proxy.ts';
 
@@ -143,6 +144,7 @@ export const vfioUserBus: Bus = {
         ...host,
         msix: msixSignals(host.signalVector),
         packedRing,
+        inOrder,
         ...(trace === undefined ? {} : { trace: pciTracing(trace) }),
         ...(onError === undefined ? {} : { onError }),
       });

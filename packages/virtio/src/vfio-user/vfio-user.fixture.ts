@@ -14,6 +14,7 @@ import { sampleDevice } from '../transports/pci/pci.fixture.ts';
 import { type CommonRegister, commonRegisters } from '../transports/pci/registers.ts';
 import { VmmPciFunction } from '../transports/pci/vmm-function.ts';
 import { packedRing } from '../virtqueue/packed/ring.ts';
+import { inOrder } from '../virtqueue/taken-order.ts';
 import { encodeVersion } from './capabilities.ts';
 import { type CommandName, commands, headerFlag, vfio_user_header } from './messages.ts';
 import { VfioUserServer, type VfioUserServerOptions } from './server.ts';
@@ -49,6 +50,7 @@ export class Served {
           ...host,
           msix: msixSignals(host.signalVector),
           packedRing,
+          inOrder,
           onError,
           ...pciFunction,
         });

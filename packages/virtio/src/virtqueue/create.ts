@@ -11,6 +11,7 @@ import { RestoredQueue } from './restored-queue.ts';
 import { areasMistake, type RingFormat } from './ring-format.ts';
 import { SplitDriverQueue } from './split/driver.ts';
 import { splitFormat } from './split/layout.ts';
+import { inOrder } from './taken-order.ts';
 
 const formatOf = ({ packed }: { readonly packed: boolean }): RingFormat =>
   packed ? packedFormat : splitFormat;
@@ -34,7 +35,8 @@ export function createDeviceQueue(
 ): DeviceQueue | PeerError {
   checkOptions(options);
   const ring = options.packed ? packedRing : splitRing;
-  return openDeviceQueue(ring, memory, areas, options, restored && new RestoredQueue(restored));
+  const order = options.inOrder ? inOrder : undefined;
+  return openDeviceQueue(ring, memory, areas, { ...options, order }, restored && new RestoredQueue(restored));
 }
 
 /**

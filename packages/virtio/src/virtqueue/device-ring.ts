@@ -1,6 +1,6 @@
 import type { PeerError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
-import type { DeviceQueue, QueueAreas, RingOptions } from './queue.ts';
+import type { DeviceQueue, DeviceRingOptions, QueueAreas } from './queue.ts';
 import type { RestoredQueue } from './restored-queue.ts';
 import { areasMistake, type RingFormat } from './ring-format.ts';
 import { SplitDeviceQueue } from './split/device.ts';
@@ -13,7 +13,7 @@ export interface DeviceRing {
   make(
     memory: GuestMemory,
     areas: QueueAreas,
-    options: RingOptions,
+    options: DeviceRingOptions,
     restored: RestoredQueue | undefined,
   ): DeviceQueue;
 }
@@ -34,7 +34,7 @@ export function openDeviceQueue(
   ring: DeviceRing,
   memory: GuestMemory,
   areas: QueueAreas,
-  options: RingOptions,
+  options: DeviceRingOptions,
   restored?: RestoredQueue,
 ): DeviceQueue | PeerError {
   const mistake = areasMistake(areas, ring.format);

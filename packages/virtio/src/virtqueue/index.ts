@@ -10,3 +10,4 @@ export { packedRing } from './packed/ring.ts';
 export type * from './queue.ts';
 export { saveQueue } from './saved-chain.ts';
 export * from './split/layout.ts';
+export { type InOrder, inOrder } from './taken-order.ts';

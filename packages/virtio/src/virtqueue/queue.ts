@@ -1,7 +1,7 @@
 import type { PeerError } from '../errors.ts';
 import type { Chain } from './chain.ts';
 import type { ChainsInFlight } from './chains-in-flight.ts';
-import type { TakenOrder } from './taken-order.ts';
+import type { InOrder, TakenOrder } from './taken-order.ts';
 
 /** Where the three areas of a virtqueue stand, and how many descriptors it has. */
 export interface QueueAreas {
@@ -27,6 +27,11 @@ export interface RingOptions {
   readonly inOrder: boolean;
   /** The byte order of the ring: `big` only for a legacy device with a big-endian guest. */
   readonly endian: 'little' | 'big';
+}
+
+/** The same for the device's end: with `order`, VIRTIO_F_IN_ORDER. */
+export interface DeviceRingOptions extends Omit<RingOptions, 'inOrder'> {
+  readonly order: InOrder | undefined;
 }
 
 /** A buffer that was taken and not completed when the state was saved; it is taken again after a restore. */

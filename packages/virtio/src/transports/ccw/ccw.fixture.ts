@@ -8,6 +8,7 @@ import { reservedFeatures } from '../../spec/features.ts';
 import { be64, bytes, le16, le32, le64, struct, u8 } from '../../spec/layout.ts';
 import { status } from '../../spec/status.ts';
 import { packedRing } from '../../virtqueue/packed/ring.ts';
+import { inOrder } from '../../virtqueue/taken-order.ts';
 import { ccw0, ccw1, orb, orbCtrl0 } from './ccw.ts';
 import { type CcwDeviceOptions, ChannelSubsystem, type IoInterruption } from './channel-subsystem.ts';
 import { type ChannelCommandName, channelCommand, type Revision } from './commands.ts';
@@ -98,6 +99,7 @@ export class Guest {
     this.schid = this.css.add(this.device, {
       devno: 0x1000,
       packedRing,
+      inOrder,
       trace: tracing((event) => void this.events.push(event)),
       onError: (error) => void this.errors.push(error),
       ...options,

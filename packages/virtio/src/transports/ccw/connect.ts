@@ -6,6 +6,7 @@ import type { Allocator } from '../../memory/allocator.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { memoryForBoth } from '../../memory/memory-for-both.ts';
 import { packedRing } from '../../virtqueue/packed/ring.ts';
+import { inOrder } from '../../virtqueue/taken-order.ts';
 import type { ChannelIo, ChannelIoListener } from './channel-io.ts';
 import { ChannelSubsystem } from './channel-subsystem.ts';
 import type { ControlUnit, ControlUnitOptions } from './control-unit.ts';
@@ -64,6 +65,7 @@ export function joinCcw(
   const { trace, onError } = options;
   const schid = subsystem.add(device, {
     packedRing,
+    inOrder,
     ...options.unit,
     ...(trace === undefined ? {} : { trace: tracing(trace) }),
     ...(onError === undefined ? {} : { onError }),

@@ -39,7 +39,8 @@ import {
 import type { SubchannelUnit } from './subchannel.ts';
 
 /** How a device is to be behind Channel I/O. */
-export interface ControlUnitOptions extends Pick<DeviceHost, 'trace' | 'onError' | 'defer' | 'packedRing'> {
+export interface ControlUnitOptions
+  extends Pick<DeviceHost, 'trace' | 'onError' | 'defer' | 'packedRing' | 'inOrder'> {
   /** The highest revision of virtio-ccw that it knows: 2 unless told. */
   readonly revision?: Revision;
   /**
@@ -90,6 +91,7 @@ export class ControlUnit implements SubchannelUnit {
       interruptConfig: () => this.#indicators.notifyConfig(),
       carries: ccwFeatures,
       packedRing: options.packedRing,
+      inOrder: options.inOrder,
       defer: options.defer,
       onError: options.onError,
       trace: options.trace,

@@ -19,6 +19,7 @@ import {
 } from '../../spec/features.ts';
 import { packedRing } from '../../virtqueue/packed/ring.ts';
 import type { QueueAreas } from '../../virtqueue/queue.ts';
+import { inOrder } from '../../virtqueue/taken-order.ts';
 
 /** What a loopback can be given. */
 export interface LoopbackOptions {
@@ -65,6 +66,7 @@ export class Loopback implements Transport {
       memory: this.memory,
       carries,
       packedRing,
+      inOrder,
       legacy: options.legacy,
       trace: options.trace && tracing(options.trace),
       interruptQueue: (index) => {

@@ -5,6 +5,7 @@ import { InterruptWire } from '../../driver/interrupt-wire.ts';
 import type { Allocator } from '../../memory/allocator.ts';
 import { memoryForBoth } from '../../memory/memory-for-both.ts';
 import { packedRing } from '../../virtqueue/packed/ring.ts';
+import { inOrder } from '../../virtqueue/taken-order.ts';
 import type { MmioAccess } from './access.ts';
 import { MmioDevice } from './device.ts';
 import { MmioTransport } from './driver.ts';
@@ -39,7 +40,7 @@ export async function connectMmio(device: Device, options: ConnectMmioOptions = 
 
 /** @internal The window and the way to it; the driver is not there yet. */
 export function joinMmio(device: Device, options: ConnectMmioOptions = {}): Omit<ConnectedMmio, 'transport'> {
-  return joinWindow(options, (host) => new MmioDevice(device, { packedRing, ...options, ...host }));
+  return joinWindow(options, (host) => new MmioDevice(device, { packedRing, inOrder, ...options, ...host }));
 }
 
 /** @internal Makes a window of either version, and the way to it. */

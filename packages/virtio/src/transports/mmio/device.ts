@@ -29,6 +29,7 @@ export class MmioDevice extends MmioWindow<MmioRegister> {
       config: configBank,
       hint: otherVersion,
       packedRing: options.packedRing,
+      inOrder: options.inOrder,
     });
     this.#sharedMemory = sharedMemory;
   }

@@ -7,6 +7,7 @@ import { reservedFeatures } from '../../spec/features.ts';
 import type { RegisterBlock } from '../../spec/registers.ts';
 import { status } from '../../spec/status.ts';
 import { packedRing } from '../../virtqueue/packed/ring.ts';
+import { inOrder } from '../../virtqueue/taken-order.ts';
 import { type SampleBehaviour, type sample, sampleDevice } from '../pci/pci.fixture.ts';
 import { MmioDevice } from './device.ts';
 import type { MmioDeviceOptions, MmioHost } from './options.ts';
@@ -101,7 +102,7 @@ export class Guest extends WindowGuest<MmioRegister, MmioDevice> {
 
   constructor(options: Partial<MmioDeviceOptions> = {}, behaviour: SampleBehaviour = {}) {
     super(mmioRegisters, behaviour);
-    this.window = new MmioDevice(this.device, { ...this.host, packedRing, ...options });
+    this.window = new MmioDevice(this.device, { ...this.host, packedRing, inOrder, ...options });
   }
 
   /** Goes through initialisation with the features whose bits are given, VERSION_1 among them. */

@@ -4,6 +4,7 @@ import type { Tracing } from '../../device/tracing.ts';
 import type { VirtioError } from '../../errors.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { DeviceRing } from '../../virtqueue/device-ring.ts';
+import type { InOrder } from '../../virtqueue/taken-order.ts';
 import type { MmioSharedMemory } from './shared-memory.ts';
 
 /** What a host lends to a device. A callback must not throw; it may access the device. */
@@ -30,6 +31,8 @@ export interface MmioWindowOptions extends MmioHost {
 export interface MmioDeviceOptions extends MmioWindowOptions {
   /** Packed virtqueues: `packedRing` of `virtio/virtqueue`. Without it VIRTIO_F_RING_PACKED is not offered. */
   readonly packedRing?: DeviceRing | undefined;
+  /** What holds early completions back: `inOrder` of `virtio/virtqueue`. Without it VIRTIO_F_IN_ORDER is not offered. */
+  readonly inOrder?: InOrder | undefined;
   readonly sharedMemory?: readonly MmioSharedMemory[];
 }
 

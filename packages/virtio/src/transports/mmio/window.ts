@@ -9,6 +9,7 @@ import { UsageError } from '../../errors.ts';
 import { busFreeFeatures } from '../../spec/features.ts';
 import type { RegisterBlock } from '../../spec/registers.ts';
 import type { DeviceRing } from '../../virtqueue/device-ring.ts';
+import type { InOrder } from '../../virtqueue/taken-order.ts';
 import { InterruptLine } from './interrupt-line.ts';
 import type { MmioWindowOptions, MmioWindowState } from './options.ts';
 import { configOffset, interruptBit, magicValue, type SharedRegister } from './registers.ts';
@@ -24,6 +25,7 @@ interface WindowParts<N extends string> {
   readonly registers: RegisterBlock<N>;
   readonly legacy?: LegacyInterface;
   readonly packedRing?: DeviceRing | undefined;
+  readonly inOrder?: InOrder | undefined;
   /** The device's own configuration, as drivers of this version access it; `undefined` when its type has none. */
   config(core: DeviceCore): ConfigWindow | undefined;
   /** What to say of an access to a register of the other version. */
@@ -60,6 +62,7 @@ export abstract class MmioWindow<N extends string> {
       interruptConfig: () => this.#line.raise(interruptBit.CONFIG),
       carries: [...busFreeFeatures, 'NOTIFICATION_DATA'],
       packedRing: parts.packedRing,
+      inOrder: parts.inOrder,
       legacy: parts.legacy,
       defer: options.defer,
       onError: options.onError,

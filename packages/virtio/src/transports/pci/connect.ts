@@ -5,6 +5,7 @@ import type { Allocator } from '../../memory/allocator.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { memoryForBoth } from '../../memory/memory-for-both.ts';
 import { packedRing } from '../../virtqueue/packed/ring.ts';
+import { inOrder } from '../../virtqueue/taken-order.ts';
 import type { PciAccess, PciMessage } from './access.ts';
 import type { BarRoom } from './bar-probe.ts';
 import { PciFunction } from './device.ts';
@@ -75,6 +76,7 @@ export function joinPci(device: Device, options: ConnectPciOptions = {}): Omit<C
   const pciFunction = new PciFunction(device, {
     setInterruptLine: (level) => interrupts.line.set(level),
     packedRing,
+    inOrder,
     msix: msix((address, data) => interrupts.deliver(address, data)),
     ...options.pciFunction,
     memory,

@@ -4,6 +4,7 @@ import type { Tracing } from '../../device/tracing.ts';
 import type { VirtioError } from '../../errors.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { DeviceRing } from '../../virtqueue/device-ring.ts';
+import type { InOrder } from '../../virtqueue/taken-order.ts';
 import type { PciBar } from './bar.ts';
 import type { AddedCapability, PciLayout } from './capability-room.ts';
 import type { PciLegacySupport } from './legacy-device.ts';
@@ -17,6 +18,8 @@ export interface PciHost {
   readonly setInterruptLine?: (level: boolean) => void;
   /** Packed virtqueues: `packedRing` of `virtio/virtqueue`. Without it VIRTIO_F_RING_PACKED is not offered. */
   readonly packedRing?: DeviceRing;
+  /** What holds early completions back: `inOrder` of `virtio/virtqueue`. Without it VIRTIO_F_IN_ORDER is not offered. */
+  readonly inOrder?: InOrder;
   /** How MSI-X messages are sent: `msix(send)` or `msixSignals(signal)`. Without it there is no MSI-X. */
   readonly msix?: MsixSupport;
   /** The `address` or `enabled` of some BAR has changed; these are all BARs. */

@@ -7,6 +7,7 @@ import { reservedFeatures } from '../../spec/features.ts';
 import { bytes, le16, le32, le64, struct, u8 } from '../../spec/layout.ts';
 import { status } from '../../spec/status.ts';
 import { packedRing } from '../../virtqueue/packed/ring.ts';
+import { inOrder } from '../../virtqueue/taken-order.ts';
 import type { PciBar } from './bar.ts';
 import { PciFunction } from './device.ts';
 import { msix } from './msix-table.ts';
@@ -76,6 +77,7 @@ export class Guest {
     this.pciFunction = new PciFunction(this.device, {
       memory: this.memory,
       packedRing,
+      inOrder,
       setInterruptLine: (level) => void this.line.push(level),
       msix: msix((address, data) => void this.messages.push({ address, data })),
       barsMoved: (bars) => void this.moves.push(bars.map(placeOf)),

@@ -8,10 +8,10 @@ import type { Chain } from '../chain.ts';
 import type { ChainState } from '../chain-state.ts';
 import { elementMessage } from '../element-message.ts';
 import { IndirectTable } from '../indirect-table.ts';
-import type { DeviceQueue, DeviceQueueState, ListChains, QueueAreas, RingOptions } from '../queue.ts';
+import type { DeviceQueue, DeviceQueueState, DeviceRingOptions, ListChains, QueueAreas } from '../queue.ts';
 import type { RestoredQueue } from '../restored-queue.ts';
 import { maxChainLength } from '../segments.ts';
-import { TakenOrder } from '../taken-order.ts';
+import type { TakenOrder } from '../taken-order.ts';
 import { needPackedEvent } from './event.ts';
 import { packedRingAreas, pvirtqDescFlags, ringEventFlags } from './layout.ts';
 import { Position } from './position.ts';
@@ -27,7 +27,7 @@ export class PackedDeviceQueue implements DeviceQueue {
   readonly #memory: GuestMemory;
   readonly #changes: { readonly count: number };
   readonly #areas: QueueAreas;
-  readonly #options: RingOptions;
+  readonly #options: DeviceRingOptions;
   readonly #chains: SpareChains;
   readonly #order: TakenOrder | undefined;
   readonly #table: IndirectTable;
@@ -55,13 +55,11 @@ export class PackedDeviceQueue implements DeviceQueue {
   /** The first used descriptor that the driver cannot see yet: its flags are written last. */
   readonly #held: Position;
   #heldFlags = -1;
-  /** With VIRTIO_F_IN_ORDER: where the open batch starts, and its last buffer. */
+  /** With VIRTIO_F_IN_ORDER: where the open batch starts. */
   readonly #batch: Position;
-  #batchId = 0;
-  #batchWritten = 0;
 
   /** `createDeviceQueue` makes one, after it has checked the arguments. */
-  constructor(memory: GuestMemory, areas: QueueAreas, options: RingOptions, restored?: RestoredQueue) {
+  constructor(memory: GuestMemory, areas: QueueAreas, options: DeviceRingOptions, restored?: RestoredQueue) {
     const { size } = areas;
     restored?.check(size, size);
     const position = restored?.state;
@@ -71,7 +69,13 @@ export class PackedDeviceQueue implements DeviceQueue {
     this.#areas = areas;
     this.#options = options;
     this.#chains = new SpareChains(size);
-    this.#order = options.inOrder ? new TakenOrder(size) : undefined;
+    this.#order = options.order?.(size, {
+      pass: (chain) => this.#advanceUsed(chain),
+      use: (id, written) => {
+        this.#writeUsed(this.#batch, id, written);
+        this.#batch.set(this.#used);
+      },
+    });
     this.#table = new IndirectTable(memory);
     this.#available = new Position(size, position?.nextAvailable, position?.availableWrap);
     this.#used = new Position(size, position?.nextUsed, position?.usedWrap);
@@ -148,7 +152,7 @@ export class PackedDeviceQueue implements DeviceQueue {
   #giveBack(chain: Chain): void {
     if (this.#changes.count !== this.#version && !this.#refresh()) return;
     if (this.#order !== undefined) {
-      this.#completeInOrder(this.#order);
+      this.#order.complete();
       return;
     }
     this.#writeUsed(this.#used, chain.id, chain.written);
@@ -389,31 +393,8 @@ export class PackedDeviceQueue implements DeviceQueue {
     this.#chains.free(chain);
   }
 
-  #completeInOrder(order: TakenOrder): void {
-    for (let next = order.shiftCompleted(); next !== undefined; next = order.shiftCompleted()) {
-      this.#useInOrder(next);
-    }
-  }
-
-  /**
-   * One used descriptor stands for a whole batch, with the id of its last buffer, and the driver takes those
-   * before it for completely written. So a buffer that is not ends its batch.
-   */
-  #useInOrder(chain: Chain): void {
-    this.#batchId = chain.id;
-    this.#batchWritten = chain.written;
-    const isWhole = chain.written === chain.writable.length;
-    this.#advanceUsed(chain);
-    if (!isWhole) this.#closeBatch();
-  }
-
-  #closeBatch(): void {
-    this.#writeUsed(this.#batch, this.#batchId, this.#batchWritten);
-    this.#batch.set(this.#used);
-  }
-
   #publish(): void {
-    if (this.#order !== undefined && !this.#batch.equals(this.#used)) this.#closeBatch();
+    if (this.#order !== undefined) this.#order.closeBatch();
     if (this.#heldFlags < 0) return;
     this.#ring.storeRelease16(16 * this.#held.offset + 14, this.#heldFlags);
     this.#heldFlags = -1;

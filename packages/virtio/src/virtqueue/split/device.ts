@@ -10,10 +10,10 @@ import { ChainsInFlight } from '../chains-in-flight.ts';
 import { elementMessage } from '../element-message.ts';
 import { IndirectTable } from '../indirect-table.ts';
 import { needEvent } from '../need-event.ts';
-import type { DeviceQueue, DeviceQueueState, ListChains, QueueAreas, RingOptions } from '../queue.ts';
+import type { DeviceQueue, DeviceQueueState, DeviceRingOptions, ListChains, QueueAreas } from '../queue.ts';
 import type { RestoredQueue } from '../restored-queue.ts';
 import { maxChainLength } from '../segments.ts';
-import { TakenOrder } from '../taken-order.ts';
+import type { TakenOrder } from '../taken-order.ts';
 import * as virtqAvailFlags from './avail-flags.ts';
 import * as virtqDescFlags from './desc-flags.ts';
 import { splitRingAreas } from './layout.ts';
@@ -25,7 +25,7 @@ export class SplitDeviceQueue implements DeviceQueue {
   readonly #memory: GuestMemory;
   readonly #changes: { readonly count: number };
   readonly #areas: QueueAreas;
-  readonly #options: RingOptions;
+  readonly #options: DeviceRingOptions;
   readonly #chains: ChainsInFlight;
   readonly #order: TakenOrder | undefined;
   readonly #table: IndirectTable;
@@ -57,23 +57,27 @@ export class SplitDeviceQueue implements DeviceQueue {
   #nextUsed = 0;
   #published = 0;
   #notified = 0;
-  /** With VIRTIO_F_IN_ORDER: where the open batch starts, and its last buffer. */
+  /** With VIRTIO_F_IN_ORDER: where the open batch starts. */
   #batchStart = 0;
-  #batchId = 0;
-  #batchWritten = 0;
 
   /** `createDeviceQueue` makes one, after it has checked the arguments. */
-  constructor(memory: GuestMemory, areas: QueueAreas, options: RingOptions, restored?: RestoredQueue) {
+  constructor(memory: GuestMemory, areas: QueueAreas, options: DeviceRingOptions, restored?: RestoredQueue) {
     restored?.check(0x1_0000, areas.size);
     this.size = areas.size;
     this.#mask = areas.size - 1;
-    this.#freely = options.inOrder ? 0 : areas.size;
     this.#memory = memory;
     this.#changes = memory.changes;
     this.#areas = areas;
     this.#options = options;
     this.#chains = new ChainsInFlight(areas.size, options.endian === 'little');
-    this.#order = options.inOrder ? new TakenOrder(areas.size) : undefined;
+    this.#order = options.order?.(areas.size, {
+      pass: (chain) => this.#pass(chain),
+      use: (id, written) => {
+        this.#writeUsed(this.#batchStart, id, written);
+        this.#batchStart = this.#nextUsed;
+      },
+    });
+    this.#freely = this.#order === undefined ? areas.size : 0;
     this.#table = new IndirectTable(memory);
     this.#nextAvailable = restored?.state.nextAvailable ?? 0;
     this.#availableIndex = this.#nextAvailable;
@@ -159,10 +163,14 @@ export class SplitDeviceQueue implements DeviceQueue {
   #giveBack(chain: Chain): void {
     if (this.#changes.count !== this.#version && !this.#refresh()) return;
     if (this.#order !== undefined) {
-      this.#completeInOrder(this.#order);
+      this.#order.complete();
       return;
     }
     this.#writeUsed(this.#nextUsed, chain.id, chain.written);
+    this.#pass(chain);
+  }
+
+  #pass(chain: Chain): void {
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
     this.#chains.free(chain);
   }
@@ -365,32 +373,9 @@ export class SplitDeviceQueue implements DeviceQueue {
     if (this.#swapped) swapWords(words, at, 2);
   }
 
-  #completeInOrder(order: TakenOrder): void {
-    for (let next = order.shiftCompleted(); next !== undefined; next = order.shiftCompleted()) {
-      this.#useInOrder(next);
-    }
-  }
-
-  /**
-   * One used entry stands for a whole batch, with the id of its last buffer, and the driver takes those before
-   * it for completely written. So a buffer that is not ends its batch.
-   */
-  #useInOrder(chain: Chain): void {
-    this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
-    this.#batchId = chain.id;
-    this.#batchWritten = chain.written;
-    if (chain.written !== chain.writable.length) this.#closeBatch();
-    this.#chains.free(chain);
-  }
-
-  #closeBatch(): void {
-    this.#writeUsed(this.#batchStart, this.#batchId, this.#batchWritten);
-    this.#batchStart = this.#nextUsed;
-  }
-
   #publish(): void {
     if (this.#published === this.#nextUsed) return;
-    if (this.#order !== undefined && this.#batchStart !== this.#nextUsed) this.#closeBatch();
+    if (this.#order !== undefined) this.#order.closeBatch();
     this.#used.storeRelease16(2, this.#nextUsed);
     this.#published = this.#nextUsed;
   }

@@ -10,6 +10,7 @@ import { Allocator } from '../../../memory/allocator.ts';
 import { GuestMemory } from '../../../memory/guest-memory.ts';
 import { devPartsCapability } from '../../../spec/admin.ts';
 import { packedRing } from '../../../virtqueue/packed/ring.ts';
+import { inOrder } from '../../../virtqueue/taken-order.ts';
 import type { PciAccess } from '../access.ts';
 import { connectPci, room } from '../connect.ts';
 import { PciFunction } from '../device.ts';
@@ -34,6 +35,7 @@ export class MovableGuest {
     const made = new PciFunction(joined, {
       memory: this.memory,
       packedRing,
+      inOrder,
       msix: msix((_, data) => {
         this.messages++;
         void Promise.resolve().then(this.#handlers.get(data));
