@@ -258,11 +258,9 @@ export class DeviceCore implements QueueOwner {
   writeConfig(offset: number, width: number, value: number): void {
     if (this.session.has(status.SUSPEND) || this.#isAnothers) return;
     const { configSpace, type, behaviour } = this.device;
-    const { legacy } = this;
     const written =
-      legacy === undefined
-        ? configSpace.write(offset, width, value)
-        : legacy.writeConfig(type, configSpace, offset, width, value);
+      this.legacy?.writeConfig(type, configSpace, offset, width, value) ??
+      configSpace.write(offset, width, value);
     if (written !== undefined) {
       this.#guard(() => behaviour.writeConfig?.(asFieldName(written.field), written.value));
       return;
@@ -360,14 +358,13 @@ export class DeviceCore implements QueueOwner {
   /** @internal Tells the device that a driver uses it. */
   activate(): void {
     const { type, behaviour } = this.device;
-    const { legacy } = this;
-    const bitOf = (feature: string): number => type.legacy.features?.[feature] ?? -1;
     this.#guard(() =>
       behaviour.activate?.({
         has: (feature) => this.#accepted(feature),
         memory: this.memory,
-        endian: legacy?.endian ?? 'little',
-        legacy: legacy && { has: (feature) => this.driverFeatures.has(bitOf(feature)) },
+        endian: 'little',
+        legacy: undefined,
+        ...this.legacy?.context(this),
         queue: (name, number) => this.session.queues[type.queueIndex(name, number) ?? -1],
       }),
     );
@@ -416,38 +413,29 @@ export class DeviceCore implements QueueOwner {
   }
 
   /**
-   * True when the driver's features are a sound subset of what was offered. What a legacy driver has accepted holds
-   * from its first use of the device, as far as it is sound: no bit asks whether it may.
+   * True when the driver's features are a sound subset of what was offered.
    *
    * @spec 2.2.2 device: Basic Facilities of a Virtio Device / Feature Bits
    * @spec 6.2 device: Reserved Feature Bits
    */
   #settleFeatures(): boolean {
     const { type } = this.device;
-    const { session, offered } = this;
-    const { legacy } = session;
-    let refusal: string | undefined;
-    if (legacy === undefined) {
-      refusal = featuresMistake(type, session.driverFeatures, offered);
-    } else {
-      const { features, mistakes } = legacy.soundFeatures(type, session.driverFeatures, offered);
-      for (const mistake of mistakes) this.violation('FEATURES_REFUSED', `the driver ${mistake}`);
-      session.driverFeatures = features;
+    const { driverFeatures } = this;
+    let refusal = featuresMistake(type, driverFeatures, this.offered);
+    let clause: ClauseId | undefined;
+    if (refusal === undefined && !this.#accepted('VERSION_1')) {
+      refusal = 'did not accept VERSION_1, bit 32';
+      clause = 'driver: Reserved Feature Bits';
     }
-    const lacksVersion = refusal === undefined && legacy === undefined && !this.#accepted('VERSION_1');
-    if (lacksVersion) refusal = 'did not accept VERSION_1, bit 32';
-    refusal ??= this.#refusal();
-    this.trace?.features(type, session.driverFeatures, refusal === undefined);
-    if (refusal === undefined) return true;
-    const message = `the driver ${refusal}`;
-    if (legacy !== undefined) this.needsReset(new PeerError('FEATURES_REFUSED', message));
-    else
-      this.violation('FEATURES_REFUSED', message, lacksVersion ? 'driver: Reserved Feature Bits' : undefined);
-    return false;
+    refusal ??= this.refusal();
+    const isSound = refusal === undefined;
+    this.trace?.features(type, driverFeatures, isSound);
+    if (!isSound) this.violation('FEATURES_REFUSED', `the driver ${refusal}`, clause);
+    return isSound;
   }
 
-  /** What the device itself has against the driver's features. */
-  #refusal(): string | undefined {
+  /** @internal What the device itself has against the driver's features. */
+  refusal(): string | undefined {
     let refusal: string | undefined = 'met a device that failed';
     this.#guard(() => {
       const isLegacy = this.legacy !== undefined;
@@ -475,7 +463,7 @@ export class DeviceCore implements QueueOwner {
 
   /** The driver uses the device from here on. */
   #begin(): void {
-    if (this.legacy !== undefined) this.#settleFeatures();
+    this.legacy?.settleFeatures(this);
     if (!this.live) return;
     for (const [index, setup] of this.queues.entries()) if (setup.enabled) this.openQueue(index);
     this.activate();

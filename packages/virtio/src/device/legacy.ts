@@ -1,12 +1,14 @@
+import { PeerError, type PeerErrorCode, type VirtioError } from '../errors.ts';
 import type { DeviceType } from '../spec/device-type.ts';
 import { FeatureSet } from '../spec/features.ts';
 import { type Endian, encodeFor, guestView } from '../spec/guest-endian.ts';
 import { legacyReservedFeatures } from '../spec/legacy.ts';
 import { status } from '../spec/status.ts';
 import type { ConfigSpace, ConfigWrite } from './config-space.ts';
-import type { Device } from './device.ts';
+import type { ActiveDevice, Device } from './device.ts';
 import { readLittle, writeLittle } from './little-endian.ts';
 import type { StatusStep } from './status-machine.ts';
+import type { Tracing } from './tracing.ts';
 
 /** How a driver of before virtio 1.0 uses a device: the rules of the sections headed "Legacy Interface". */
 export interface LegacyInterface {
@@ -14,8 +16,10 @@ export interface LegacyInterface {
   readonly endian: Endian;
   /** What a device that offers `modern` offers through this interface: 32 bits. */
   offered(device: Device, modern: FeatureSet): FeatureSet;
-  /** The features that are in force, and what was wrong with those that the driver wrote. */
-  soundFeatures(type: DeviceType, written: FeatureSet, offered: FeatureSet): SoundFeatures;
+  /** Puts the driver's features in force, and names what is wrong with them: no bit asks whether they may. */
+  settleFeatures(core: LegacyCore): void;
+  /** What a device is told beside what it always is. */
+  context(core: LegacyCore): Pick<ActiveDevice, 'endian' | 'legacy'>;
   checkStatusWrite(current: number, written: number): StatusStep;
   /** As those of the configuration space, with its bytes in the guest's order. */
   readConfig(type: DeviceType, space: ConfigSpace, offset: number, width: number): number;
@@ -28,8 +32,20 @@ export interface LegacyInterface {
   ): ConfigWrite | undefined;
 }
 
+/** What it needs of a device's core. */
+interface LegacyCore {
+  readonly device: Device;
+  readonly session: { driverFeatures: FeatureSet };
+  readonly offered: FeatureSet;
+  readonly trace: Tracing | undefined;
+  /** What the device itself has against the driver's features. */
+  refusal(): string | undefined;
+  violation(code: PeerErrorCode, message: string): void;
+  needsReset(error: VirtioError): void;
+}
+
 /** What is left of the features that a legacy driver wrote. */
-export interface SoundFeatures {
+interface SoundFeatures {
   readonly features: FeatureSet;
   readonly mistakes: readonly string[];
 }
@@ -50,7 +66,8 @@ export function legacyInterface(endian: Endian = 'little'): LegacyInterface {
       const bits = (behaviour.legacyOffers ?? []).map((name) => type.legacy.features?.[name] ?? UNUSED);
       return modern.intersect(legacyBits).union(added).union(FeatureSet.of(bits));
     },
-    soundFeatures,
+    settleFeatures,
+    context: (core) => ({ endian, legacy: { has: (feature) => hasLegacy(core, feature) } }),
     checkStatusWrite: checkLegacyStatusWrite,
     readConfig: (type, space, offset, width) =>
       isSwapped(type, endian)
@@ -62,6 +79,25 @@ export function legacyInterface(endian: Endian = 'little'): LegacyInterface {
         : space.write(offset, width, value),
   };
 }
+
+/**
+ * What a legacy driver has accepted holds from its first use of the device, as far as it is sound.
+ *
+ * @spec 2.2.2 device: Basic Facilities of a Virtio Device / Feature Bits
+ */
+function settleFeatures(core: LegacyCore): void {
+  const { session, offered } = core;
+  const { type } = core.device;
+  const { features, mistakes } = soundFeatures(type, session.driverFeatures, offered);
+  for (const mistake of mistakes) core.violation('FEATURES_REFUSED', `the driver ${mistake}`);
+  session.driverFeatures = features;
+  const refusal = core.refusal();
+  core.trace?.features(type, features, refusal === undefined);
+  if (refusal !== undefined) core.needsReset(new PeerError('FEATURES_REFUSED', `the driver ${refusal}`));
+}
+
+const hasLegacy = ({ device: { type }, session }: LegacyCore, feature: string): boolean =>
+  session.driverFeatures.has(type.legacy.features?.[feature] ?? -1);
 
 /** There is no FEATURES_OK to withhold: what cannot be is left out. */
 function soundFeatures(type: DeviceType, written: FeatureSet, offered: FeatureSet): SoundFeatures {
