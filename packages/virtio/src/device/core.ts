@@ -387,6 +387,7 @@ export class DeviceCore implements QueueOwner {
             indirect: this.negotiated('INDIRECT_DESC'),
             order: this.negotiated('IN_ORDER') ? this.host.inOrder : undefined,
             endian: this.legacy?.endian ?? 'little',
+            viewOf: this.legacy?.viewOf,
           },
           restored,
         )

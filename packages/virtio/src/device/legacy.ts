@@ -1,7 +1,7 @@
 import { PeerError, type PeerErrorCode, type VirtioError } from '../errors.ts';
 import type { DeviceType } from '../spec/device-type.ts';
 import { FeatureSet } from '../spec/features.ts';
-import { type Endian, encodeFor, guestView } from '../spec/guest-endian.ts';
+import { type Endian, encodeFor, guestView, type ViewOf, viewOf } from '../spec/guest-endian.ts';
 import { legacyReservedFeatures } from '../spec/legacy.ts';
 import { status } from '../spec/status.ts';
 import type { ConfigSpace, ConfigWrite } from './config-space.ts';
@@ -14,6 +14,8 @@ import type { Tracing } from './tracing.ts';
 export interface LegacyInterface {
   /** The guest's byte order, which numbers in rings, messages and the configuration have. */
   readonly endian: Endian;
+  /** How structures in messages are seen then. */
+  readonly viewOf: ViewOf | undefined;
   /** What a device that offers `modern` offers through this interface: 32 bits. */
   offered(device: Device, modern: FeatureSet): FeatureSet;
   /** Puts the driver's features in force, and names what is wrong with them: no bit asks whether they may. */
@@ -62,6 +64,7 @@ const added = FeatureSet.of([ANY_LAYOUT, UNUSED]);
 export function legacyInterface(endian: Endian = 'little'): LegacyInterface {
   return {
     endian,
+    viewOf: viewOf(endian),
     offered: ({ type, behaviour }, modern) => {
       const bits = (behaviour.legacyOffers ?? []).map((name) => type.legacy.features?.[name] ?? UNUSED);
       return modern.intersect(legacyBits).union(added).union(FeatureSet.of(bits));

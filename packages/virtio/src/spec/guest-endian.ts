@@ -30,11 +30,18 @@ class BigEndianView extends DataView<ArrayBufferLike> {
   }
 }
 
+/** How bytes are seen in one byte order. */
+export type ViewOf = (bytes: ArrayBufferView) => DataView;
+
 /** A view through which a structure's little-endian fields are read and written in a guest's byte order. */
 export function guestView({ buffer, byteOffset, byteLength }: ArrayBufferView, endian: Endian): DataView {
   const View = endian === 'big' ? BigEndianView : DataView;
   return new View(buffer, byteOffset, byteLength);
 }
+
+/** The same for bytes that are read and written later; none is needed where they are little-endian. */
+export const viewOf = (endian: Endian): ViewOf | undefined =>
+  endian === 'big' ? (bytes) => guestView(bytes, endian) : undefined;
 
 /** The structure's bytes as `layout.encode` makes them, in a guest's byte order. */
 export function encodeFor<F extends Fields>(

@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { UsageError } from '../errors.ts';
+import { legacyMmioRegisters } from '../transports/mmio/legacy-registers.ts';
+import { mmioRegisters } from '../transports/mmio/registers.ts';
+import { legacyRegisters } from '../transports/pci/legacy-registers.ts';
+import { headerRegisters, msixEntryRegisters } from '../transports/pci/pci-registers.ts';
+import { commonRegisters, isrRegisters } from '../transports/pci/registers.ts';
 import { array, bytes, le16, le32, le64, struct, u8 } from './layout.ts';
 import { fieldRegisters, RegisterBlock, structRegisters } from './registers.ts';
 
@@ -7,6 +11,16 @@ const block = new RegisterBlock('block', [
   { name: 'wide', offset: 4, width: 4, access: 'read-write' },
   { name: 'narrow', offset: 0, width: 1, access: 'read-only' },
 ]);
+
+const ours: readonly Pick<RegisterBlock, 'name' | 'registers'>[] = [
+  mmioRegisters,
+  legacyMmioRegisters,
+  headerRegisters,
+  msixEntryRegisters,
+  commonRegisters,
+  isrRegisters,
+  legacyRegisters,
+];
 
 describe('a block of registers', () => {
   it('finds a register by all of it, and the one that holds a byte', () => {
@@ -25,11 +39,10 @@ describe('a block of registers', () => {
     expect(block.registers.map(({ name }) => name)).toEqual(['narrow', 'wide']);
   });
 
-  it('has no two registers at one place', () => {
-    const one = { name: 'one', offset: 0, width: 4, access: 'read-write' } as const;
-    expect(() => new RegisterBlock('bad', [one, { ...one, name: 'two', offset: 3, width: 1 }])).toThrow(
-      UsageError,
-    );
+  it.each(ours)('has no two registers at one place: $name', ({ registers }) => {
+    const ends = registers.map(({ offset, width }) => offset + width);
+    const starts = registers.map(({ offset }) => offset);
+    expect(starts.slice(1).every((start, i) => start >= (ends[i] ?? 0))).toBe(true);
   });
 });
 
@@ -42,7 +55,8 @@ describe('the registers of a structure', () => {
       ['c_lo', 3, 4, 'read-write'],
       ['c_hi', 7, 4, 'read-write'],
     ]);
-    expect(() => structRegisters(struct('s', { mac: bytes(6) }))).toThrow(UsageError);
+    // @ts-expect-error An array of bytes is no register.
+    structRegisters(struct('s', { mac: bytes(6) }));
   });
 
   it('reach into arrays and nested structures', () => {

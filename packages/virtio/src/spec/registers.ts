@@ -1,5 +1,4 @@
-import { UsageError } from '../errors.ts';
-import type { Fields, Struct, ValueOf } from './layout.ts';
+import type { Codec, Fields, Struct, ValueOf } from './layout.ts';
 
 /** What the driver may do with a register. */
 export type RegisterAccess = 'read-write' | 'read-only' | 'write-only';
@@ -27,7 +26,7 @@ export class RegisterBlock<N extends string = string> {
   readonly register: Readonly<Record<N, Register<N>>>;
   readonly #holding: (Register<N> | undefined)[];
 
-  /** @throws {UsageError} BAD_LAYOUT when two registers overlap. */
+  /** No two registers overlap. */
   constructor(name: string, registers: readonly Register<N>[]) {
     this.name = name;
     this.registers = [...registers].sort((a, b) => a.offset - b.offset);
@@ -35,10 +34,6 @@ export class RegisterBlock<N extends string = string> {
     this.#holding = new Array(this.size).fill(undefined);
     for (const register of this.registers) {
       for (let at = register.offset; at < register.offset + register.width; at++) {
-        const other = this.#holding[at];
-        if (other !== undefined) {
-          throw new UsageError('BAD_LAYOUT', `${name}: ${register.name} overlaps ${other.name}`);
-        }
         this.#holding[at] = register;
       }
     }
@@ -87,21 +82,13 @@ export function fieldRegisters(
 
 /**
  * The registers of a structure that is made of integers alone. All are read-write but those that are named.
- *
- * @throws {UsageError} BAD_LAYOUT for a field that is no integer.
  */
-export function structRegisters<F extends Fields>(
+export function structRegisters<F extends Readonly<Record<string, Codec<number> | Codec<bigint>>>>(
   structure: Struct<F>,
   access: { readonly readOnly?: readonly Extract<keyof F, string>[] } = {},
 ): Register<RegisterNames<F>>[] {
   const readOnly = new Set<string>(access.readOnly);
-  const names = Object.keys(structure.field);
-  for (const name of names) {
-    if (structure.codecs[name]?.parts().length !== 1) {
-      throw new UsageError('BAD_LAYOUT', `${structure.name}.${name} is no register`);
-    }
-  }
-  const readWrite = names.filter((name) => !readOnly.has(name));
+  const readWrite = Object.keys(structure.field).filter((name) => !readOnly.has(name));
   // Named after the structure's fields, which are all integers, the 64-bit ones as their halves.
   return fieldRegisters(structure, { readWrite }) as Register<RegisterNames<F>>[];
 }

@@ -1,3 +1,4 @@
+import type { ViewOf } from '../spec/guest-endian.ts';
 import { Segments } from './segments.ts';
 
 /** What a queue and the cursors must know of a chain. */
@@ -16,8 +17,12 @@ export class ChainState extends Segments {
   /** The byte order of numbers in the buffer: false only for a legacy driver of a big-endian guest. */
   readonly little: boolean;
 
-  constructor(little: boolean) {
+  /** How structures in it are seen; set for that legacy driver alone. */
+  readonly viewOf: ViewOf | undefined;
+
+  constructor(viewOf?: ViewOf) {
     super();
-    this.little = little;
+    this.little = viewOf === undefined;
+    this.viewOf = viewOf;
   }
 }

@@ -1,4 +1,5 @@
 import { UsageError } from '../errors.ts';
+import type { ViewOf } from '../spec/guest-endian.ts';
 import { Chain } from './chain.ts';
 import * as notLive from './not-live.ts';
 
@@ -8,13 +9,13 @@ export class ChainsInFlight {
   readonly byId: (Chain | undefined)[];
   /** @internal Chains that wait to be taken once more, oldest first. */
   readonly restored: Chain[] = [];
-  readonly #little: boolean;
+  readonly #viewOf: ViewOf | undefined;
   #turns = 0;
   #settled = 0;
 
-  /** `little` is the byte order of what the buffers hold. */
-  constructor(size: number, little = true) {
-    this.#little = little;
+  /** `viewOf` tells the byte order of what the buffers hold, if it is not little-endian. */
+  constructor(size: number, viewOf?: ViewOf) {
+    this.#viewOf = viewOf;
     this.byId = Array.from({ length: size }, () => undefined);
   }
 
@@ -69,7 +70,7 @@ export class ChainsInFlight {
   }
 
   #make(id: number): Chain {
-    const chain = new Chain(this.#little);
+    const chain = new Chain(this.#viewOf);
     chain.id = id;
     this.byId[id] = chain;
     return chain;

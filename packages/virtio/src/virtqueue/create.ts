@@ -1,5 +1,6 @@
 import { type PeerError, UsageError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
+import { viewOf } from '../spec/guest-endian.ts';
 import type { RingAreas } from './area.ts';
 import { openDeviceQueue, splitRing } from './device-ring.ts';
 import type { DriverRingOptions } from './driver-options.ts';
@@ -36,7 +37,13 @@ export function createDeviceQueue(
   checkOptions(options);
   const ring = options.packed ? packedRing : splitRing;
   const order = options.inOrder ? inOrder : undefined;
-  return openDeviceQueue(ring, memory, areas, { ...options, order }, restored && new RestoredQueue(restored));
+  return openDeviceQueue(
+    ring,
+    memory,
+    areas,
+    { ...options, order, viewOf: viewOf(options.endian) },
+    restored && new RestoredQueue(restored),
+  );
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { PeerError } from '../errors.ts';
+import type { ViewOf } from '../spec/guest-endian.ts';
 import type { Chain } from './chain.ts';
 import type { ChainsInFlight } from './chains-in-flight.ts';
 import type { InOrder, TakenOrder } from './taken-order.ts';
@@ -29,9 +30,10 @@ export interface RingOptions {
   readonly endian: 'little' | 'big';
 }
 
-/** The same for the device's end: with `order`, VIRTIO_F_IN_ORDER. */
+/** The same for the device's end: with `order`, VIRTIO_F_IN_ORDER; with `viewOf`, where `endian` is `big`. */
 export interface DeviceRingOptions extends Omit<RingOptions, 'inOrder'> {
   readonly order: InOrder | undefined;
+  readonly viewOf: ViewOf | undefined;
 }
 
 /** A buffer that was taken and not completed when the state was saved; it is taken again after a restore. */

@@ -1,5 +1,4 @@
 import { PeerError } from '../errors.ts';
-import { guestView } from '../spec/guest-endian.ts';
 import type { Fields, Struct, StructValue } from '../spec/layout.ts';
 import { Cursor } from './cursor.ts';
 
@@ -75,6 +74,6 @@ export class ReadableCursor extends Cursor {
       throw new PeerError('BAD_REQUEST', `${layout.notation} of ${length} bytes`);
     }
     const copy = this.bytes(length);
-    return layout.read(guestView(copy, this.chain.little ? 'little' : 'big'));
+    return layout.read(this.chain.viewOf?.(copy) ?? new DataView(copy.buffer));
   }
 }

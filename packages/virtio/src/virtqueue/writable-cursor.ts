@@ -1,5 +1,4 @@
 import type { PieceSink } from '../memory/guest-memory.ts';
-import { encodeFor } from '../spec/guest-endian.ts';
 import type { Fields, Struct, StructValue } from '../spec/layout.ts';
 import { Cursor } from './cursor.ts';
 
@@ -92,7 +91,9 @@ export class WritableCursor extends Cursor {
 
   /** Writes a structure, all of it or nothing; fields that are not given are 0. */
   struct<F extends Fields>(layout: Struct<F>, value: Partial<StructValue<F>>): void {
-    const encoded = encodeFor(this.chain.little ? 'little' : 'big', layout, value);
+    const encoded = layout.encode(value);
+    const { viewOf } = this.chain;
+    if (viewOf !== undefined) layout.write(viewOf(encoded), 0, value);
     this.need(encoded.length);
     this.write(encoded);
   }

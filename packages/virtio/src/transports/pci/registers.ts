@@ -1,4 +1,4 @@
-import { bytes, le16, le32, le64, type Struct, struct, u8 } from '../../spec/layout.ts';
+import { bytes, type Fields, le16, le32, le64, type Struct, struct, u8 } from '../../spec/layout.ts';
 import { RegisterBlock, type RegisterNames, structRegisters } from '../../spec/registers.ts';
 
 /** PCI's vendor id of virtio (4.1.2). */
@@ -34,22 +34,25 @@ const virtioPciCap = {
 
 export const virtio_pci_cap: Struct<typeof virtioPciCap> = struct('virtio_pci_cap', virtioPciCap);
 
+/** A capability that goes on behind the fields of every one. */
+/* @__NO_SIDE_EFFECTS__ */
+function longer<F extends Fields>(name: string, more: F): Struct<typeof virtioPciCap & F> {
+  return struct(name, { ...virtioPciCap, ...more });
+}
+
 const high = { offset_hi: le32, length_hi: le32 } as const;
-export const virtio_pci_cap64: Struct<typeof virtioPciCap & typeof high> = /* @__PURE__ */ struct(
-  'virtio_pci_cap64',
-  { ...virtioPciCap, ...high },
-);
+export const virtio_pci_cap64: Struct<typeof virtioPciCap & typeof high> = longer('virtio_pci_cap64', high);
 
-const virtioPciNotifyCap = { ...virtioPciCap, notify_off_multiplier: le32 } as const;
-export const virtio_pci_notify_cap: Struct<typeof virtioPciNotifyCap> = struct(
+const multiplier = { notify_off_multiplier: le32 } as const;
+export const virtio_pci_notify_cap: Struct<typeof virtioPciCap & typeof multiplier> = longer(
   'virtio_pci_notify_cap',
-  virtioPciNotifyCap,
+  multiplier,
 );
 
-const virtioPciCfgCap = { ...virtioPciCap, pci_cfg_data: bytes(4) } as const;
-export const virtio_pci_cfg_cap: Struct<typeof virtioPciCfgCap> = struct(
+const window = { pci_cfg_data: bytes(4) } as const;
+export const virtio_pci_cfg_cap: Struct<typeof virtioPciCap & typeof window> = longer(
   'virtio_pci_cfg_cap',
-  virtioPciCfgCap,
+  window,
 );
 
 const virtioPciVndrData = {

@@ -5,7 +5,7 @@ import * as notLive from '../not-live.ts';
 /** Chains whose id is known only when they are filled, as a packed ring tells it last. */
 export class SpareChains extends ChainsInFlight {
   /** A chain to be filled, and then added. */
-  spare: Chain = new Chain(true);
+  spare: Chain = new Chain();
 
   /** True when the ring has not got the buffer of this id back. */
   has(id: number): boolean {

@@ -69,7 +69,7 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#changes = memory.changes;
     this.#areas = areas;
     this.#options = options;
-    this.#chains = new ChainsInFlight(areas.size, options.endian === 'little');
+    this.#chains = new ChainsInFlight(areas.size, options.viewOf);
     this.#order = options.order?.(areas.size, {
       pass: (chain) => this.#pass(chain),
       use: (id, written) => {
