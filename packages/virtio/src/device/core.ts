@@ -13,7 +13,7 @@ import {
   type QueueWatch,
   type ServeHandler,
 } from './active-queue.ts';
-import { type Administration, adminQueueLabel } from './administration.ts';
+import type { Administration } from './administration.ts';
 import type { Device } from './device.ts';
 import type { DeviceHost } from './host.ts';
 import type { LegacyInterface } from './legacy.ts';
@@ -62,8 +62,7 @@ export class DeviceCore implements QueueOwner {
     const own = queueSetups(device);
     this.adminQueueIndex = own.length;
     if (this.#offered.has(reservedFeatures.ADMIN_VQ)) this.administration = device.administration;
-    const { count, size } = this.administration?.queues ?? { count: 0, size: 0 };
-    this.queues = [...own, ...Array.from({ length: count }, () => defaultQueueSetup(size))];
+    this.queues = [...own, ...(this.administration?.queues ?? []).map((size) => defaultQueueSetup(size))];
   }
 
   /** Lets go of the device, so that another transport may have it. */
@@ -207,15 +206,7 @@ export class DeviceCore implements QueueOwner {
       return;
     }
     Object.assign(setup, defaultQueueSetup(setup.maxSize));
-    this.#stopQueue(index);
-  }
-
-  /** The driver stops using a queue, where a transport lets it: its set-up stays, what was in flight is void. */
-  disableQueue(index: number): void {
-    const setup = this.queue(index);
-    if (setup?.enabled !== true) return;
-    setup.enabled = false;
-    this.#stopQueue(index);
+    this.closeQueue(index);
   }
 
   /**
@@ -471,8 +462,8 @@ export class DeviceCore implements QueueOwner {
     this.#processAll();
   }
 
-  /** The device lets go of a queue, and of all that it has taken from it. */
-  #stopQueue(index: number): void {
+  /** @internal The device lets go of a queue, and of all that it has taken from it. */
+  closeQueue(index: number): void {
     const { queues } = this.session;
     queues[index]?.close();
     queues[index] = undefined;
@@ -488,10 +479,8 @@ export class DeviceCore implements QueueOwner {
   /** What a queue is to the device: one of its type's own, or an administration virtqueue. */
   #place(index: number): QueuePlace {
     const { type, behaviour } = this.device;
-    const admin = index - this.adminQueueIndex;
-    if (this.administration !== undefined && admin >= 0 && index < this.queues.length) {
-      return { number: admin, label: adminQueueLabel(admin), serve: this.administration.serve };
-    }
+    const admin = this.administration?.place(index - this.adminQueueIndex);
+    if (admin !== undefined) return admin;
     const { name, number } = type.queueAt(index) ?? { name: undefined, number: 0 };
     const serve = behaviour.serve?.[name ?? ''];
     const available = behaviour.available?.[name ?? ''];

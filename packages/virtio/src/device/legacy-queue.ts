@@ -1,6 +1,7 @@
 import { legacyLayout } from '../virtqueue/legacy.ts';
 import type { ControlRegisters } from './control-registers.ts';
 import type { DeviceCore } from './core.ts';
+import { disableQueue } from './disable-queue.ts';
 import { defaultQueueSetup } from './queue-setup.ts';
 
 /**
@@ -18,7 +19,7 @@ export function placeLegacyQueue(
   const queue = start === 0 ? control.queueFor(register) : control.idleQueueFor(register);
   if (queue === undefined) return;
   if (start === 0) {
-    core.disableQueue(index);
+    disableQueue(core, index);
     Object.assign(queue, defaultQueueSetup(queue.maxSize));
     return;
   }

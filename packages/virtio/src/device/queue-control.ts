@@ -4,6 +4,7 @@ import { RestoredQueue } from '../virtqueue/restored-queue.ts';
 import { saveQueue } from '../virtqueue/saved-chain.ts';
 import type { ActiveQueue, QueueWatch } from './active-queue.ts';
 import type { DeviceCore } from './core.ts';
+import { disableQueue } from './disable-queue.ts';
 
 // What a transport needs whose queues stop and go on by themselves, apart from the device's status.
 
@@ -44,7 +45,7 @@ export async function stopQueue(core: DeviceCore, index: number): Promise<Device
   while (isBusy(queue) && (core.status & status.DEVICE_NEEDS_RESET) === 0) await core.change();
   if (!queue.live) return undefined;
   const state = saveQueue(queue.ring);
-  core.disableQueue(index);
+  disableQueue(core, index);
   return state;
 }
 

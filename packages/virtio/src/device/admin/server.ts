@@ -9,7 +9,7 @@ import {
   virtio_admin_cmd_answer,
 } from '../../spec/admin.ts';
 import type { Chain } from '../../virtqueue/chain.ts';
-import type { ActiveQueue } from '../active-queue.ts';
+import type { ActiveQueue, QueuePlace } from '../active-queue.ts';
 import type { Administration } from '../administration.ts';
 import type { Json, ServeHandler } from '../device.ts';
 import type { AdminCall, AdminCommands, AdminResult } from './call.ts';
@@ -44,7 +44,7 @@ export interface AdminServerParts {
  * @spec 2.13.1 device: Basic Facilities of a Virtio Device / Administration virtqueues
  */
 export class AdminServer implements Administration {
-  readonly queues: { readonly count: number; readonly size: number };
+  readonly queues: readonly number[];
   readonly #groups = new Map<number, ServedGroup>();
   readonly #capabilities: Capabilities;
   readonly #objects: ResourceObjects;
@@ -53,7 +53,7 @@ export class AdminServer implements Administration {
 
   /** @throws {UsageError} BAD_ARGUMENT for parts that contradict one another. */
   constructor(parts: AdminServerParts) {
-    this.queues = parts.queues;
+    this.queues = Array.from({ length: parts.queues.count }, () => parts.queues.size);
     this.#capabilities = new Capabilities(parts.capabilities);
     this.#objects = new ResourceObjects(
       parts.objects,
@@ -64,8 +64,13 @@ export class AdminServer implements Administration {
     for (const group of parts.groups) this.#serveGroup(group.type, group);
   }
 
+  place(number: number): QueuePlace | undefined {
+    if (!(number in this.queues)) return undefined;
+    return { number, label: `adminq${number + 1}`, serve: this.#serve };
+  }
+
   /** Commands of one queue are carried out one behind the other. */
-  readonly serve: ServeHandler = (chain, queue) => {
+  readonly #serve: ServeHandler = (chain, queue) => {
     const before = this.#running.get(queue);
     const answered =
       before === undefined

@@ -1,3 +1,4 @@
+import type { ActiveQueue } from '../../device/active-queue.ts';
 import { administer } from '../../device/admin/administer.ts';
 import { capability } from '../../device/admin/capabilities.ts';
 import {
@@ -15,6 +16,7 @@ import { type AdminCommandName, adminOpcode } from '../../spec/admin.ts';
 import { connectPci } from '../../transports/pci/connect.ts';
 import { PciFunction } from '../../transports/pci/device.ts';
 import { SriovGroup } from '../../transports/pci/parts/sriov-group.ts';
+import type { Chain } from '../../virtqueue/chain.ts';
 import { open } from '../open.ts';
 import type { OpenAdmin } from './open-admin.ts';
 import { openAdmin } from './open-admin.ts';
@@ -66,22 +68,27 @@ export async function recorded(interfere: Interference = () => 'serve'): Promise
 }
 
 function watched(administration: Administration, seen: Seen[], interfere: Interference): Administration {
+  const serve = (served: ServeHandler, chain: Chain, queue: ActiveQueue): ReturnType<ServeHandler> => {
+    const readable = chain.readable.bytes(chain.readable.length);
+    chain.readable.seek(0);
+    const opcode = (readable[0] ?? 0) + 256 * (readable[1] ?? 0);
+    // The keys of the table are the names of commands.
+    const names = Object.keys(adminOpcode) as AdminCommandName[];
+    const name = names.find((one) => adminOpcode[one] === opcode);
+    const command = { name, group: readable[2] ?? 0, readable, writable: chain.writable.length };
+    seen.push(command);
+    const interfered = interfere(command, chain, queue);
+    return interfered === 'serve' ? served(chain, queue) : interfered;
+  };
   return {
     queues: administration.queues,
     reset: () => administration.reset(),
     save: () => administration.save(),
     restore: (state) => administration.restore(state),
-    serve(chain, queue) {
-      const readable = chain.readable.bytes(chain.readable.length);
-      chain.readable.seek(0);
-      const opcode = (readable[0] ?? 0) + 256 * (readable[1] ?? 0);
-      // The keys of the table are the names of commands.
-      const names = Object.keys(adminOpcode) as AdminCommandName[];
-      const name = names.find((one) => adminOpcode[one] === opcode);
-      const command = { name, group: readable[2] ?? 0, readable, writable: chain.writable.length };
-      seen.push(command);
-      const interfered = interfere(command, chain, queue);
-      return interfered === 'serve' ? administration.serve(chain, queue) : interfered;
+    place(number) {
+      const place = administration.place(number);
+      const served = place?.serve;
+      return place && served && { ...place, serve: (chain, queue) => serve(served, chain, queue) };
     },
   };
 }

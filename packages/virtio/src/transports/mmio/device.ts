@@ -1,6 +1,7 @@
 import { configBank } from '../../device/config-bank.ts';
 import { type AddressHalf, halfOf } from '../../device/control-registers.ts';
 import type { Device } from '../../device/device.ts';
+import { disableQueue } from '../../device/disable-queue.ts';
 import { UsageError } from '../../errors.ts';
 import type { MmioDeviceOptions, MmioDeviceState } from './options.ts';
 import { legacyOnlyRegisters, type MmioRegister, mmioRegisters, mmioVersion } from './registers.ts';
@@ -125,7 +126,7 @@ export class MmioDevice extends MmioWindow<MmioRegister> {
 
   /** What was in flight is lost: a driver that wants it back resets the queue or the device. */
   #stopQueue(): void {
-    if (this.control.queueFor('QueueReady') !== undefined) this.core.disableQueue(this.control.queueSelect);
+    if (this.control.queueFor('QueueReady') !== undefined) disableQueue(this.core, this.control.queueSelect);
   }
 
   #region(field: 'address' | 'length', half: AddressHalf): number {
