@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { queueSetups } from 'virtio/device';
+import { queueSetups, tracing } from 'virtio/device';
 import { HostError } from 'virtio/errors';
 import { VhostUserBackend } from 'virtio/vhost-user';
 import { packedRing } from 'virtio/virtqueue';
@@ -62,6 +62,7 @@ class DeviceServer {
   }
 
   #serve({ name, device }: NamedDevice, events: MachineEvents): VhostUserDevice {
+    const tracer = events.tracer?.(name);
     const socket = join(this.#folder, name);
     const listening = listenUnix(socket, (channel) => {
       // A guest connects once. When all devices are connected nothing is left that a sudden end would leave behind.
@@ -69,7 +70,7 @@ class DeviceServer {
       this.#backends.push(
         new VhostUserBackend(device, channel, this.#host, {
           packedRing,
-          trace: events.tracer?.(name),
+          trace: tracer && tracing(tracer),
           onError: (error, needsReset) => events.deviceError(name, error, needsReset),
           onClosed: (error) => {
             if (error instanceof HostError) events.deviceError(name, error, true);

@@ -1,5 +1,5 @@
 import type { Channel } from 'virtio/channel';
-import { pollQueues } from 'virtio/device';
+import { pollQueues, tracing } from 'virtio/device';
 import type { VirtioError } from 'virtio/errors';
 import { HostError } from 'virtio/errors';
 import { VhostUserBackend } from 'virtio/vhost-user';
@@ -167,7 +167,7 @@ class Server {
       without: inflight ? [] : ['INFLIGHT_SHMFD'],
       poll,
       polling: this.#polling,
-      trace: this.#trace?.tracer(type),
+      trace: this.#trace && tracing(this.#trace.tracer(type)),
       onError: (error, needsReset) => {
         // What a driver does and a device lives with is for the trace.
         if (needsReset || error instanceof HostError) this.#show(error);
