@@ -56,7 +56,7 @@ const mostWaiting = 8;
  *
  * @example
  * const server = new VfioUserServer({ descriptors }, (host) =>
- *   new VmmPciFunction(blkDevice({ storage }), { ...host, msix: msixSignals(host.signalVector), packedRing }));
+ *   new VmmPciFunction(blkDevice({ storage }), { ...host, msix: msixSignals(host.signalVector), packedRing, inOrder }));
  * listenUnix('/run/disk.sock', (channel) => server.serve(channel));
  */
 export class VfioUserServer<F extends VfioFunction = VfioFunction> {

@@ -35,10 +35,6 @@ export class Position {
     this.wrap = other.wrap;
   }
 
-  equals(other: Position): boolean {
-    return this.offset === other.offset && this.wrap === other.wrap;
-  }
-
   /** Offset and wrap counter as event suppression and notifications carry them. */
   get packed(): number {
     return this.offset | (this.wrap << 15);
