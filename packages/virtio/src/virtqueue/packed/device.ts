@@ -4,10 +4,12 @@ import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { nowhere, type Region } from '../../memory/region.ts';
 import { type ErrorClauses, packedRingMistakes } from '../../peer-errors.ts';
 import { openArea } from '../area.ts';
-import type { Chain } from '../chain.ts';
+import { Chain } from '../chain.ts';
 import type { ChainState } from '../chain-state.ts';
+import { ChainsInFlight } from '../chains-in-flight.ts';
 import { elementMessage } from '../element-message.ts';
 import { IndirectTable } from '../indirect-table.ts';
+import * as notLive from '../not-live.ts';
 import type { DeviceQueue, DeviceQueueState, DeviceRingOptions, ListChains, QueueAreas } from '../queue.ts';
 import type { RestoredQueue } from '../restored-queue.ts';
 import { maxChainLength } from '../segments.ts';
@@ -15,7 +17,6 @@ import type { TakenOrder } from '../taken-order.ts';
 import { needPackedEvent } from './event.ts';
 import { packedRingAreas, pvirtqDescFlags, ringEventFlags } from './layout.ts';
 import { Position } from './position.ts';
-import { SpareChains } from './spare-chains.ts';
 
 const { NEXT, WRITE, INDIRECT, AVAIL, USED } = pvirtqDescFlags;
 
@@ -28,7 +29,9 @@ export class PackedDeviceQueue implements DeviceQueue {
   readonly #changes: { readonly count: number };
   readonly #areas: QueueAreas;
   readonly #options: DeviceRingOptions;
-  readonly #chains: SpareChains;
+  readonly #chains: ChainsInFlight;
+  /** A chain to be filled: a packed ring tells its id last. The one that had the id before is the next. */
+  #spare = new Chain();
   readonly #order: TakenOrder | undefined;
   readonly #table: IndirectTable;
   #error: PeerError | undefined;
@@ -68,7 +71,7 @@ export class PackedDeviceQueue implements DeviceQueue {
     this.#changes = memory.changes;
     this.#areas = areas;
     this.#options = options;
-    this.#chains = new SpareChains(size);
+    this.#chains = new ChainsInFlight(size);
     this.#order = options.order?.(size, {
       pass: (chain) => this.#advanceUsed(chain),
       use: (id, written) => {
@@ -197,7 +200,7 @@ export class PackedDeviceQueue implements DeviceQueue {
       this.#refuseFull(0);
       return undefined;
     }
-    const chain = this.#chains.spare;
+    const chain = this.#spare;
     if (
       !((headFlags & INDIRECT) === 0 ? this.#walkList(headFlags, chain) : this.#walkTable(headFlags, chain))
     ) {
@@ -205,7 +208,9 @@ export class PackedDeviceQueue implements DeviceQueue {
     }
     this.#entries += chain.entries;
     this.#available.advance(chain.entries);
-    this.#chains.addSpare(chain.id);
+    this.#spare = this.#chains.at(chain.id);
+    this.#chains.byId[chain.id] = chain;
+    this.#chains.add(chain);
     if (this.#order !== undefined) this.#order.push(chain);
     return chain;
   }
@@ -354,7 +359,8 @@ export class PackedDeviceQueue implements DeviceQueue {
     if (id >= this.size) {
       return this.#refuse('BUFFER_ID_INVALID', `buffer id ${id} in a queue of ${this.size}`);
     }
-    if (this.#chains.has(id)) return this.#refuse('BUFFER_ID_INVALID', `buffer id ${id} is in flight`);
+    if ((this.#chains.byId[id]?.turn ?? notLive.FREE) !== notLive.FREE)
+      return this.#refuse('BUFFER_ID_INVALID', `buffer id ${id} is in flight`);
     chain.id = id;
     return true;
   }

@@ -71,7 +71,10 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#options = options;
     this.#chains = new ChainsInFlight(areas.size, options.viewOf);
     this.#order = options.order?.(areas.size, {
-      pass: (chain) => this.#pass(chain),
+      pass: (chain) => {
+        this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
+        this.#chains.free(chain);
+      },
       use: (id, written) => {
         this.#writeUsed(this.#batchStart, id, written);
         this.#batchStart = this.#nextUsed;
@@ -167,10 +170,6 @@ export class SplitDeviceQueue implements DeviceQueue {
       return;
     }
     this.#writeUsed(this.#nextUsed, chain.id, chain.written);
-    this.#pass(chain);
-  }
-
-  #pass(chain: Chain): void {
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
     this.#chains.free(chain);
   }
