@@ -1,7 +1,7 @@
 import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Device, Tracer } from 'virtio/device';
+import { type Device, type Tracer, tracing } from 'virtio/device';
 import { blkDevice } from 'virtio/devices/blk';
 import type { VirtioError } from 'virtio/errors';
 import { VhostUserBackend } from 'virtio/vhost-user';
@@ -29,7 +29,7 @@ export class ServedDevice {
       this.connections++;
       this.#backend = new VhostUserBackend(device, channel, host, {
         packedRing,
-        trace,
+        trace: trace && tracing(trace),
         onError: (error) => void this.errors.push(error),
         onClosed: (error) => {
           if (error !== undefined) this.errors.push(error);

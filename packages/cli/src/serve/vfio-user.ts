@@ -5,11 +5,12 @@ import {
   msixSignals,
   type PciLegacySupport,
   pciMigration,
+  pciTracing,
   transitional,
   VmmPciFunction,
 } from 'virtio/transports/pci';
 import { VfioUserServer } from 'virtio/vfio-user';
-import { packedRing } from 'virtio/virtqueue';
+import { inOrder, packedRing } from 'virtio/virtqueue';
 import type { NodeDescriptors } from 'virtio-node/host';
 import type { ServePlan } from './plan.ts';
 
@@ -46,10 +47,11 @@ export function servePci(
     return new VmmPciFunction(device, {
       ...lent,
       msix: msixSignals(lent.signalVector),
+      inOrder,
       polling,
       ...(packed ? { packedRing } : {}),
       ...(oldInterface === undefined ? {} : { legacy: oldInterface }),
-      ...(trace === undefined ? {} : { trace }),
+      ...(trace === undefined ? {} : { trace: pciTracing(trace) }),
       onError: (error, needsReset) => {
         if (needsReset || error instanceof HostError) onError(error);
       },
