@@ -1,5 +1,5 @@
 /**
- * Our block back end beside QEMU's storage daemon, under the same front end, ours: what `virtio bench` says of both, with a
+ * `virtio serve blk` beside QEMU's storage daemon, under the same front end, ours: what `virtio bench` says of both, with a
  * store that keeps nothing and with a raw file in memory. Ratios are ours to QEMU's, the two measured in turns.
  * `npx tsx benchmarks/vhost-user/vhost-user.ts [--json] [--rounds=5] [--seconds=1]`, after `npm run build`.
  */
@@ -30,6 +30,7 @@ const loads = [
   { name: '128 KiB read, depth 8', args: ['--rw', 'read', '--bs', '128k', '--iodepth', '8'] },
   { name: '128 KiB write, depth 8', args: ['--rw', 'write', '--bs', '128k', '--iodepth', '8', '--write-ok'] },
 ] as const;
+const command = fileURLToPath(new URL('../../packages/cli/bin/virtio.js', import.meta.url));
 type Peer = 'ours' | 'qemu';
 
 /** What `virtio bench --json` says, as far as it is used here. */
@@ -57,11 +58,12 @@ async function startQemu(storage: string): Promise<GuardedChild> {
   );
 }
 
-function startOurs(image: readonly string[]): Promise<GuardedChild> {
-  const script = fileURLToPath(new URL('back-end.ts', import.meta.url));
-  return GuardedChild.start(process.execPath, ['--import', 'tsx', script, sockets.ours, ...image], {
-    name: 'our back end',
-  });
+function startOurs(disk: readonly string[]): Promise<GuardedChild> {
+  return GuardedChild.start(
+    process.execPath,
+    [command, 'serve', 'blk', '--socket-path', sockets.ours, ...disk],
+    { name: 'our back end' },
+  );
 }
 
 /** Until it takes connections. */
@@ -78,7 +80,6 @@ async function listening(child: GuardedChild, socket: string): Promise<void> {
 }
 
 async function measure(peer: Peer, args: readonly string[], time: number): Promise<Measured> {
-  const command = fileURLToPath(new URL('../../packages/cli/bin/virtio.js', import.meta.url));
   const all = [command, 'bench', 'blk', sockets[peer], ...args, '--seconds', `${time}`, '--json'];
   const { stdout } = await run(process.execPath, all);
   // It is our own command's answer.
@@ -112,8 +113,12 @@ try {
     await truncate(images[peer], imageSize);
   }
   const stores = [
-    { name: 'no store', qemu: 'driver=null-co,size=1073741824,read-zeroes=off', ours: [] },
-    { name: 'file in memory', qemu: `driver=file,filename=${images.qemu}`, ours: [images.ours] },
+    { name: 'no store', qemu: 'driver=null-co,size=1073741824,read-zeroes=off', ours: ['--null', '1024'] },
+    {
+      name: 'file in memory',
+      qemu: `driver=file,filename=${images.qemu}`,
+      ours: ['--blk-file', images.ours],
+    },
   ];
   for (const store of stores) {
     const children = [await startQemu(store.qemu), await startOurs(store.ours)];
