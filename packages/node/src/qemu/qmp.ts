@@ -1,28 +1,19 @@
 import type { Socket } from 'node:net';
 import { HostError } from 'virtio/errors';
-import { closed } from './qtest.ts';
+import { closed, lineTaker, Requests } from './requests.ts';
 
-interface Command {
-  readonly name: string;
-  resolve(value: unknown): void;
-  reject(error: HostError): void;
-}
+type Message = Readonly<Record<string, unknown>>;
 
 const longestLine = 1 << 24;
 
 /** QEMU's machine protocol: commands as JSON, one under way at a time or several, answered in order. Events are left out. */
 export class Qmp {
-  readonly #socket: Socket;
-  readonly #commands: Command[] = [];
-  #received = '';
-  #failure: HostError | undefined;
+  readonly #commands: Requests<Message>;
 
   private constructor(socket: Socket, whyClosed: () => Promise<HostError>) {
-    this.#socket = socket;
-    socket.setEncoding('utf8');
-    socket.on('data', (text: string) => this.#receive(text));
-    socket.on('error', () => {}); // it is closed as well
-    socket.on('close', () => void whyClosed().then((error) => this.fail(error)));
+    const endless = (): void => void this.#commands.misbehaved('QEMU sent a line without end');
+    const received = lineTaker(longestLine, (line) => this.#take(line), endless);
+    this.#commands = new Requests(socket, { encoding: 'utf8', received, whyClosed });
   }
 
   /**
@@ -41,51 +32,30 @@ export class Qmp {
    *
    * @throws {HostError} IO_ERROR with QEMU's words when it fails, DEVICE_GONE when QEMU is gone.
    */
-  execute(name: string, args?: Readonly<Record<string, unknown>>): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      if (this.#failure !== undefined) return reject(this.#failure);
-      this.#commands.push({ name, resolve, reject });
-      const command = args === undefined ? { execute: name } : { execute: name, arguments: args };
-      this.#socket.write(`${JSON.stringify(command)}\n`);
-    });
+  async execute(name: string, args?: Message): Promise<unknown> {
+    const command = args === undefined ? { execute: name } : { execute: name, arguments: args };
+    const answer = await this.#commands.send(`${JSON.stringify(command)}\n`);
+    if ('return' in answer) return answer.return;
+    const words = JSON.stringify(answer.error ?? answer).slice(0, 1000);
+    throw new HostError('IO_ERROR', `QEMU cannot do ${name}: ${words}`);
   }
 
   /** Ends everything that is under way with an error, the first that is given. Answers that one. */
   fail(error: HostError): HostError {
-    this.#failure ??= error;
-    this.#socket.destroy();
-    for (const { reject } of this.#commands.splice(0)) reject(this.#failure);
-    return this.#failure;
-  }
-
-  #misbehaved(what: string): HostError {
-    return this.fail(new HostError('DEVICE_GONE', what));
-  }
-
-  #receive(text: string): void {
-    const lines = (this.#received + text).split('\n');
-    this.#received = lines.pop() ?? '';
-    for (const line of lines) this.#take(line);
-    if (this.#received.length > longestLine) this.#misbehaved('QEMU sent a line without end');
+    return this.#commands.fail(error);
   }
 
   #take(line: string): void {
     const message = objectOf(line);
     if (message === undefined)
-      return void this.#misbehaved(`QEMU said "${line.slice(0, 80)}", which is no QMP`);
+      return void this.#commands.misbehaved(`QEMU said "${line.slice(0, 80)}", which is no QMP`);
     if ('QMP' in message || 'event' in message) return;
-    const command = this.#commands.shift();
-    if (command === undefined) return void this.#misbehaved('QEMU answered a command that was not given');
-    if ('return' in message) {
-      command.resolve(message.return);
-      return;
-    }
-    const words = JSON.stringify(message.error ?? message).slice(0, 1000);
-    command.reject(new HostError('IO_ERROR', `QEMU cannot do ${command.name}: ${words}`));
+    if (!this.#commands.answer(message))
+      this.#commands.misbehaved('QEMU answered a command that was not given');
   }
 }
 
-function objectOf(line: string): Readonly<Record<string, unknown>> | undefined {
+function objectOf(line: string): Message | undefined {
   try {
     const value: unknown = JSON.parse(line);
     if (typeof value !== 'object' || value === null) return undefined;

@@ -1,17 +1,12 @@
 import type { Socket } from 'node:net';
 import { HostError } from 'virtio/errors';
+import { closed, lineTaker, Requests } from './requests.ts';
 
 /** Widths of an access, in bytes. */
 export type QtestWidth = 1 | 2 | 4;
 
 /** An interrupt line of the machine was raised or lowered. */
 export type InterruptHandler = (line: number, level: boolean) => void;
-
-interface Request {
-  readonly line: string;
-  resolve(reply: string): void;
-  reject(error: HostError): void;
-}
 
 /** More than the longest reply to what is ever asked: a block as hexadecimal digits. */
 const longestLine = 1 << 20;
@@ -30,10 +25,7 @@ export class Qtest {
   /** Called for every interrupt line that is watched. */
   onInterrupt: InterruptHandler | undefined;
 
-  readonly #socket: Socket;
-  readonly #requests: Request[] = [];
-  #received = '';
-  #failure: HostError | undefined;
+  readonly #requests: Requests<string>;
 
   /**
    * Speaks over a connection that QEMU has made, and that nothing was read from.
@@ -41,11 +33,9 @@ export class Qtest {
    * @param whyClosed asked when QEMU closes it
    */
   constructor(socket: Socket, whyClosed: () => Promise<HostError> = closed) {
-    this.#socket = socket;
-    socket.setEncoding('latin1');
-    socket.on('data', (text: string) => this.#receive(text));
-    socket.on('error', () => {}); // it is closed as well
-    socket.on('close', () => void whyClosed().then((error) => this.fail(error)));
+    const endless = (): void => void this.#requests.misbehaved('QEMU sent a line without end');
+    const received = lineTaker(longestLine, (line) => this.#take(line), endless);
+    this.#requests = new Requests(socket, { encoding: 'latin1', received, whyClosed });
   }
 
   /** Reads an I/O port. */
@@ -85,7 +75,8 @@ export class Qtest {
       const part = Math.min(blockLength, length - at);
       const [text = ''] = await this.request(`b64read 0x${(address + at).toString(16)} ${part}`);
       const decoded = Buffer.from(text, 'base64');
-      if (decoded.length !== part) throw this.#misbehaved(`QEMU gave ${decoded.length} bytes for ${part}`);
+      if (decoded.length !== part)
+        throw this.#requests.misbehaved(`QEMU gave ${decoded.length} bytes for ${part}`);
       bytes.set(decoded, at);
     }
     return bytes;
@@ -116,47 +107,25 @@ export class Qtest {
    * @throws {HostError} IO_ERROR with QEMU's words when it fails, DEVICE_GONE when QEMU is gone.
    */
   async request(line: string): Promise<readonly string[]> {
-    const reply = await this.#send(line);
+    const reply = await this.#requests.send(`${line}\n`);
     const [outcome, ...words] = reply.split(' ');
     if (outcome === 'OK') return words;
     if (outcome === 'FAIL' || outcome === 'ERR') {
       throw new HostError('IO_ERROR', `QEMU cannot do "${short(line)}": ${words.join(' ')}`);
     }
-    throw this.#misbehaved(`QEMU answered "${short(reply)}" to "${short(line)}"`);
+    throw this.#requests.misbehaved(`QEMU answered "${short(reply)}" to "${short(line)}"`);
   }
 
   /** Ends everything that is under way with an error, the first that is given. Answers that one. */
   fail(error: HostError): HostError {
-    this.#failure ??= error;
-    this.#socket.destroy();
-    for (const { reject } of this.#requests.splice(0)) reject(this.#failure);
-    return this.#failure;
-  }
-
-  #misbehaved(what: string): HostError {
-    return this.fail(new HostError('DEVICE_GONE', what));
+    return this.#requests.fail(error);
   }
 
   async #numberOf(line: string): Promise<bigint> {
     const [word = ''] = await this.request(line);
     if (!/^0x[0-9a-f]{1,16}$/i.test(word))
-      throw this.#misbehaved(`QEMU answered "${short(word)}" to "${line}"`);
+      throw this.#requests.misbehaved(`QEMU answered "${short(word)}" to "${line}"`);
     return BigInt(word);
-  }
-
-  #send(line: string): Promise<string> {
-    return new Promise((resolve, reject) => {
-      if (this.#failure !== undefined) return reject(this.#failure);
-      this.#requests.push({ line, resolve, reject });
-      this.#socket.write(`${line}\n`, 'latin1');
-    });
-  }
-
-  #receive(text: string): void {
-    const lines = (this.#received + text).split('\n');
-    this.#received = lines.pop() ?? '';
-    for (const line of lines) this.#take(line);
-    if (this.#received.length > longestLine) this.#misbehaved('QEMU sent a line without end');
   }
 
   #take(line: string): void {
@@ -165,14 +134,9 @@ export class Qtest {
       this.onInterrupt?.(Number(interrupt[2]), interrupt[1] === 'raise');
       return;
     }
-    const request = this.#requests.shift();
-    if (request === undefined) this.#misbehaved(`QEMU said "${short(line)}" without being asked`);
-    else request.resolve(line);
+    if (!this.#requests.answer(line))
+      this.#requests.misbehaved(`QEMU said "${short(line)}" without being asked`);
   }
-}
-
-export async function closed(): Promise<HostError> {
-  return new HostError('DEVICE_GONE', 'QEMU closed the connection');
 }
 
 function short(text: string): string {

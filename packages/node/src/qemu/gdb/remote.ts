@@ -1,13 +1,7 @@
 import type { Socket } from 'node:net';
 import { HostError } from 'virtio/errors';
-import { closed } from '../qtest.ts';
+import { closed, Requests } from '../requests.ts';
 import { packetOf, takePackets } from './packets.ts';
-
-interface Request {
-  readonly text: string;
-  resolve(answer: string): void;
-  reject(error: HostError): void;
-}
 
 /** The most that is asked for of a description at a time, in bytes. */
 const chunk = 0x800;
@@ -17,10 +11,8 @@ const chunk = 0x800;
  * go on. Requests are answered in order. When QEMU is gone, every request rejects with HostError DEVICE_GONE.
  */
 export class GdbRemote {
-  readonly #socket: Socket;
-  readonly #requests: Request[] = [];
+  readonly #requests: Requests<string>;
   #received = '';
-  #failure: HostError | undefined;
 
   /**
    * Speaks over a connection that QEMU has made, and that nothing was read from.
@@ -28,11 +20,8 @@ export class GdbRemote {
    * @param whyClosed asked when QEMU closes it
    */
   constructor(socket: Socket, whyClosed: () => Promise<HostError> = closed) {
-    this.#socket = socket;
-    socket.setEncoding('latin1');
-    socket.on('data', (text: string) => this.#receive(text));
-    socket.on('error', () => {}); // it is closed as well
-    socket.on('close', () => void whyClosed().then((error) => this.fail(error)));
+    const received = (text: string): void => this.#receive(text);
+    this.#requests = new Requests(socket, { encoding: 'latin1', received, whyClosed });
   }
 
   /**
@@ -92,19 +81,12 @@ export class GdbRemote {
 
   /** Sends a request, and answers what the stub does. */
   request(text: string): Promise<string> {
-    return new Promise((resolve, reject) => {
-      if (this.#failure !== undefined) return reject(this.#failure);
-      this.#requests.push({ text, resolve, reject });
-      this.#socket.write(packetOf(text), 'latin1');
-    });
+    return this.#requests.send(packetOf(text));
   }
 
   /** Ends everything that is under way with an error, the first that is given. Answers that one. */
   fail(error: HostError): HostError {
-    this.#failure ??= error;
-    this.#socket.destroy();
-    for (const { reject } of this.#requests.splice(0)) reject(this.#failure);
-    return this.#failure;
+    return this.#requests.fail(error);
   }
 
   async #do(text: string): Promise<void> {
@@ -115,7 +97,8 @@ export class GdbRemote {
 
   async #go(how: string): Promise<void> {
     const why = await this.request(how);
-    if (!/^[TS]/.test(why)) throw this.#misbehaved(`the processor has not stopped, but ended (${why})`);
+    if (!/^[TS]/.test(why))
+      throw this.#requests.misbehaved(`the processor has not stopped, but ended (${why})`);
   }
 
   async #description(file: string): Promise<string> {
@@ -124,34 +107,29 @@ export class GdbRemote {
       const part = await this.request(
         `qXfer:features:read:${file}:${whole.length.toString(16)},${chunk.toString(16)}`,
       );
-      if (!/^[lm]/.test(part)) throw this.#misbehaved(`QEMU's debugger stub has no ${file}`);
+      if (!/^[lm]/.test(part)) throw this.#requests.misbehaved(`QEMU's debugger stub has no ${file}`);
       whole += part.slice(1);
       if (part.startsWith('l')) return whole;
     }
   }
 
   #register(digits: string): bigint {
-    if (!/^[0-9a-f]{16}$/.test(digits)) throw this.#misbehaved(`"${digits}" is no register of 64 bits`);
+    if (!/^[0-9a-f]{16}$/.test(digits))
+      throw this.#requests.misbehaved(`"${digits}" is no register of 64 bits`);
     return BigInt(`0x${digits}`);
-  }
-
-  #misbehaved(what: string): HostError {
-    return this.fail(new HostError('DEVICE_GONE', what));
   }
 
   #receive(text: string): void {
     const taken = takePackets(this.#received + text);
     if (taken === undefined) {
-      this.#misbehaved("QEMU's debugger stub sent what is no packet");
+      this.#requests.misbehaved("QEMU's debugger stub sent what is no packet");
       return;
     }
     this.#received = taken.rest;
     for (const packet of taken.packets) {
-      this.#socket.write('+');
-      const request = this.#requests.shift();
-      if (request === undefined)
-        this.#misbehaved(`QEMU's debugger stub said "${packet}" without being asked`);
-      else request.resolve(packet);
+      this.#requests.say('+');
+      if (!this.#requests.answer(packet))
+        this.#requests.misbehaved(`QEMU's debugger stub said "${packet}" without being asked`);
     }
   }
 }
