@@ -1,17 +1,8 @@
 import { openEntropy } from 'virtio/devices/entropy';
 import { type CcwTransport, legacyCcwDriver } from 'virtio/transports/ccw';
 import { QemuCcwMachine } from 'virtio-node/qemu';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import {
-  deviceArguments,
-  exerciseDisk,
-  exerciseEntropy,
-  exercisePorts,
-  makeImage,
-  removeImage,
-  rings,
-  sockets,
-} from './qemu-devices.ts';
+import { describe, expect, test, vi } from 'vitest';
+import { exerciseDisk, exerciseEntropy, exercisePorts, machineForTests, rings } from './qemu-devices.ts';
 import { qemu } from './qemu-machine.ts';
 
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 120_000 });
@@ -26,31 +17,15 @@ const presentations = [
 ] as const;
 
 describe.each(presentations)('QEMU’s s390-ccw-virtio, revision $revision', ({ revision, properties }) => {
-  let folder: string;
-  let image: string;
-  let machine: QemuCcwMachine;
-
-  beforeAll(async () => {
-    ({ folder, image } = await makeImage());
-    const at = (devno: number): string =>
-      `devno=fe.0.${devno.toString(16)},max_revision=${revision}${properties}`;
-    machine = await QemuCcwMachine.start({
-      tool: await qemu('qemu-s390x'),
-      sockets,
-      args: deviceArguments('ccw', image, {
-        blk: at(numbers.blk),
-        console: at(numbers.console),
-        entropy: at(numbers.entropy),
-      }),
-    });
-  });
-  afterAll(async () => {
-    await machine?.close();
-    await removeImage(folder);
-  });
+  const on = machineForTests(
+    'ccw',
+    numbers,
+    (devno) => `devno=fe.0.${devno.toString(16)},max_revision=${revision}${properties}`,
+    async (devices) => QemuCcwMachine.start({ tool: await qemu('qemu-s390x'), ...devices }),
+  );
 
   test('has its devices found by a search of all subchannels', () => {
-    expect(machine.devices.map(({ devno, deviceId }) => [devno, deviceId])).toEqual([
+    expect(on.machine.devices.map(({ devno, deviceId }) => [devno, deviceId])).toEqual([
       [numbers.blk, 2],
       [numbers.console, 3],
       [numbers.entropy, 4],
@@ -63,7 +38,7 @@ describe.each(presentations)('QEMU’s s390-ccw-virtio, revision $revision', ({ 
   ] as const)('with $kind interrupts', ({ kind, adapterInterrupts }) => {
     const opened = async (name: keyof typeof numbers): Promise<CcwTransport> => {
       const legacy = revision === 0 ? { legacy: legacyCcwDriver() } : {};
-      const transport = await machine.open(numbers[name], { adapterInterrupts, ...legacy });
+      const transport = await on.machine.open(numbers[name], { adapterInterrupts, ...legacy });
       expect(transport.revision).toBe(revision);
       return transport;
     };
@@ -77,7 +52,7 @@ describe.each(presentations)('QEMU’s s390-ccw-virtio, revision $revision', ({ 
     });
 
     test.each(rings)('the disk is read and written ($name)', async (ring) => {
-      await exerciseDisk(await opened('blk'), image, ring);
+      await exerciseDisk(await opened('blk'), on.image, ring);
     });
 
     test.each(rings)('entropy comes, as much as is asked for ($name)', async (ring) => {
@@ -85,7 +60,7 @@ describe.each(presentations)('QEMU’s s390-ccw-virtio, revision $revision', ({ 
     });
 
     test.each(rings)('ports carry bytes both ways ($name)', async (ring) => {
-      await exercisePorts(await opened('console'), (name) => machine.machine.socket(name), ring);
+      await exercisePorts(await opened('console'), (name) => on.machine.machine.socket(name), ring);
     });
   });
 });

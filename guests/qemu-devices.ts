@@ -8,7 +8,7 @@ import { openConsole } from 'virtio/devices/console';
 import { openEntropy } from 'virtio/devices/entropy';
 import type { Transport } from 'virtio/driver';
 import type { ReservedFeatureName } from 'virtio/spec';
-import { expect } from 'vitest';
+import { afterAll, beforeAll, expect } from 'vitest';
 import { pattern, sha256 } from './qemu-machine.ts';
 
 /** What our driver accepts of a ring's features, where they are offered. */
@@ -36,20 +36,8 @@ export const imageLength: number = 8 << 20;
 export const serial = 'from-qemu';
 export const portName = 'org.example.named';
 
-/** A folder with a disk image in it. */
-export async function makeImage(): Promise<{ readonly folder: string; readonly image: string }> {
-  const folder = await mkdtemp(join(tmpdir(), 'virtio-image-'));
-  const image = join(folder, 'disk');
-  await writeFile(image, pattern(imageLength, 0));
-  return { folder, image };
-}
-
-export function removeImage(folder: string): Promise<void> {
-  return rm(folder, { recursive: true });
-}
-
 /** QEMU's arguments for a disk, a console with two ports, and entropy; `suffix` as in `virtio-blk-pci`. */
-export function deviceArguments(
+function deviceArguments(
   suffix: 'pci' | 'device' | 'ccw',
   image: string,
   properties: Readonly<Record<'blk' | 'console' | 'entropy', string>>,
@@ -65,7 +53,49 @@ export function deviceArguments(
 }
 
 /** Character devices that these arguments want. */
-export const sockets = ['terminal', 'named'] as const;
+const sockets = ['terminal', 'named'] as const;
+
+type Placed = Readonly<Record<'blk' | 'console' | 'entropy', number>>;
+
+/**
+ * A machine with these devices for a group of tests, and the image of its disk: there while the tests run.
+ *
+ * @param properties of a device at a place
+ */
+export function machineForTests<M extends { close(): Promise<void> }>(
+  suffix: 'pci' | 'device' | 'ccw',
+  places: Placed,
+  properties: (place: number) => string,
+  start: (devices: { readonly sockets: typeof sockets; readonly args: readonly string[] }) => Promise<M>,
+): { readonly machine: M; readonly image: string } {
+  let folder = '';
+  let image = '';
+  let machine: M | undefined;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'virtio-image-'));
+    image = join(folder, 'disk');
+    await writeFile(image, pattern(imageLength, 0));
+    const args = deviceArguments(suffix, image, {
+      blk: properties(places.blk),
+      console: properties(places.console),
+      entropy: properties(places.entropy),
+    });
+    machine = await start({ sockets, args });
+  });
+  afterAll(async () => {
+    await machine?.close();
+    await rm(folder, { recursive: true });
+  });
+  return {
+    get machine(): M {
+      if (machine === undefined) throw new Error('the machine is there while the tests run');
+      return machine;
+    },
+    get image(): string {
+      return image;
+    },
+  };
+}
 
 /** Reads and writes the disk, and compares with the image from outside. */
 export async function exerciseDisk(transport: Transport, image: string, choice: RingChoice): Promise<void> {

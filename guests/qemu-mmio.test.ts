@@ -1,18 +1,9 @@
 import type { Transport } from 'virtio/driver';
 import { MmioTransport, openMmio } from 'virtio/transports/mmio';
 import { QemuMmioMachine, qemuMmioDeviations } from 'virtio-node/qemu';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { qemuKnownDeviations } from '../conformance/known-deviations/qemu.ts';
-import {
-  deviceArguments,
-  exerciseDisk,
-  exerciseEntropy,
-  exercisePorts,
-  makeImage,
-  removeImage,
-  rings,
-  sockets,
-} from './qemu-devices.ts';
+import { exerciseDisk, exerciseEntropy, exercisePorts, machineForTests, rings } from './qemu-devices.ts';
 import { qemu } from './qemu-machine.ts';
 
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 120_000 });
@@ -28,35 +19,26 @@ const presentations = [
 ] as const;
 
 describe.each(presentations)('QEMU’s $board, version $version, $kind', (presentation) => {
-  let folder: string;
-  let image: string;
-  let machine: QemuMmioMachine;
-
-  beforeAll(async () => {
-    ({ folder, image } = await makeImage());
-    const placed = (number: number): string => `bus=virtio-mmio-bus.${number},${presentation.properties}`;
-    machine = await QemuMmioMachine.start({
-      tool: await qemu(presentation.tool),
-      board: presentation.board,
-      legacy: presentation.version !== 2,
-      sockets,
-      args: deviceArguments('device', image, {
-        blk: placed(numbers.blk),
-        console: placed(numbers.console),
-        entropy: placed(numbers.entropy),
-      }),
-    });
-  });
-  afterAll(async () => {
-    await machine?.close();
-    await removeImage(folder);
-  });
+  const on = machineForTests(
+    'device',
+    numbers,
+    (number) => `bus=virtio-mmio-bus.${number},${presentation.properties}`,
+    async (devices) => {
+      const { board, version } = presentation;
+      return QemuMmioMachine.start({
+        tool: await qemu(presentation.tool),
+        board,
+        legacy: version !== 2,
+        ...devices,
+      });
+    },
+  );
 
   const opened = async (name: keyof typeof numbers): Promise<Transport> =>
-    openMmio(machine.window(numbers[name]), { deviations: qemuMmioDeviations });
+    openMmio(on.machine.window(numbers[name]), { deviations: qemuMmioDeviations });
 
   test('shows nothing behind an empty window', async () => {
-    await expect(openMmio(machine.window(1))).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
+    await expect(openMmio(on.machine.window(1))).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
   });
 
   test('is what it is said to be', async () => {
@@ -69,7 +51,7 @@ describe.each(presentations)('QEMU’s $board, version $version, $kind', (presen
   if (presentation.version === 2) {
     test('known: selectors of features above 1 count as 1', async () => {
       const record = qemuKnownDeviations.find(({ statement }) => statement.startsWith('shows and takes'));
-      const transport = await MmioTransport.open(machine.window(numbers.entropy));
+      const transport = await MmioTransport.open(on.machine.window(numbers.entropy));
       try {
         const features = await transport.readDeviceFeatures();
         expect(features.word(1)).not.toBe(0);
@@ -86,7 +68,7 @@ describe.each(presentations)('QEMU’s $board, version $version, $kind', (presen
   }
 
   test.each(rings)('the disk is read and written ($name)', async (ring) => {
-    await exerciseDisk(await opened('blk'), image, ring);
+    await exerciseDisk(await opened('blk'), on.image, ring);
   });
 
   test.each(rings)('entropy comes, as much as is asked for ($name)', async (ring) => {
@@ -94,6 +76,6 @@ describe.each(presentations)('QEMU’s $board, version $version, $kind', (presen
   });
 
   test.each(rings)('ports carry bytes both ways ($name)', async (ring) => {
-    await exercisePorts(await opened('console'), (name) => machine.machine.socket(name), ring);
+    await exercisePorts(await opened('console'), (name) => on.machine.machine.socket(name), ring);
   });
 });

@@ -1,17 +1,8 @@
 import { openEntropy } from 'virtio/devices/entropy';
 import type { Transport } from 'virtio/driver';
 import { QemuPciMachine } from 'virtio-node/qemu';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import {
-  deviceArguments,
-  exerciseDisk,
-  exerciseEntropy,
-  exercisePorts,
-  makeImage,
-  removeImage,
-  rings,
-  sockets,
-} from './qemu-devices.ts';
+import { describe, expect, test, vi } from 'vitest';
+import { exerciseDisk, exerciseEntropy, exercisePorts, machineForTests, rings } from './qemu-devices.ts';
 import { qemu } from './qemu-machine.ts';
 
 // What waits for an answer that never comes is to be told soon: there is much to run.
@@ -65,33 +56,17 @@ const interrupts = [
 ] as const;
 
 describe.each(presentations)('QEMU’s $kind devices on $board', ({ board, kind, properties, prefer, ids }) => {
-  let folder: string;
-  let image: string;
-  let machine: QemuPciMachine;
-
-  beforeAll(async () => {
-    ({ folder, image } = await makeImage());
-    const placed = (slot: number): string => `addr=${slot},${properties}`;
-    machine = await QemuPciMachine.start({
-      tool: await qemu('qemu-x86'),
-      board,
-      sockets,
-      args: deviceArguments('pci', image, {
-        blk: placed(slots.blk),
-        console: placed(slots.console),
-        entropy: placed(slots.entropy),
-      }),
-    });
-  });
-  afterAll(async () => {
-    await machine?.close();
-    await removeImage(folder);
-  });
+  const on = machineForTests(
+    'pci',
+    slots,
+    (slot) => `addr=${slot},${properties}`,
+    async (devices) => QemuPciMachine.start({ tool: await qemu('qemu-x86'), board, ...devices }),
+  );
 
   test('is what it is said to be', async () => {
-    const found = Object.values(slots).map((slot) => machine.function(slot).access.configRead(2, 2));
+    const found = Object.values(slots).map((slot) => on.machine.function(slot).access.configRead(2, 2));
     expect(await Promise.all(found)).toEqual(ids);
-    const transport: Transport = await machine.open(slots.entropy, { prefer });
+    const transport: Transport = await on.machine.open(slots.entropy, { prefer });
     expect(transport.legacy !== undefined).toBe(kind.includes('legacy'));
     const rng = await openEntropy(transport);
     await rng.close();
@@ -101,21 +76,21 @@ describe.each(presentations)('QEMU’s $kind devices on $board', ({ board, kind,
     const options = { prefer, ...(vectors === undefined ? {} : { vectors }) };
 
     test.each(rings)('the disk is read and written ($name)', async (ring) => {
-      const transport = await machine.open(slots.blk, options);
+      const transport = await on.machine.open(slots.blk, options);
       expect(transport.interrupts.choice).toBe(choice);
-      await exerciseDisk(transport, image, ring);
+      await exerciseDisk(transport, on.image, ring);
     });
 
     test.each(rings)('entropy comes, as much as is asked for ($name)', async (ring) => {
-      const transport = await machine.open(slots.entropy, options);
+      const transport = await on.machine.open(slots.entropy, options);
       expect(transport.interrupts.choice).toBe(choice);
       await exerciseEntropy(transport, ring);
     });
 
     test.each(rings)('ports carry bytes both ways ($name)', async (ring) => {
-      const transport = await machine.open(slots.console, options);
+      const transport = await on.machine.open(slots.console, options);
       expect(transport.interrupts.choice).toBe(choice);
-      await exercisePorts(transport, (name) => machine.machine.socket(name), ring);
+      await exercisePorts(transport, (name) => on.machine.machine.socket(name), ring);
     });
   });
 });
