@@ -1,4 +1,5 @@
 import { usage } from '../exit-status.ts';
+import { wholeNumber } from '../whole-number.ts';
 import type { BlkLoad } from './blk-load.ts';
 
 /** The options of `virtio bench`, as they were typed. */
@@ -71,8 +72,8 @@ function sizeIn(text: string): number {
 }
 
 function wholeIn(option: string, text: string, least: number, most: number): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value >= least && value <= most) return value;
+  const value = wholeNumber(text, least, most);
+  if (value !== undefined) return value;
   throw usage(`${option} ${text} is no whole number from ${least} to ${most}`);
 }
 

@@ -3,6 +3,7 @@ import { access, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { type ImageFormat, imageFormat, isNbdUri } from 'virtio-node/storage';
 import { usage } from '../exit-status.ts';
+import { wholeNumber } from '../whole-number.ts';
 import type { RunArguments } from './arguments.ts';
 import { type RunBus, runBuses } from './buses.ts';
 import type { ImageOptions } from './machine.ts';
@@ -108,8 +109,8 @@ function parseBus(name: string): RunBus {
 
 function parseMemory(text: string, machine: RunMachine): number {
   const { least, most } = machine.memory;
-  const memory = Number(text);
-  if (/^\d+$/.test(text) && memory >= least && memory <= most) return memory;
+  const memory = wholeNumber(text, least, most);
+  if (memory !== undefined) return memory;
   throw usage(`--memory ${text} is no number of MiB from ${least} to ${most}`);
 }
 

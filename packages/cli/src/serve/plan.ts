@@ -1,6 +1,7 @@
 import type { ReservedFeatureName } from 'virtio/spec';
 import type { ImageFormat } from 'virtio-node/storage';
 import { usage } from '../exit-status.ts';
+import { wholeNumber } from '../whole-number.ts';
 import type { ServeArguments } from './arguments.ts';
 
 /** Queue sizes that front ends ask for: QEMU's largest. */
@@ -134,10 +135,9 @@ function mebibytes(option: string, text: string | undefined): number | undefined
 }
 
 function whole(option: string, text: string, most: number): number {
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || value < 1 || value > most)
-    throw usage(`${option} ${text} is not between 1 and ${most}`);
-  return value;
+  const value = wholeNumber(text, 1, most);
+  if (value !== undefined) return value;
+  throw usage(`${option} ${text} is not between 1 and ${most}`);
 }
 
 function powerOfTwo(option: string, text: string): number {
