@@ -1,10 +1,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { queueSetups } from 'virtio/device';
 import { VhostUserBackend } from 'virtio/vhost-user';
 import { packedRing } from 'virtio/virtqueue';
-import type { NativeGuest, NativeGuestOptions, VhostUserDevice } from 'virtio-node/guests';
+import {
+  type NativeGuest,
+  type NativeGuestOptions,
+  servedAt,
+  type VhostUserDevice,
+} from 'virtio-node/guests';
 import { type Listening, listenUnix, NodeDescriptors } from 'virtio-node/host';
 import { ConsoleSession, type SessionOptions } from './console-session.ts';
 import type { SuiteDevices } from './device-suite.ts';
@@ -42,8 +46,7 @@ export class NativeMachine extends ConsoleSession {
         machine.#backends.add(backend);
       });
       machine.#listening.push(listening);
-      const queues = queueSetups(device).map(({ maxSize }) => maxSize);
-      return { socket, id: device.type.id, queues, configLength: device.type.config.size };
+      return servedAt(socket, device);
     });
     const ready = machine.ready();
     try {

@@ -1,11 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { queueSetups, tracing } from 'virtio/device';
+import { tracing } from 'virtio/device';
 import { HostError } from 'virtio/errors';
 import { VhostUserBackend } from 'virtio/vhost-user';
 import { packedRing } from 'virtio/virtqueue';
-import type { NativeGuest, VhostUserDevice } from 'virtio-node/guests';
+import { type NativeGuest, servedAt, type VhostUserDevice } from 'virtio-node/guests';
 import { type Listening, listenUnix, NodeDescriptors } from 'virtio-node/host';
 import type { Machine, MachineEvents } from './machine.ts';
 import type { NamedDevice } from './trace-writer.ts';
@@ -80,8 +80,7 @@ class DeviceServer {
       if (this.#backends.length === this.devices.length) void this.#removeFolder();
     });
     this.#listening.push(listening);
-    const queues = queueSetups(device).map(({ maxSize }) => maxSize);
-    return { socket, id: device.type.id, queues, configLength: device.type.config.size };
+    return servedAt(socket, device);
   }
 
   #removeFolder(): Promise<void> {

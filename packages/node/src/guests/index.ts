@@ -23,6 +23,6 @@ export {
 export type { GuestMachine } from './guest-recipes.ts';
 export { type Executed, GuestSession } from './guest-session.ts';
 export { KernelLines } from './kernel-lines.ts';
-export type { NativeGuest, NativeGuestOptions, VhostUserDevice } from './native-guest.ts';
+export { type NativeGuest, type NativeGuestOptions, servedAt, type VhostUserDevice } from './native-guest.ts';
 export type { Progress, ProgressEvent } from './progress.ts';
 export { ensureTool, type Tool, type ToolName, type ToolOptions } from './tools.ts';

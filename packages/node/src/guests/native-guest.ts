@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { type Device, queueSetups } from 'virtio/device';
 import { HostError } from 'virtio/errors';
 import { type ChildOptions, GuardedChild } from './guarded-child.ts';
 import { KernelLines } from './kernel-lines.ts';
@@ -13,6 +14,12 @@ export interface VhostUserDevice {
   readonly queues?: readonly number[];
   /** Bytes of its configuration space, for machines that have to be told. */
   readonly configLength?: number;
+}
+
+/** A device of ours, as a guest is told of it whose back end listens at this socket. */
+export function servedAt(socket: string, device: Device): VhostUserDevice {
+  const queues = queueSetups(device).map(({ maxSize }) => maxSize);
+  return { socket, id: device.type.id, queues, configLength: device.type.config.size };
 }
 
 /** How a guest is to be made, whatever runs it. */
