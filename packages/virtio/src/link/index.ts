@@ -1,3 +1,11 @@
+export {
+  foldSum,
+  internetChecksum,
+  internetSum,
+  pseudoHeaderSum,
+  transportChecksum,
+  updatedChecksum,
+} from './checksum.ts';
 export type { Endpoint, Link } from './endpoint.ts';
 export {
   finished,
