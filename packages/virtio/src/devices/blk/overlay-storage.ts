@@ -1,5 +1,5 @@
+import { after, type Eventually, eachInTurn } from '../../device/eventually.ts';
 import { UsageError } from '../../errors.ts';
-import { after, type Eventually, eachInTurn } from './eventually.ts';
 import { sectorSize } from './spec.ts';
 import type { Storage } from './storage.ts';
 

@@ -1,8 +1,8 @@
 import type { ActiveDevice } from '../../device/device.ts';
+import { after, type Eventually, eachInTurn } from '../../device/eventually.ts';
 import { HostError, PeerError, UsageError } from '../../errors.ts';
 import type { OwnFeatureNameOf } from '../../spec/device-type.ts';
 import type { Chain } from '../../virtqueue/chain.ts';
-import { after, type Eventually, eachInTurn } from './eventually.ts';
 import { Flusher } from './flusher.ts';
 import { readLegacyType } from './legacy.ts';
 import { type BlkOffer, noZones, type RangeRules } from './offer.ts';

@@ -1,6 +1,6 @@
+import { after, type Eventually, inPieces } from '../../device/eventually.ts';
 import { UsageError } from '../../errors.ts';
 import type { Chain } from '../../virtqueue/chain.ts';
-import { after, type Eventually, inPieces } from './eventually.ts';
 import { sectorSize } from './spec.ts';
 import type { Storage } from './storage.ts';
 

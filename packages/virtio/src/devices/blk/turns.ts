@@ -1,4 +1,4 @@
-import type { Eventually } from './eventually.ts';
+import type { Eventually } from '../../device/eventually.ts';
 
 /**
  * Bounds how much work is under way at once; the rest waits, oldest first. Work that is done when it

@@ -1,5 +1,5 @@
+import { after, type Eventually, eachInTurn } from '../../device/eventually.ts';
 import type { Chain } from '../../virtqueue/chain.ts';
-import { after, type Eventually, eachInTurn } from './eventually.ts';
 import type { SectorRange } from './ranges.ts';
 import { sectorSize } from './spec.ts';
 import { requestStatus, requestType } from './spec-requests.ts';

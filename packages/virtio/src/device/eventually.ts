@@ -1,4 +1,4 @@
-/** A value that is there, or will be: a storage in memory answers at once, and then nothing waits a turn. */
+/** A value that is there, or will be: what lies in memory answers at once, and then nothing waits a turn. */
 export type Eventually<T> = T | Promise<T>;
 
 /** Goes on with a value: in the same turn when it is there already. */
