@@ -1,10 +1,8 @@
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { lstat, rm } from 'node:fs/promises';
-import { createConnection, createServer, type Server, type Socket } from 'node:net';
-import { dirname } from 'node:path';
+import { createConnection, createServer, type Socket } from 'node:net';
 import type { VsockDevice, VsockRequest } from 'virtio/devices/vsock';
-import { HostError, UsageError } from 'virtio/errors';
+import { HostError } from 'virtio/errors';
+import { listenAt } from '../host/listen-at.ts';
 import { join } from './join.ts';
 
 /** The longest first line of a connection: `CONNECT`, a port, and the end of the line. */
@@ -12,7 +10,7 @@ const longestLine = 32;
 
 /**
  * The longest path, in bytes, so that it fits the address of a socket on every system with the number of a port behind
- * it: Node.js cuts a longer one and goes on.
+ * it.
  */
 const longestPath = 92;
 
@@ -34,12 +32,6 @@ export interface UnixPorts {
  * @throws {UsageError} BAD_ARGUMENT for a path that is too long.
  */
 export async function openUnixPorts(device: VsockDevice, path: string): Promise<UnixPorts> {
-  if (Buffer.byteLength(path) > longestPath) {
-    throw new UsageError(
-      'BAD_ARGUMENT',
-      `${path} is longer than ${longestPath} bytes: choose a shorter path`,
-    );
-  }
   const sockets = new Set<Socket>();
   const own = (socket: Socket): void => {
     sockets.add(socket);
@@ -51,7 +43,7 @@ export async function openUnixPorts(device: VsockDevice, path: string): Promise<
     own(socket);
     void toGuest(device, socket);
   });
-  await listen(server, path);
+  await listenAt(server, path, longestPath);
   device.onRequest = (request) => toHost(request, `${path}_${request.port}`, own);
   let closed: Promise<void> | undefined;
   return {
@@ -121,45 +113,3 @@ function portOf(line: string): number | undefined {
   const digits = /^CONNECT (\d{1,10})\r?$/i.exec(line)?.[1];
   return digits === undefined ? undefined : Number(digits);
 }
-
-async function listen(server: Server, path: string): Promise<void> {
-  const attempt = (): Promise<unknown> => {
-    server.listen(path);
-    return once(server, 'listening');
-  };
-  try {
-    await attempt().catch(async (error: unknown) => {
-      if (codeOf(error) !== 'EADDRINUSE') throw error;
-      // The file of a socket whose listener is gone stays behind.
-      await removeStale(path);
-      await attempt();
-    });
-  } catch (error) {
-    if (error instanceof HostError) throw error;
-    const code = codeOf(error);
-    if (!existsSync(dirname(path))) {
-      throw new HostError('NOT_FOUND', `${path}: there is no such folder`, { cause: error });
-    }
-    throw new HostError('IO_ERROR', `nobody can listen at ${path} (${code})`, { cause: error });
-  }
-}
-
-/** @throws {HostError} IN_USE when something lives there. */
-async function removeStale(path: string): Promise<void> {
-  if (!(await lstat(path)).isSocket()) {
-    throw new HostError('IN_USE', `${path} is there and is no socket: remove it, or choose another path`);
-  }
-  const probe = createConnection(path);
-  try {
-    await once(probe, 'connect');
-  } catch (error) {
-    if (codeOf(error) === 'ECONNREFUSED') return rm(path);
-    throw error;
-  } finally {
-    probe.destroy();
-  }
-  throw new HostError('IN_USE', `${path} is in use: a program listens there; end it, or choose another path`);
-}
-
-const codeOf = (error: unknown): unknown =>
-  error instanceof Error && 'code' in error ? error.code : undefined;
