@@ -26,6 +26,8 @@ function load(): LinuxCalls {
     close: declare('int close(int fd)'),
     // Its third parameter is as wide as a register for the commands that take a pointer.
     fcntl: declare('int fcntl(int fd, int command, int64_t argument)'),
+    ioctl: declare('int ioctl(int fd, unsigned long request, void *argument)'),
+    ioctlNumber: declare('int ioctl(int fd, unsigned long request, int64_t argument)'),
     eventfd: declare('int eventfd(unsigned int start, int flags)'),
     read: declare('int64_t read(int fd, void *target, size_t length)'),
     drain: drain(),

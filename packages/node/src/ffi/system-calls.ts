@@ -32,6 +32,10 @@ export interface LinuxCalls {
   /** As `closeSync`, which in a worker closes only what Node opened there. */
   close(fd: number): number;
   fcntl(fd: number, command: number, argument: number): number;
+  /** A request whose argument is in memory. */
+  ioctl(fd: number, request: number, argument: Uint8Array): number;
+  /** A request whose argument is a number. */
+  ioctlNumber(fd: number, request: number, argument: number): number;
   eventfd(start: number, flags: number): number;
   read(fd: number, target: Uint8Array, length: number): number;
   /**

@@ -1,0 +1,9 @@
+export {
+  connectStream,
+  listenStream,
+  type StreamAddress,
+  type StreamConnection,
+  type StreamListening,
+  type StreamOptions,
+} from './stream.ts';
+export { openTap, type Tap, type TapOptions } from './tap/tap.ts';
