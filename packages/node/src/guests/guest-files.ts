@@ -11,7 +11,7 @@ import {
   guestRecipes,
   releaseIn,
 } from './guest-recipes.ts';
-import { controlScript, initScript, inittab, profile } from './init-scripts.ts';
+import { controlScript, dhcpScript, initScript, inittab, profile } from './init-scripts.ts';
 import { buildInitramfs } from './initramfs.ts';
 import type { Progress } from './progress.ts';
 
@@ -76,7 +76,7 @@ export async function guestFiles<M extends GuestMachine = 'v86'>(
   const { suite = recipe.suite } = options;
   const cache = options.cache ?? cacheFolder();
   const mirror = options.mirror ?? process.env.VIRTIO_DEBIAN_MIRROR;
-  const scripts = [initScript, controlScript, inittab, profile];
+  const scripts = [initScript, controlScript, dhcpScript, inittab, profile];
   const key = hashOf(JSON.stringify([version, suite, recipe, modules, programs, scripts])).slice(0, 16);
   const folder = join(cache, 'guests', `${machine}-${suite}-${key}`);
 

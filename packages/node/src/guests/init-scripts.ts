@@ -12,6 +12,9 @@ export const diskModule = 'virtio_blk';
 /** What drives sockets is loaded with the first instruction as well, where there is such a device. */
 export const socketModule = 'vmw_vsock_virtio_transport';
 
+/** What drives networks is loaded with the first instruction too, and then the guest asks for its address. */
+export const networkModule = 'virtio_net';
+
 /** Loaded at boot by a guest that is told so: {@link mmioGuest} is how. */
 export const mmioModule = 'virtio_mmio';
 
@@ -29,6 +32,7 @@ export PATH=/sbin:/bin:/usr/sbin:/usr/bin
 # The kernel hands what it does not know of its command line to its first program, as variables.
 modprobe -a $virtio_modules $(cat /etc/modules)
 hostname virtio
+ip link set lo up
 exec init
 `;
 
@@ -72,11 +76,23 @@ hold_terminal() {
   stty raw -echo <&9
 }
 
+# drive ID MODULE: loads what drives devices of this virtio id; false when there is none, or it was done before
+drive() {
+  [ -d /sys/module/$2 ] && return 1
+  grep -qx $1 /sys/bus/virtio/devices/*/device 2>/dev/null && modprobe $2
+}
+
 load_drivers() {
   [ -d /sys/module/${diskModule} ] || modprobe ${diskModule}
-  [ -d /sys/module/${socketModule} ] && return
-  # 19 is the socket device.
-  grep -qx 0x0013 /sys/bus/virtio/devices/*/device 2>/dev/null && modprobe ${socketModule}
+  drive 0x0013 ${socketModule}
+  drive 0x0001 ${networkModule} && start_network
+}
+
+# Where nobody gives addresses it goes on asking in the background.
+start_network() {
+  for interface in /sys/class/net/eth*; do
+    udhcpc -i \${interface##*/} -s /etc/dhcp -b -t 2 -T 1 -S >/dev/null 2>&1 8<&- 9<&-
+  done
 }
 
 hold_terminal
@@ -110,6 +126,23 @@ while read -r word rest <&8; do
   stty raw -echo <&9
   say "exit $status"
 done
+`;
+
+/** Run when an address was given to the guest, or taken away. */
+export const dhcpScript: string = `#!/bin/sh
+case $1 in
+deconfig)
+  ip -4 addr flush dev $interface
+  ip link set $interface up
+  ;;
+bound | renew)
+  ip -4 addr flush dev $interface
+  [ -n "$mtu" ] && ip link set $interface mtu $mtu
+  ip addr add $ip/$mask dev $interface
+  for gateway in $router; do ip route add default via $gateway dev $interface; done
+  for server in $dns; do echo nameserver $server; done >/etc/resolv.conf
+  ;;
+esac
 `;
 
 /** Read by every shell. */

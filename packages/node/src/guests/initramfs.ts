@@ -1,5 +1,5 @@
 import { type CpioEntry, writeCpio } from './cpio.ts';
-import { controlScript, initScript, inittab, profile } from './init-scripts.ts';
+import { controlScript, dhcpScript, initScript, inittab, profile } from './init-scripts.ts';
 import { modulesDep, readModules } from './kernel-modules.ts';
 import { packagedPrograms } from './packaged-programs.ts';
 
@@ -44,6 +44,7 @@ export async function buildInitramfs(parts: InitramfsParts): Promise<Uint8Array>
     { type: 'file', path: 'bin/busybox', data: parts.busybox, mode: 0o755 },
     script('init', initScript),
     script('etc/control', controlScript),
+    script('etc/dhcp', dhcpScript),
     plain('etc/inittab', inittab),
     plain('etc/profile', profile),
     plain('etc/passwd', 'root::0:0:root:/root:/bin/sh\n'),
