@@ -1,3 +1,4 @@
+export { type Cable, type CableCounts, type CableOptions, connect, type Watcher } from './cable.ts';
 export {
   foldSum,
   internetChecksum,
@@ -7,7 +8,11 @@ export {
   updatedChecksum,
 } from './checksum.ts';
 export type { Endpoint, Link } from './endpoint.ts';
+export { networkOffset, PacketHeaders } from './headers.ts';
 export {
+  allOffloads,
+  checked,
+  copyOffload,
   finished,
   noOffloads,
   type Offload,

@@ -63,6 +63,16 @@ export const finished: Offload = Object.freeze({
   tunnel: undefined,
 });
 
+/** Nothing is left to do, and the checksum is right: we computed it. */
+export const checked: Offload = Object.freeze({ ...finished, checksumValid: true });
+
+/** A copy of an offload, to be kept longer than a call. */
+export function copyOffload(offload: Offload): Offload {
+  if (Object.isFrozen(offload)) return offload;
+  const { tunnel } = offload;
+  return { ...offload, tunnel: tunnel && { ...tunnel } };
+}
+
 /** Which frames somebody takes unfinished. */
 export interface TakenOffloads {
   readonly checksum: boolean;
@@ -89,4 +99,17 @@ export const noOffloads: TakenOffloads = Object.freeze({
   udp6: false,
   tunnel: false,
   tunnelChecksum: false,
+});
+
+/** Takes whatever there is: who only hands frames on. */
+export const allOffloads: TakenOffloads = Object.freeze({
+  checksum: true,
+  tcp4: true,
+  tcp6: true,
+  ecn: true,
+  udpFragments: true,
+  udp4: true,
+  udp6: true,
+  tunnel: true,
+  tunnelChecksum: true,
 });
