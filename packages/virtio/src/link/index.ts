@@ -1,4 +1,5 @@
 export { type Cable, type CableCounts, type CableOptions, connect, type Watcher } from './cable.ts';
+export { Capture, type CaptureOptions } from './capture.ts';
 export {
   foldSum,
   internetChecksum,
@@ -21,3 +22,5 @@ export {
   type TakenOffloads,
   type TunnelOffload,
 } from './offload.ts';
+export { interfaceBlock, packetBlock, packetFlags, sectionBlock } from './pcapng.ts';
+export { Switch, type SwitchOptions, type SwitchPort } from './switch.ts';
