@@ -18,13 +18,7 @@ export interface FolderCalls {
   makeNode(folder: number, name: Uint8Array, mode: number, device: number): number;
   symlink(target: Uint8Array, folder: number, name: Uint8Array): number;
   readlink(folder: number, name: Uint8Array, target: Uint8Array, length: number): number;
-  link(
-    oldFolder: number,
-    oldName: Uint8Array,
-    newFolder: number,
-    newName: Uint8Array,
-    flags: number,
-  ): number;
+  link(oldFolder: number, oldName: Uint8Array, newFolder: number, newName: Uint8Array, flags: number): number;
   unlink(folder: number, name: Uint8Array, flags: number): number;
   rename(
     oldFolder: number,
@@ -91,7 +85,9 @@ export function folderCalls(): FolderCalls {
 function load(): FolderCalls {
   const { declare, koffi, libc } = foreignLibrary();
   const syncfs = libc.func('int syncfs(int fd)');
-  const openHow = declare('int64_t syscall(int64_t number, int folder, const void *name, void *how, size_t size)');
+  const openHow = declare(
+    'int64_t syscall(int64_t number, int folder, const void *name, void *how, size_t size)',
+  );
   const getrlimit = declare('int getrlimit(int resource, void *limit)');
   const setrlimit = declare('int setrlimit(int resource, const void *limit)');
   return {
@@ -121,7 +117,9 @@ function load(): FolderCalls {
       'int64_t copy_file_range(int from, void *source, int to, void *target, size_t length, uint32_t flags)',
     ),
     readVector: declare('int64_t preadv2(int fd, const void *vector, int count, int64_t offset, int flags)'),
-    writeVector: declare('int64_t pwritev2(int fd, const void *vector, int count, int64_t offset, int flags)'),
+    writeVector: declare(
+      'int64_t pwritev2(int fd, const void *vector, int count, int64_t offset, int flags)',
+    ),
     entries: declare('int64_t getdents64(int fd, void *target, size_t length)'),
     getXattr: declare('int64_t getxattr(const void *path, const void *name, void *value, size_t length)'),
     setXattr: declare(

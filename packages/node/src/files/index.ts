@@ -1,0 +1,4 @@
+export { type CacheMode, cacheModes } from './cache-modes.ts';
+export type { FolderTree } from './folder-tree.ts';
+export type { IdMaps, IdRange } from './ids.ts';
+export { type ShareOptions, shareFolder } from './share-folder.ts';
