@@ -1,11 +1,26 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 /** Tests read the sources, not `dist`: every package exports them under this condition. */
 const resolve = { conditions: ['source', 'module', 'import', 'default'] };
 const ssr = { resolve };
 
+/** For machines that have much else to do: what hangs is found all the same. */
+const patience = { testTimeout: 60_000, hookTimeout: 60_000, setupFiles: ['tools/test/patience.ts'] };
+
+/**
+ * What needs a process of its own for each file: it counts the descriptors and mappings of its process, changes
+ * its environment, or puts another module in place of one.
+ */
+const ownProcess = [
+  'packages/{node,cli}/src/**/*.test.ts',
+  'packages/virtio/src/virtqueue/read-once.test.ts',
+];
+
 export default defineConfig({
   test: {
+    // Left alone, vitest keeps one core free, of two as well.
+    maxWorkers: Math.min(availableParallelism(), Math.max(availableParallelism() - 1, 2)),
     projects: [
       {
         resolve,
@@ -18,10 +33,21 @@ export default defineConfig({
             'examples/**/*.test.ts',
             'tools/**/*.test.ts',
           ],
-          exclude: ['**/*.matrix.test.ts'],
-          // For machines that have much else to do: what hangs is found all the same.
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          exclude: ['**/*.matrix.test.ts', ...ownProcess],
+          ...patience,
+          // A worker loads the sources once for all its files.
+          isolate: false,
+        },
+      },
+      {
+        resolve,
+        ssr,
+        test: {
+          // `--project quick` asks for both, since it takes capitals for small letters.
+          name: 'Quick',
+          include: ownProcess,
+          ...patience,
+          sequence: { groupOrder: 1 },
         },
       },
       {
@@ -30,9 +56,10 @@ export default defineConfig({
         test: {
           name: 'matrix',
           include: ['conformance/**/*.matrix.test.ts'],
-          testTimeout: 60_000,
+          ...patience,
+          isolate: false,
           // Behind the quick tests, which say sooner what is wrong.
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
       {
@@ -44,7 +71,7 @@ export default defineConfig({
           testTimeout: 300_000,
           hookTimeout: 300_000,
           // Behind the others, and at most two guests at a time.
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 3 },
           maxWorkers: 2,
         },
       },

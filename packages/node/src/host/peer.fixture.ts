@@ -57,14 +57,14 @@ const tasks: Readonly<Record<string, () => void>> = {
     const event = host.createEvent();
     const stop = host.watch(event, () => {});
     const listening = listenUnix(argument, (channel) => channel.close());
-    const clocks = process.getActiveResourcesInfo().filter((kind) => /timeout|immediate/i.test(kind));
-    say(`waiting, with ${clocks.length} timers`);
     process.once('SIGTERM', () => {
       stop();
       event.close();
       listening.close();
       say('ending');
     });
+    const clocks = process.getActiveResourcesInfo().filter((kind) => /timeout|immediate/i.test(kind));
+    say(`waiting, with ${clocks.length} timers`);
   },
 };
 

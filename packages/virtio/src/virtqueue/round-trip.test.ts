@@ -42,9 +42,9 @@ describe.each(everyRing)('$name', ({ options }) => {
       const chains = takeAll(pair);
       expect(chains).toHaveLength(submitted);
       expect(pair.device.inFlight).toBe(submitted);
+      const lengths = chains.map(({ readable, writable }) => [readable.length, writable.length].join());
+      expect([...new Set(lengths)]).toEqual([count > 1 ? '5,10' : '0,10']);
       for (const chain of chains) {
-        expect(chain.readable.length).toBe(count > 1 ? 5 : 0);
-        expect(chain.writable.length).toBe(10);
         chain.writable.fill(lap, 10);
         pair.device.complete(chain);
       }
