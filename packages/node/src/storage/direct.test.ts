@@ -7,6 +7,7 @@ import { Loopback } from 'virtio/transports/loopback';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DirectTransfers } from './direct.ts';
 import { openFileStorage } from './file-storage.ts';
+import { pattern } from './pattern.fixture.ts';
 import { RawFile } from './raw-file.ts';
 
 let folder: string;
@@ -14,9 +15,6 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'virtio-direct-'));
 });
 afterEach(() => rmSync(folder, { recursive: true }));
-
-const pattern = (length: number, seed = 0): Uint8Array =>
-  Uint8Array.from({ length }, (_, i) => (i * 13 + (i >> 9) + seed) & 0xff);
 
 const isSame = (one: Uint8Array, other: Uint8Array): boolean => Buffer.compare(one, other) === 0;
 

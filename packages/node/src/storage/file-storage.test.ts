@@ -20,6 +20,7 @@ import { blkDevice, openBlk, overlayStorage } from 'virtio/devices/blk';
 import { Loopback } from 'virtio/transports/loopback';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openFileStorage } from './index.ts';
+import { pattern } from './pattern.fixture.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -28,8 +29,6 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 const mebibyte = 2 ** 20;
-const pattern = (length: number): Uint8Array =>
-  Uint8Array.from({ length }, (_, i) => (i * 13 + (i >> 9)) & 0xff);
 
 function image(bytes: Uint8Array | number = mebibyte): string {
   const path = join(folder, 'disk.img');

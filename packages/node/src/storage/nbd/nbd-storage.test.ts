@@ -3,6 +3,7 @@ import { blkDevice, openBlk } from 'virtio/devices/blk';
 import { HostError } from 'virtio/errors';
 import { Loopback } from 'virtio/transports/loopback';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { pattern as patternOf } from '../pattern.fixture.ts';
 import { openNbd } from './nbd-storage.ts';
 import {
   type Behaviour,
@@ -21,8 +22,7 @@ afterEach(async () => {
   for (const server of servers.splice(0)) await server.stop();
 });
 
-const pattern = (length: number, seed = 0): Buffer =>
-  Buffer.from(Uint8Array.from({ length }, (_, i) => (i * 13 + (i >> 9) + seed) & 0xff));
+const pattern = (length: number, seed = 0): Buffer => Buffer.from(patternOf(length, seed).buffer);
 
 const size = 2 ** 20;
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { pattern } from '../pattern.fixture.ts';
 import { RawFile } from '../raw-file.ts';
 import { checkImage } from './check.fixture.ts';
 import { createQcow2 } from './create.ts';
@@ -64,7 +65,7 @@ function apply(storage: Qcow2Storage, one: Step, model: Uint8Array): void {
   const offset = one.at * sector;
   const length = Math.min(one.count, sectors - one.at) * sector;
   if (one.what === 'write') {
-    const bytes = Uint8Array.from({ length }, (_, i) => (one.value + (i >> 9)) & 0xff);
+    const bytes = pattern(length, one.value);
     storage.write(offset, bytes);
     model.set(bytes, offset);
   } else if (one.what === 'discard') {
@@ -77,7 +78,7 @@ function apply(storage: Qcow2Storage, one: Step, model: Uint8Array): void {
   }
 }
 
-const base = Uint8Array.from({ length: 200 * sector + 77 }, (_, i) => (i * 7 + (i >> 8)) & 0xff);
+const base = pattern(200 * sector + 77);
 
 async function make(path: string, clusterSize: number, backed: boolean): Promise<Uint8Array> {
   const model = new Uint8Array(size);

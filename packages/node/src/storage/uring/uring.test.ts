@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { openFileStorage } from '../file-storage.ts';
+import { pattern } from '../pattern.fixture.ts';
 import { Uring } from './uring.ts';
 
 let folder: string;
@@ -27,8 +28,6 @@ afterEach(() => {
 });
 
 const size = 2 ** 20;
-const pattern = (length: number, seed = 0): Uint8Array =>
-  Uint8Array.from({ length }, (_, i) => (i * 13 + (i >> 9) + seed) & 0xff);
 const isSame = (one: Uint8Array, other: Uint8Array): boolean => Buffer.compare(one, other) === 0;
 
 function image(): string {

@@ -4,6 +4,7 @@ import type { VirtioError } from '../../errors.ts';
 import type { OwnFeatureNameOf } from '../../spec/device-type.ts';
 import { FeatureSet, type ReservedFeatureName } from '../../spec/features.ts';
 import { type Endian, encodeFor } from '../../spec/guest-endian.ts';
+import { difference } from '../../testing/fixtures/pattern.ts';
 import { Loopback } from '../../transports/loopback/loopback.ts';
 import type { BufferElement } from '../../virtqueue/queue.ts';
 import { type BlkDevice, type BlkOptions, blkDevice } from './device.ts';
@@ -133,14 +134,11 @@ export function segments(
   return data;
 }
 
+export { pattern } from '../../testing/fixtures/pattern.ts';
+
 /** Compares large arrays, which a matcher that explains takes seconds for. */
 export function sameBytes(actual: Uint8Array, expected: Uint8Array): boolean {
-  return actual.length === expected.length && actual.every((byte, index) => byte === expected[index]);
-}
-
-/** Bytes that tell where they belong. */
-export function pattern(length: number, seed = 1): Uint8Array {
-  return Uint8Array.from({ length }, (_, i) => (i * 31 + (i >>> 8) * 7 + seed * 101) & 0xff);
+  return actual.length === expected.length && difference(actual, expected) === undefined;
 }
 
 /** A storage that takes its time: every operation waits until the test lets it go on, or at once when open. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { difference } from '../../testing/fixtures/pattern.ts';
 import { Loopback } from '../../transports/loopback/loopback.ts';
 import { consoleDevice, openConsole } from './index.ts';
 
@@ -23,7 +24,7 @@ class Sink {
 }
 
 const equal = (a: Uint8Array, b: Uint8Array): boolean =>
-  a.length === b.length && a.every((byte, at) => byte === b[at]);
+  a.length === b.length && difference(a, b) === undefined;
 
 describe('ten megabytes', () => {
   for (const multiport of [false, true]) {

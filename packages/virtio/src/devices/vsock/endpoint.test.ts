@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { difference, pattern } from '../../testing/fixtures/pattern.ts';
 import { idle } from './eventually.fixture.ts';
 import { hostCid, socketType } from './spec.ts';
 import type { PayloadSource } from './spec-connection.ts';
@@ -194,13 +195,12 @@ describe('a connection', () => {
       stream.end();
     });
     const stream = await guest.connect(hostCid, 1);
-    const sent = Uint8Array.from({ length: 2_000_000 }, (_, i) => (i >>> 12) & 0xff);
+    const sent = pattern(2_000_000);
     const written = stream.write(sent);
     stream.end();
     let at = 0;
     for await (const bytes of stream) {
-      const wrong = bytes.findIndex((byte, index) => byte !== sent[at + index]);
-      expect(wrong).toBe(-1);
+      expect(difference(bytes, sent, at)).toBeUndefined();
       at += bytes.length;
     }
     expect(at).toBe(sent.length);
