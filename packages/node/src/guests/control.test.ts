@@ -13,6 +13,20 @@ test('a shell is told the size of its terminal', () => {
   expect(Buffer.from(lines).toString()).toBe('time 0\nseed \nshell 80 24\n');
 });
 
+test('shared folders are mounted before the instruction, and the guest says which are not', () => {
+  const mounts = [
+    { tag: 'host', readOnly: true },
+    { tag: 'a.b-c_1', readOnly: false },
+  ];
+  const lines = instructionLines({ type: 'exec', command: '' }, 0, new Uint8Array(0), mounts);
+  expect(Buffer.from(lines).toString()).toBe(
+    'time 0\nseed \nmount host ro\nmount a.b-c_1 rw\nexec \n',
+  );
+  expect(new GuestMessages().push(bytes('unmounted a.b-c_1\n'))).toEqual([
+    { type: 'unmounted', tag: 'a.b-c_1' },
+  ]);
+});
+
 test('messages are found however their bytes arrive', () => {
   const messages = new GuestMessages();
   expect(messages.push(bytes('rea'))).toEqual([]);

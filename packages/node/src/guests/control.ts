@@ -10,10 +10,19 @@ export type Instruction =
   | { readonly type: 'shell'; readonly columns: number; readonly rows: number }
   | { readonly type: 'exec'; readonly command: string };
 
+/** A folder that is shared with the guest, which mounts it at `/mnt/TAG` before it does what it is told. */
+export interface GuestMount {
+  /** The device's. Letters, digits and `.`, `_`, `-`. */
+  readonly tag: string;
+  readonly readOnly: boolean;
+}
+
 /** What the guest says. `status` is that of a shell: 0–255, above 128 for a signal. */
 export type GuestMessage =
   | { readonly type: 'ready' }
   | { readonly type: 'exit'; readonly status: number }
+  /** A folder that was to be mounted is not. */
+  | { readonly type: 'unmounted'; readonly tag: string }
   /** How large the guest holds its terminal to be when a shell is asked for. */
   | { readonly type: 'size'; readonly columns: number; readonly rows: number }
   | { readonly type: 'unknown'; readonly line: string };
@@ -24,13 +33,24 @@ export type GuestMessage =
  *
  * @param now seconds since 1970
  * @param seed random bytes to be mixed into the guest's pool
+ * @param mounts what is to be mounted before
  */
-export function instructionLines(instruction: Instruction, now: number, seed: Uint8Array): Uint8Array {
+export function instructionLines(
+  instruction: Instruction,
+  now: number,
+  seed: Uint8Array,
+  mounts: readonly GuestMount[] = [],
+): Uint8Array {
   const last =
     instruction.type === 'shell'
       ? `shell ${instruction.columns} ${instruction.rows}`
       : `exec ${Buffer.from(instruction.command).toString('base64')}`;
-  const lines = [`time ${Math.floor(now)}`, `seed ${Buffer.from(seed).toString('base64')}`, last];
+  const lines = [
+    `time ${Math.floor(now)}`,
+    `seed ${Buffer.from(seed).toString('base64')}`,
+    ...mounts.map(({ tag, readOnly }) => `mount ${tag} ${readOnly ? 'ro' : 'rw'}`),
+    last,
+  ];
   return new TextEncoder().encode(lines.map((line) => `${line}\n`).join(''));
 }
 
@@ -50,6 +70,8 @@ export class GuestMessages {
 
 function parse(line: string): GuestMessage {
   if (line === 'ready') return { type: 'ready' };
+  const tag = /^unmounted ([\w.-]+)$/.exec(line)?.[1];
+  if (tag !== undefined) return { type: 'unmounted', tag };
   const [, rows, columns] = /^size (\d{1,5}) (\d{1,5})$/.exec(line) ?? [];
   if (columns !== undefined) return { type: 'size', columns: Number(columns), rows: Number(rows) };
   const status = /^exit (\d{1,3})$/.exec(line)?.[1];

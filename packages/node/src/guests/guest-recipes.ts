@@ -2,7 +2,7 @@ import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path';
 import { HostError } from 'virtio/errors';
 import { withInterpreter } from './elf-interpreter.ts';
-import { diskModule, mmioModule, networkModule, socketModule } from './init-scripts.ts';
+import { diskModule, mmioModule, networkModule, shareModule, socketModule } from './init-scripts.ts';
 import { bzImagePayload, unpackedBzImage } from './unpacked-kernel.ts';
 import { unpackXz } from './xz.ts';
 
@@ -65,7 +65,7 @@ export const guestRecipes: Readonly<Record<GuestMachine, GuestRecipe>> = {
     packages: ['seabios'],
     modules: 'lib/modules',
     bootModules: pcModules,
-    otherModules: [diskModule, mmioModule, networkModule, socketModule],
+    otherModules: [diskModule, mmioModule, networkModule, shareModule, socketModule],
     build: buildV86,
   },
   qemu: {
@@ -75,7 +75,7 @@ export const guestRecipes: Readonly<Record<GuestMachine, GuestRecipe>> = {
     packages: [],
     modules: 'lib/modules',
     bootModules: pcModules,
-    otherModules: [diskModule, mmioModule, networkModule, socketModule],
+    otherModules: [diskModule, mmioModule, networkModule, shareModule, socketModule],
     build: ({ tree, release, into }) =>
       copyFile(join(tree, 'boot', `vmlinuz-${release}`), join(into, guestFileNames.qemu.bzimage)),
   },
@@ -87,7 +87,7 @@ export const guestRecipes: Readonly<Record<GuestMachine, GuestRecipe>> = {
     packages: [],
     modules: 'lib/modules',
     bootModules: ['virtio_console', 'virtio_rng'],
-    otherModules: [diskModule, networkModule, socketModule],
+    otherModules: [diskModule, networkModule, shareModule, socketModule],
     build: ({ tree, release, into }) =>
       copyFile(join(tree, 'boot', `vmlinuz-${release}`), join(into, guestFileNames['qemu-s390x'].kernel)),
   },
@@ -99,7 +99,7 @@ export const guestRecipes: Readonly<Record<GuestMachine, GuestRecipe>> = {
     packages: ['libc6'],
     modules: 'usr/lib/uml/modules',
     bootModules: ['virtio_console'],
-    otherModules: [diskModule, networkModule, socketModule],
+    otherModules: [diskModule, networkModule, shareModule, socketModule],
     build: buildUml,
   },
 };

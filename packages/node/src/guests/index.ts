@@ -7,6 +7,7 @@ export {
   controlPort,
   type GuestMessage,
   GuestMessages,
+  type GuestMount,
   type Instruction,
   instructionLines,
   stderrPort,

@@ -15,6 +15,9 @@ export const socketModule = 'vmw_vsock_virtio_transport';
 /** What drives networks is loaded with the first instruction too, and then the guest asks for its address. */
 export const networkModule = 'virtio_net';
 
+/** What drives shared folders is loaded when one is to be mounted. */
+export const shareModule = 'virtiofs';
+
 /** Loaded at boot by a guest that is told so: {@link mmioGuest} is how. */
 export const mmioModule = 'virtio_mmio';
 
@@ -95,6 +98,13 @@ start_network() {
   done
 }
 
+# mount_share TAG OPTIONS: mounts a shared folder at /mnt/TAG
+mount_share() {
+  grep -q " /mnt/$1 " /proc/mounts && return
+  mkdir -p "/mnt/$1"
+  modprobe ${shareModule} && mount -t virtiofs -o "$2" "$1" "/mnt/$1" 2>/dev/kmsg || say "unmounted $1"
+}
+
 hold_terminal
 say ready
 while read -r word rest <&8; do
@@ -102,6 +112,7 @@ while read -r word rest <&8; do
   case $word in
   time) date -s "@$rest" >/dev/null ;;
   seed) echo "$rest" | base64 -d >/dev/urandom ;;
+  mount) mount_share $rest ;;
   shell)
     load_drivers
     # Kernels differ in which number of a window's size they take first: the host hears how it was understood.
