@@ -19,9 +19,7 @@ test('shared folders are mounted before the instruction, and the guest says whic
     { tag: 'a.b-c_1', readOnly: false },
   ];
   const lines = instructionLines({ type: 'exec', command: '' }, 0, new Uint8Array(0), mounts);
-  expect(Buffer.from(lines).toString()).toBe(
-    'time 0\nseed \nmount host ro\nmount a.b-c_1 rw\nexec \n',
-  );
+  expect(Buffer.from(lines).toString()).toBe('time 0\nseed \nmount host ro\nmount a.b-c_1 rw\nexec \n');
   expect(new GuestMessages().push(bytes('unmounted a.b-c_1\n'))).toEqual([
     { type: 'unmounted', tag: 'a.b-c_1' },
   ]);
