@@ -12,7 +12,7 @@ export function decodeConfig(type: DeviceType, config: Uint8Array, offered: Feat
   const view = new DataView(config.buffer, config.byteOffset, config.byteLength);
   return Object.entries(type.config.field).flatMap(([name, accessor]) => {
     const required = type.configRequires[name];
-    const isThere = required === undefined || offered.has(type.features[required] ?? -1);
+    const isThere = required?.some((feature) => offered.has(type.features[feature] ?? -1)) !== false;
     if (!isThere || accessor.offset + accessor.size > config.length) return [];
     return [{ name, value: plain(accessor.get(view)) }];
   });

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { type Device, queueSetups } from 'virtio/device';
+import { type Device, mostQueueSizes } from 'virtio/device';
 import { HostError } from 'virtio/errors';
 import { type ChildOptions, GuardedChild } from './guarded-child.ts';
 import { KernelLines } from './kernel-lines.ts';
@@ -18,8 +18,12 @@ export interface VhostUserDevice {
 
 /** A device of ours, as a guest is told of it whose back end listens at this socket. */
 export function servedAt(socket: string, device: Device): VhostUserDevice {
-  const queues = queueSetups(device).map(({ maxSize }) => maxSize);
-  return { socket, id: device.type.id, queues, configLength: device.type.config.size };
+  return {
+    socket,
+    id: device.type.id,
+    queues: mostQueueSizes(device),
+    configLength: device.type.config.size,
+  };
 }
 
 /** How a guest is to be made, whatever runs it. */

@@ -7,6 +7,8 @@ export interface QueueOwner {
   /** False while the device may not touch its queues: not live, suspended, in need of a reset. */
   mayTake(): boolean;
   taken(queue: ActiveQueue, chain: Chain): void;
+  /** A chain went back into the queue. */
+  untaken(queue: ActiveQueue): void;
   completed(queue: ActiveQueue, chain: Chain): void;
   /** The driver is to be notified. */
   interrupt(queue: ActiveQueue): void;
@@ -20,6 +22,8 @@ export interface QueueOwner {
 export interface QueueWatch {
   /** A buffer was taken: the first time, or once more after its queue was restored. */
   taken(chain: Chain): void;
+  /** The buffer that was taken last went back into its queue. */
+  untaken(chain: Chain): void;
   /** A buffer is about to be given back; the driver does not see it yet. */
   completed(chain: Chain): void;
   /** Whatever was given back before is seen by the driver. */
@@ -82,6 +86,11 @@ export class ActiveQueue {
     return this.place.label;
   }
 
+  /** Queue Size, in descriptors: as many buffers can be available at once. */
+  get size(): number {
+    return this.ring.size;
+  }
+
   /** False once the queue or the device was reset: its chains are dead then. */
   get live(): boolean {
     return !this.#closed;
@@ -121,6 +130,17 @@ export class ActiveQueue {
     this.#owner.completed(this, chain);
     this.ring.complete(chain);
     if (this.#batches === 0) this.#flush();
+  }
+
+  /**
+   * Puts back the chain that was taken last, to which nothing was written, as if it never was taken; then the one before
+   * it can follow. For a device that finds only then that it cannot use it yet. A chain of before a reset is ignored.
+   */
+  untake(chain: Chain): void {
+    if (this.#closed) return;
+    if (chain.live) this.#watch?.untaken(chain);
+    this.ring.untake(chain);
+    this.#owner.untaken(this);
   }
 
   /**

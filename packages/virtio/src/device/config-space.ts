@@ -45,18 +45,27 @@ export class ConfigSpace {
 
   /**
    * A write of the driver: 1, 2 or 4 bytes, little-endian. It takes effect where it lies within one field
-   * that the driver may write; else it changes nothing and `undefined` comes back.
+   * that the driver may write, `writable` by the type's table; else it changes nothing and `undefined` comes back.
    */
-  write(offset: number, width: number, value: number): ConfigWrite | undefined {
-    const field = this.writableField(offset, width);
+  write(
+    offset: number,
+    width: number,
+    value: number,
+    writable: readonly string[] = this.#type.driverWritable,
+  ): ConfigWrite | undefined {
+    const field = this.writableField(offset, width, writable);
     if (field === undefined) return undefined;
     writeLittle(this.bytes, offset, width, value);
     return { field, value: this.#type.config.field[field]?.get(this.#view) };
   }
 
-  /** The field that the driver may write and that holds these bytes. */
-  writableField(offset: number, width: number): string | undefined {
-    return this.#type.driverWritable.find((name) => {
+  /** The field that holds these bytes, of those that the driver may write. */
+  writableField(
+    offset: number,
+    width: number,
+    writable: readonly string[] = this.#type.driverWritable,
+  ): string | undefined {
+    return writable.find((name) => {
       const field = this.#type.config.field[name];
       return field !== undefined && offset >= field.offset && offset + width <= field.offset + field.size;
     });

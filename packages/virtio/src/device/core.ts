@@ -1,6 +1,7 @@
 import { HostError, PeerError, type PeerErrorCode, UsageError, VirtioError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { ClauseId } from '../spec/clauses.ts';
+import type { SettledDevice } from '../spec/device-type.ts';
 import { type FeatureSet, type ReservedFeatureName, reservedFeatures } from '../spec/features.ts';
 import * as status from '../spec/status-bit.ts';
 import type { Chain } from '../virtqueue/chain.ts';
@@ -17,7 +18,7 @@ import type { Administration } from './administration.ts';
 import type { Device } from './device.ts';
 import type { DeviceHost } from './host.ts';
 import type { LegacyInterface } from './legacy.ts';
-import { featuresMistake, offeredFeatures, queueSetups } from './offer.ts';
+import { featuresMistake, mostQueueSizes, offeredFeatures, queueSizes } from './offer.ts';
 import { defaultQueueSetup, type QueueSetup } from './queue-setup.ts';
 import { Session } from './session.ts';
 import { checkStatusWrite } from './status-machine.ts';
@@ -46,11 +47,20 @@ export class DeviceCore implements QueueOwner {
   session: Session;
   readonly #offered: FeatureSet;
   readonly #onConfigUpdate = (values: Readonly<Record<string, unknown>>): void => this.#updateConfig(values);
+  /** On what the places of queues depend. */
+  readonly #settled: SettledDevice;
   #deferredConfig: Record<string, unknown> | undefined;
   #waitForIdle: (() => void)[] = [];
 
   /** @throws {UsageError} BAD_STATE when the device is in use by another transport. */
   constructor(device: Device, host: DeviceHost) {
+    const { configSpace } = device;
+    this.#settled = {
+      has: (feature) => this.#accepted(feature),
+      get config() {
+        return configSpace.values;
+      },
+    };
     if (device.onConfigUpdate !== undefined) {
       throw new UsageError('BAD_STATE', `this ${device.type.name} device is attached already`);
     }
@@ -59,10 +69,12 @@ export class DeviceCore implements QueueOwner {
     this.host = host;
     this.session = this.#newSession();
     this.#offered = offeredFeatures(device, host);
-    const own = queueSetups(device);
+    const own = mostQueueSizes(device);
     this.adminQueueIndex = own.length;
     if (this.#offered.has(reservedFeatures.ADMIN_VQ)) this.administration = device.administration;
-    this.queues = [...own, ...(this.administration?.queues ?? []).map((size) => defaultQueueSetup(size))];
+    const sizes = [...own, ...(this.administration?.queues ?? [])];
+    this.queues = sizes.map((size) => defaultQueueSetup(size));
+    this.#layQueues();
   }
 
   /** Lets go of the device, so that another transport may have it. */
@@ -130,6 +142,7 @@ export class DeviceCore implements QueueOwner {
       return;
     }
     session.driverFeatures = session.driverFeatures.withWord(word, value);
+    this.#layQueues();
   }
 
   /**
@@ -169,6 +182,7 @@ export class DeviceCore implements QueueOwner {
     for (const queue of this.session.queues) queue?.close();
     this.session = this.#newSession();
     for (const setup of this.queues) Object.assign(setup, defaultQueueSetup(setup.maxSize));
+    this.#layQueues();
     this.#applyDeferredConfig();
     // A device that is reset has no driver to be told that it needs to be.
     this.#guard(() => this.device.behaviour.reset?.(), false);
@@ -328,10 +342,19 @@ export class DeviceCore implements QueueOwner {
     this.trace?.chain(queue.label, chain);
   }
 
+  untaken(_queue: ActiveQueue): void {
+    this.#mayBeIdle();
+  }
+
   completed(queue: ActiveQueue, chain: Chain): void {
     this.trace?.complete(queue.label, chain);
     const { onDeviceWrite } = this.memory;
     if (onDeviceWrite !== undefined && chain.live) chain.writable.writtenPieces(onDeviceWrite);
+    this.#mayBeIdle();
+  }
+
+  /** Those who wait for chains to come back look again, after the caller's turn. */
+  #mayBeIdle(): void {
     if (this.session.suspending) this.#later(() => this.#finishSuspend());
     if (this.#waitForIdle.length > 0) this.#later(() => this.#tellIdle());
   }
@@ -355,8 +378,9 @@ export class DeviceCore implements QueueOwner {
         memory: this.memory,
         endian: 'little',
         legacy: undefined,
+        violation: (message, clause) => this.violation('BAD_REQUEST', message, clause),
         ...this.legacy?.context(this),
-        queue: (name, number) => this.session.queues[type.queueIndex(name, number) ?? -1],
+        queue: (name, number) => this.session.queues[type.queueIndex(name, number, this.#settled) ?? -1],
       }),
     );
   }
@@ -481,10 +505,21 @@ export class DeviceCore implements QueueOwner {
     const { type, behaviour } = this.device;
     const admin = this.administration?.place(index - this.adminQueueIndex);
     if (admin !== undefined) return admin;
-    const { name, number } = type.queueAt(index) ?? { name: undefined, number: 0 };
+    const { name, number } = type.queueAt(index, this.#settled) ?? { name: undefined, number: 0 };
     const serve = behaviour.serve?.[name ?? ''];
     const available = behaviour.available?.[name ?? ''];
-    return { name, number, label: type.queueLabel(index), serve, available };
+    return { name, number, label: type.queueLabel(index, this.#settled), serve, available };
+  }
+
+  /** Where queues stand may depend on what the driver accepts: those that are elsewhere are another queue. */
+  #layQueues(): void {
+    if (!this.device.type.movesQueues) return;
+    const sizes = queueSizes(this.device, this.#settled);
+    for (let index = 0; index < this.adminQueueIndex; index++) {
+      const setup = this.queues[index];
+      const size = sizes[index] ?? 0;
+      if (setup !== undefined && setup.maxSize !== size) Object.assign(setup, defaultQueueSetup(size));
+    }
   }
 
   #label(index: number): string {

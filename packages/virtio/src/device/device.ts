@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { ClauseId } from '../spec/clauses.ts';
 import type {
   ConfigFieldsOf,
   DeviceType,
@@ -39,6 +40,8 @@ export interface ActiveDevice<T extends DeviceType = DeviceType> {
   readonly endian: Endian;
   /** Set when the driver uses the legacy interface: `legacy.has('BARRIER')` tells of features that it alone has. */
   readonly legacy?: { has(feature: string): boolean } | undefined;
+  /** The driver broke a rule in a way that the device can live with: it is named, as in "a frame …", and no more. */
+  violation(message: string, clause?: ClauseId): void;
   /** The queue, if the driver has enabled it. */
   queue(name: QueueNameOf<T>, number?: number): ActiveQueue | undefined;
 }

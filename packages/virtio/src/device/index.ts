@@ -5,7 +5,7 @@ export { DeviceCore } from './core.ts';
 export * from './device.ts';
 export type { DeviceHost } from './host.ts';
 export { type LegacyInterface, legacyInterface } from './legacy.ts';
-export { queueSetups } from './offer.ts';
+export { mostQueueSizes } from './offer.ts';
 export { restoreOwnState, saveOwnState } from './own-state.ts';
 export type { Pacer, PolledQueue } from './polled-queue.ts';
 export { pollQueues, type QueuePolling } from './polling.ts';

@@ -79,7 +79,7 @@ export function legacyInterface(endian: Endian = 'little'): LegacyInterface {
     writeConfig: (type, space, offset, width, value) =>
       isSwapped(type, endian)
         ? writeSwapped(type, space, endian, { offset, width, value })
-        : space.write(offset, width, value),
+        : space.write(offset, width, value, writableIn(type)),
   };
 }
 
@@ -149,6 +149,12 @@ function checkLegacyStatusWrite(current: number, written: number): StatusStep {
 const isSwapped = (type: DeviceType, endian: Endian): boolean =>
   endian === 'big' && type.legacy.configIsLittleEndian !== true;
 
+/** The fields that a legacy driver may write. */
+const writableIn = ({ driverWritable, legacy }: DeviceType): readonly string[] => [
+  ...driverWritable,
+  ...(legacy.driverWritable ?? []),
+];
+
 const bytesOf = (type: DeviceType, space: ConfigSpace, endian: Endian): Uint8Array =>
   encodeFor(endian, type.config, space.values);
 
@@ -158,7 +164,7 @@ function writeSwapped(
   endian: Endian,
   { offset, width, value }: { offset: number; width: number; value: number },
 ): ConfigWrite | undefined {
-  const field = space.writableField(offset, width);
+  const field = space.writableField(offset, width, writableIn(type));
   if (field === undefined) return undefined;
   const bytes = bytesOf(type, space, endian);
   writeLittle(bytes, offset, width, value);

@@ -1,9 +1,8 @@
 import { UsageError } from '../errors.ts';
-import type { DeviceType } from '../spec/device-type.ts';
+import type { DeviceType, SettledDevice } from '../spec/device-type.ts';
 import { type FeatureSet, reservedFeatures } from '../spec/features.ts';
 import { type Device, offeredNames } from './device.ts';
 import type { DeviceHost } from './host.ts';
-import { defaultQueueSetup, type QueueSetup } from './queue-setup.ts';
 
 /** The features that a device offers, over a transport that carries some and adds others, and was lent packed rings and order or not. */
 export function offeredFeatures(device: Device, host: DeviceHost): FeatureSet {
@@ -18,12 +17,30 @@ export function offeredFeatures(device: Device, host: DeviceHost): FeatureSet {
 }
 
 /**
- * The device type's own queues, of the sizes that the device wants; those it does not have are of size 0.
+ * The sizes of the device type's own queues at their indexes, as the device wants them; 0 for those it does not have.
  *
  * @throws {UsageError} BAD_ARGUMENT for more queues of a name than the type has.
  */
-export function queueSetups(device: Device): QueueSetup[] {
-  const setups: QueueSetup[] = [];
+export function mostQueueSizes(device: Device): number[] {
+  const offers = new Set<string>(device.behaviour.offers ?? []);
+  const config = device.configSpace.values;
+  const sizes = sizesOf(device, { has: (feature) => offers.has(feature), config }, (name, number) => {
+    throw new UsageError('BAD_ARGUMENT', `${device.type.name} has no ${name} number ${number}`);
+  });
+  return Array.from(sizes, (size) => size ?? 0);
+}
+
+/** The same, of a device with which so much was negotiated; those that are not there then may be missing. */
+export function queueSizes(device: Device, settled: SettledDevice): (number | undefined)[] {
+  return sizesOf(device, settled, () => {});
+}
+
+function sizesOf(
+  device: Device,
+  settled: SettledDevice,
+  missing: (name: string, number: number) => void,
+): (number | undefined)[] {
+  const sizes: (number | undefined)[] = [];
   const offers = new Set<string>(device.behaviour.offers ?? []);
   for (const [name, declaration] of Object.entries(device.type.queues)) {
     if (typeof declaration !== 'number' && declaration.requires !== undefined) {
@@ -31,14 +48,12 @@ export function queueSetups(device: Device): QueueSetup[] {
     }
     const { count = 1, size = 256 } = device.behaviour.queues?.[name] ?? {};
     for (let number = 0; number < count; number++) {
-      const index = device.type.queueIndex(name, number);
-      if (index === undefined) {
-        throw new UsageError('BAD_ARGUMENT', `${device.type.name} has no ${name} number ${number}`);
-      }
-      setups[index] = defaultQueueSetup(size);
+      const index = device.type.queueIndex(name, number, settled);
+      if (index === undefined) missing(name, number);
+      else sizes[index] = size;
     }
   }
-  return Array.from(setups, (setup) => setup ?? defaultQueueSetup(0));
+  return sizes;
 }
 
 /** What is wrong with the features that a driver accepts of those that are offered, as in "the driver …". */

@@ -108,6 +108,7 @@ describe.each([false, true])('a queue that a transport takes out of use (packed:
     const seen: string[] = [];
     const watch: QueueWatch = {
       taken: (chain: Chain) => void seen.push(`taken ${chain.id}`),
+      untaken: (chain: Chain) => void seen.push(`untaken ${chain.id}`),
       completed: (chain: Chain) => void seen.push(`completed ${chain.id}`),
       published: () => void seen.push('published'),
     };

@@ -50,7 +50,7 @@ async function readOnce(
   const values: Record<string, unknown> = {};
   for (const [name, accessor] of Object.entries(type.config.field)) {
     const required = type.configRequires[name];
-    if (required !== undefined && !offered.has(type.features[required] ?? -1)) continue;
+    if (required?.some((feature) => offered.has(type.features[feature] ?? -1)) === false) continue;
     const whole = new Uint8Array(type.config.size);
     for (const part of type.config.codecs[name]?.parts() ?? []) {
       const bytes = await transport.readConfig(accessor.offset + part.offset, part.size);
@@ -73,7 +73,8 @@ export async function writeConfigField(
   value: unknown,
 ): Promise<void> {
   const accessor = type.config.field[name];
-  if (accessor === undefined || !type.driverWritable.includes(name)) {
+  const legacyOnes = transport.legacy === undefined ? [] : (type.legacy.driverWritable ?? []);
+  if (accessor === undefined || ![...type.driverWritable, ...legacyOnes].includes(name)) {
     throw new UsageError('UNKNOWN_NAME', `${name} is not a field of ${type.name} that a driver may write`);
   }
   const whole = new Uint8Array(type.config.size);

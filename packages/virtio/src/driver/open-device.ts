@@ -78,7 +78,7 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
 
   /** @throws {UsageError} UNKNOWN_NAME when the queue was not set up. */
   queue(name: QueueNameOf<T>, number = 0): OpenQueue {
-    const queue = this.#queues.get(this.type.queueIndex(name, number) ?? -1);
+    const queue = this.#queues.get(this.type.queueIndex(name, number, this) ?? -1);
     if (queue === undefined)
       throw new UsageError('UNKNOWN_NAME', `${this.type.name} has no open ${name} ${number}`);
     return queue;
@@ -119,8 +119,8 @@ export class OpenDevice<T extends DeviceType = DeviceType> {
    */
   async enableQueue(name: QueueNameOf<T>, number = 0, size?: number): Promise<OpenQueue> {
     const { type } = this;
-    const index = type.queueIndex(name, number) ?? -1;
-    return this.#enable(index, type.queueLabel(index), size);
+    const index = type.queueIndex(name, number, this) ?? -1;
+    return this.#enable(index, type.queueLabel(index, this), size);
   }
 
   async #enable(index: number, label: string, size?: number): Promise<OpenQueue> {

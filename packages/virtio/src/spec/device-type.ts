@@ -3,10 +3,16 @@ import { FeatureSet, type ReservedFeatureName, reservedFeatures } from './featur
 import { type Fields, type Struct, struct } from './layout.ts';
 import { type LegacyForm, legacyReservedFeatures } from './legacy.ts';
 
+/** A feature that another needs, or several of which it needs one. */
+export type Requirement<N extends string = string> =
+  | N
+  | ReservedFeatureName
+  | readonly (N | ReservedFeatureName)[];
+
 /** A feature: its bit, or its bit and the features it needs to be accepted with. */
 export type FeatureDeclaration<N extends string = string> =
   | number
-  | { readonly bit: number; readonly requires: readonly (N | ReservedFeatureName)[] };
+  | { readonly bit: number; readonly requires: readonly Requirement<N>[] };
 
 /**
  * Where a queue stands: its index, or the indexes of a family. A family starts with `first`, and goes on
@@ -22,7 +28,26 @@ export type QueueDeclaration<N extends string = string> =
       readonly requires?: N;
       /** The family's first number in the specification's own naming (`requestq1`, `receiveq0`…); 1 unless told. */
       readonly numberedFrom?: number;
+      /** A queue that stands behind all others, whose number depends on what was negotiated. */
+      readonly behind?: CountedQueues<N>;
     };
+
+/** How many queues a device has before its last one: `each` for every one that is counted. */
+export interface CountedQueues<N extends string = string> {
+  readonly each: number;
+  /** The configuration field that counts, where one of the features `with` was negotiated; 1 where none was. */
+  readonly field: string;
+  readonly with: readonly N[];
+}
+
+/** What the place of a queue may depend on: what was negotiated, and the configuration. */
+export interface SettledDevice {
+  has(feature: string): boolean;
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/** Of a device with which nothing is negotiated. */
+const unsettled: SettledDevice = { has: () => false, config: {} };
 
 /** What a device type is made of. */
 export interface DeviceTypeDeclaration<
@@ -39,7 +64,9 @@ export interface DeviceTypeDeclaration<
   /** The configuration structure; absent where the device type has none. */
   readonly config?: Struct<C>;
   /** Fields that exist only with a feature. */
-  readonly configRequires?: { readonly [K in keyof C]?: Extract<keyof F, string> };
+  readonly configRequires?: {
+    readonly [K in keyof C]?: Extract<keyof F, string> | readonly Extract<keyof F, string>[];
+  };
   /** The fields that the driver may write. */
   readonly driverWritable?: readonly Extract<keyof C, string>[];
   /** The PCI base class and subclass that suit the type, `0xCCSS`; 0xff00 (unassigned) unless told. */
@@ -65,21 +92,27 @@ export interface DeviceType<F extends string = string, Q extends string = string
   readonly ownFeatures: readonly F[];
   readonly queues: Readonly<Record<Q, QueueDeclaration<F>>>;
   readonly config: Struct<C>;
-  readonly configRequires: { readonly [K in keyof C]?: F };
+  /** The features of which one must be there for a field to exist; fields that always do are absent. */
+  readonly configRequires: { readonly [K in keyof C]?: readonly F[] };
   readonly driverWritable: readonly Extract<keyof C, string>[];
   readonly pciClass: number;
   readonly legacy: LegacyForm;
-  /** The queue's index among the device's virtqueues; `undefined` for a number its family does not reach. */
-  queueIndex(name: Q, number?: number): number | undefined;
+  /** True when the place of a queue depends on what was negotiated: whoever asks must say it. */
+  readonly movesQueues: boolean;
+  /**
+   * The queue's index among the device's virtqueues; `undefined` for a number its family does not reach. Without
+   * `settled`, as if no feature was negotiated.
+   */
+  queueIndex(name: Q, number?: number, settled?: SettledDevice): number | undefined;
   /** Which queue stands at an index; `undefined` when none can. */
-  queueAt(index: number): QueueName<Q> | undefined;
+  queueAt(index: number, settled?: SettledDevice): QueueName<Q> | undefined;
   /** The queue's name as the specification writes it: `requestq1`, `receiveq(port0)` as `receiveq0`. */
-  queueLabel(index: number): string;
+  queueLabel(index: number, settled?: SettledDevice): string;
   /** The features of a set by name, unknown bits as `bit7`. */
   featureNames(set: FeatureSet): string[];
   /** The set of the named features. */
   featureSet(names: Iterable<F | ReservedFeatureName>): FeatureSet;
-  /** What each feature in the set needs and does not find there; empty when the set is sound. */
+  /** What each feature in the set needs and does not find there, as `A` or `A or B`; empty when the set is sound. */
   missingRequirements(set: FeatureSet): { readonly feature: string; readonly requires: string }[];
 }
 
@@ -124,24 +157,33 @@ export function deviceType<
     for (const [feature, bit] of Object.entries(bits)) name(feature, bit);
   };
   nameAll({ ...reservedFeatures, ...legacyReservedFeatures });
-  const requirements: { readonly feature: string; readonly requires: string }[] = [];
+  const requirements: { readonly feature: string; readonly anyOf: readonly string[] }[] = [];
   for (const [feature, declaredAs] of declared) {
     const { bit, requires } = typeof declaredAs === 'number' ? { bit: declaredAs, requires: [] } : declaredAs;
     if (isReservedRange(bit)) fail(`feature ${feature} stands on the reserved bit ${bit}`);
     name(feature, bit);
     features[feature] = bit;
-    for (const other of requires) requirements.push({ feature, requires: other });
+    for (const other of requires) requirements.push({ feature, anyOf: oneOf(other) });
   }
   const { legacy = {} } = declaration;
   nameAll(legacy.features ?? {});
-  for (const { feature, requires } of requirements) {
-    if (!(requires in features)) fail(`feature ${feature} requires ${requires}, which is unknown`);
+  for (const { feature, anyOf } of requirements) {
+    const unknown = anyOf.find((name) => !(name in features));
+    if (unknown !== undefined) fail(`feature ${feature} requires ${unknown}, which is unknown`);
   }
 
   // The declaration's keys are the names; Object.entries forgets that.
   const queueEntries = Object.entries(declaration.queues) as [Q, QueueDeclaration<Name>][];
 
-  const queueAt = (index: number): QueueName<Q> | undefined => {
+  const last = queueEntries.find(([, place]) => familyOf(place).behind !== undefined);
+  const lastIndex = (settled: SettledDevice): number => {
+    const counted = last === undefined ? undefined : familyOf(last[1]).behind;
+    return counted === undefined ? Number.POSITIVE_INFINITY : counted.each * countOf(counted, settled);
+  };
+
+  const queueAt = (index: number, settled = unsettled): QueueName<Q> | undefined => {
+    const end = lastIndex(settled);
+    if (index >= end) return last === undefined || index > end ? undefined : { name: last[0], number: 0 };
     for (const [queue, place] of queueEntries) {
       const { first = [], from = Number.POSITIVE_INFINITY, every = 1 } = familyOf(place);
       const among = first.indexOf(index);
@@ -160,18 +202,27 @@ export function deviceType<
     ownFeatures: declared.map(([feature]) => feature),
     queues: declaration.queues,
     config: declaration.config ?? emptyConfig<C>(),
-    configRequires: declaration.configRequires ?? {},
+    // One entry for each that was declared.
+    configRequires: Object.fromEntries(
+      Object.entries<Name | readonly Name[] | undefined>(declaration.configRequires ?? {}).map(
+        ([field, requires]) => [field, requires === undefined ? [] : oneOf(requires)],
+      ),
+    ) as DeviceType<Name, Q, C>['configRequires'],
     driverWritable: declaration.driverWritable ?? [],
     pciClass: declaration.pciClass ?? 0xff00,
     legacy,
-    queueIndex(queue, number = 0) {
+    movesQueues: last !== undefined,
+    queueIndex(queue, number = 0, settled = unsettled) {
+      const end = lastIndex(settled);
+      if (queue === last?.[0]) return number === 0 ? end : undefined;
       const { first = [], from, every = 1 } = familyOf<Name>(declaration.queues[queue]);
       const behind = number - first.length;
-      return behind < 0 || from === undefined ? first[number] : from + behind * every;
+      const index = behind < 0 || from === undefined ? first[number] : from + behind * every;
+      return index !== undefined && index < end ? index : undefined;
     },
     queueAt,
-    queueLabel(index) {
-      const found = queueAt(index);
+    queueLabel(index, settled) {
+      const found = queueAt(index, settled);
       if (found === undefined) return `queue${index}`;
       const { first = [], from, numberedFrom = 1 } = familyOf<Name>(declaration.queues[found.name]);
       // More than one queue can bear the name, so that a number must tell them apart.
@@ -182,10 +233,23 @@ export function deviceType<
     featureSet: (names) =>
       FeatureSet.of(Array.from(names, (feature) => features[feature] ?? fail(`no feature ${feature}`))),
     missingRequirements: (set) =>
-      requirements.filter(
-        ({ feature, requires }) => set.has(features[feature] ?? 0) && !set.has(features[requires] ?? 0),
-      ),
+      requirements
+        .filter(
+          ({ feature, anyOf }) =>
+            set.has(features[feature] ?? 0) && !anyOf.some((name) => set.has(features[name] ?? 0)),
+        )
+        .map(({ feature, anyOf }) => ({ feature, requires: anyOf.join(' or ') })),
   };
+}
+
+/** One name is a choice of one. */
+const oneOf = <N extends string>(names: N | readonly N[]): readonly N[] =>
+  typeof names === 'string' ? [names] : names;
+
+function countOf({ field, with: features }: CountedQueues, settled: SettledDevice): number {
+  const counted: unknown = features.some((feature) => settled.has(feature)) ? settled.config[field] : 1;
+  // A field of 0 counts for nothing, and a device has its first queues whatever it says.
+  return typeof counted === 'number' && counted > 0 ? counted : 1;
 }
 
 function emptyConfig<C extends Fields>(): Struct<C> {

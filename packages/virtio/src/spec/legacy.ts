@@ -14,4 +14,6 @@ export interface LegacyForm {
   readonly features?: Readonly<Record<string, number>>;
   /** The configuration is little-endian whatever the guest is. */
   readonly configIsLittleEndian?: boolean;
+  /** Configuration fields that the driver may write through the legacy interface alone. */
+  readonly driverWritable?: readonly string[];
 }

@@ -368,6 +368,10 @@ class RingWatch implements QueueWatch {
     this.inflight?.taken(chain);
   }
 
+  untaken(chain: Chain): void {
+    this.inflight?.untaken(chain);
+  }
+
   completed(chain: Chain): void {
     this.inflight?.completed(chain);
   }

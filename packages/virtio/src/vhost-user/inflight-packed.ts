@@ -102,6 +102,15 @@ export class PackedInflight implements QueueWatch {
     this.#entryOf[chain.id] = first;
   }
 
+  untaken(chain: Chain): void {
+    const first = this.#entryOf[chain.id]!;
+    if (first >= this.#size) return;
+    this.#flag(first, 0);
+    this.#release(first);
+    this.#available = (this.#available + this.#size - chain.entries) % this.#size;
+    this.#entryOf[chain.id] = this.#size;
+  }
+
   completed(chain: Chain): void {
     const first = this.#entryOf[chain.id]!;
     if (first >= this.#size) return;

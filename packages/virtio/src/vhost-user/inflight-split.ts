@@ -65,6 +65,10 @@ export class SplitInflight implements QueueWatch {
     this.#flag(at, 1);
   }
 
+  untaken(chain: Chain): void {
+    this.#flag(this.#at(chain.id), 0);
+  }
+
   completed(chain: Chain): void {
     const { view } = this.#region;
     view.setUint16(this.#at(chain.id) + state.next.offset, header.last_batch_head.get(view), this.#little);

@@ -8,6 +8,8 @@ export class ChainState extends Segments {
    * ones are larger, and a cursor sees that its fields are of another. Otherwise one of `not-live.ts`.
    */
   turn = 0;
+  /** The turn of the chain that was taken before it. */
+  before = 0;
   /** Head index or Buffer ID. */
   id = 0;
   /** Ring entries that the buffer occupies: descriptors of a packed list, 1 otherwise. */

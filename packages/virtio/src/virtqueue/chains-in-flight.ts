@@ -11,6 +11,10 @@ export class ChainsInFlight {
   readonly restored: Chain[] = [];
   readonly #viewOf: ViewOf | undefined;
   #turns = 0;
+  /** The turn of what was taken last, and not put back. */
+  #last = 0;
+  /** Turns up to this are those of restored chains. */
+  #restoredTurns = 0;
   #settled = 0;
 
   /** `viewOf` tells the byte order of what the buffers hold, if it is not little-endian. */
@@ -31,7 +35,9 @@ export class ChainsInFlight {
 
   /** Puts a filled chain into the device's hands. */
   add(chain: Chain): void {
+    chain.before = this.#last;
     chain.turn = ++this.#turns;
+    this.#last = chain.turn;
     chain.written = 0;
   }
 
@@ -45,6 +51,34 @@ export class ChainsInFlight {
     chain.turn = notLive.COMPLETED;
     this.#settled++;
     return true;
+  }
+
+  /**
+   * Puts back the chain that was taken last. True when the ring must take its position back; false for one that was
+   * restored, which waits for its turn again, and for one that a reset left behind.
+   *
+   * @throws {UsageError} BAD_ARGUMENT for a chain that was not taken last.
+   */
+  untake(chain: Chain): boolean {
+    if (chain.turn === notLive.DEAD) return false;
+    if (chain.turn <= 0 || this.byId[chain.id] !== chain) throw notLast(chain);
+    if (chain.turn <= this.#restoredTurns) {
+      this.restored.unshift(chain);
+      // It keeps its turn, by which cursors see that they must begin anew.
+      chain.readable.seek(0);
+      chain.writable.seek(0);
+      return false;
+    }
+    if (chain.turn !== this.#last) throw notLast(chain);
+    this.#last = chain.before;
+    this.#settled++;
+    this.free(chain);
+    return true;
+  }
+
+  /** All that was added so far was taken in another life of the queue. */
+  restoredAll(): void {
+    this.#restoredTurns = this.#turns;
   }
 
   /** The ring has a settled chain back. */
@@ -76,3 +110,6 @@ export class ChainsInFlight {
     return chain;
   }
 }
+
+const notLast = ({ id }: Chain): UsageError =>
+  new UsageError('BAD_ARGUMENT', `chain ${id} is not the one that was taken last`);

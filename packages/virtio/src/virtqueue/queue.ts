@@ -91,6 +91,14 @@ export interface DeviceQueue {
    */
   complete(chain: Chain): void;
 
+  /**
+   * Puts back the chain that was taken last, as if it never was: the next `take` finds it. Nothing may have been written
+   * to it. The last but one can follow.
+   *
+   * @throws {UsageError} BAD_ARGUMENT for a chain that was not taken last.
+   */
+  untake(chain: Chain): void;
+
   /** Publishes what was completed; true when the driver wants a used buffer notification for it. */
   flush(): boolean;
 

@@ -55,6 +55,7 @@ export class RestoredQueue {
       }
       restored.push(chain);
     }
+    chains.restoredAll();
     return restored;
   }
 }

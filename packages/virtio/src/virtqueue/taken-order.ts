@@ -42,6 +42,11 @@ export class TakenOrder {
     this.#count++;
   }
 
+  /** The chain that was pushed last goes back to the ring. */
+  pop(): void {
+    this.#count--;
+  }
+
   /** Uses the oldest chains, as far as they were completed. */
   complete(): void {
     for (let chain = this.#shiftCompleted(); chain !== undefined; chain = this.#shiftCompleted()) {

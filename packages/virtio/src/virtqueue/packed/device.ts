@@ -112,6 +112,15 @@ export class PackedDeviceQueue implements DeviceQueue {
     if (this.#chains.settle(chain)) this.#giveBack(chain);
   }
 
+  untake(chain: Chain): void {
+    const { entries } = chain;
+    if (this.#chains.untake(chain)) {
+      this.#entries -= entries;
+      this.#available.retreat(entries);
+      this.#order?.pop();
+    } else this.#version = -1;
+  }
+
   flush(): boolean {
     if (!this.#isReady()) return false;
     this.#publish();

@@ -30,6 +30,17 @@ export class Position {
     }
   }
 
+  /** Moves back by at most the size of the ring. */
+  retreat(count: number): void {
+    const offset = this.offset - count;
+    if (offset >= 0) {
+      this.offset = offset;
+    } else {
+      this.offset = offset + this.#size;
+      this.wrap ^= 1;
+    }
+  }
+
   set(other: Position): void {
     this.offset = other.offset;
     this.wrap = other.wrap;

@@ -116,6 +116,13 @@ export class SplitDeviceQueue implements DeviceQueue {
     if (this.#chains.settle(chain)) this.#giveBack(chain);
   }
 
+  untake(chain: Chain): void {
+    if (this.#chains.untake(chain)) {
+      this.#nextAvailable = (this.#nextAvailable - 1) & 0xffff;
+      this.#order?.pop();
+    } else this.#version = -1;
+  }
+
   /** @spec 2.7.7.2 device: Basic Facilities of a Virtio Device / Virtqueues / Used Buffer Notification Suppression */
   flush(): boolean {
     if (!this.#isReady()) return false;
