@@ -1,0 +1,11 @@
+export type { RxCounters, TxCounters } from './counters.ts';
+export { NetDevice, netDevice } from './device.ts';
+export type { NetOptions } from './options.ts';
+export * from './spec.ts';
+export * from './spec-control.ts';
+export * from './spec-flow-filter.ts';
+export * from './spec-hash.ts';
+export * from './spec-header.ts';
+export { macAddress, macText } from './spec-mac.ts';
+export * from './spec-parts.ts';
+export * from './spec-stats.ts';

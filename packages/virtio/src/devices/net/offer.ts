@@ -1,0 +1,96 @@
+import { UsageError } from '../../errors.ts';
+import type { NetOptions } from './options.ts';
+import { duplexMode, type NetConfig, type NetFeature, unknownSpeed, virtqueuePairs } from './spec.ts';
+import { macAddress, randomMac } from './spec-mac.ts';
+
+/** A device's options, all said, none in conflict. */
+export interface NetOffer {
+  readonly features: readonly NetFeature[];
+  readonly config: Partial<NetConfig>;
+  readonly mac: Uint8Array;
+  readonly queuePairs: number;
+  readonly queueSize: number;
+}
+
+/** What every network device can: what its link does not take unfinished, the link finishes. */
+const always: readonly NetFeature[] = [
+  'CSUM',
+  'GUEST_CSUM',
+  'CTRL_GUEST_OFFLOADS',
+  'MAC',
+  'GUEST_TSO4',
+  'GUEST_TSO6',
+  'GUEST_ECN',
+  'GUEST_UFO',
+  'HOST_TSO4',
+  'HOST_TSO6',
+  'HOST_ECN',
+  'HOST_UFO',
+  'MRG_RXBUF',
+  'STATUS',
+  'CTRL_VQ',
+  'CTRL_RX',
+  'CTRL_VLAN',
+  'CTRL_RX_EXTRA',
+  'GUEST_ANNOUNCE',
+  'CTRL_MAC_ADDR',
+  'GUEST_USO4',
+  'GUEST_USO6',
+  'HOST_USO',
+  'GUEST_HDRLEN',
+  'GUEST_UDP_TUNNEL_GSO',
+  'GUEST_UDP_TUNNEL_GSO_CSUM',
+  'HOST_UDP_TUNNEL_GSO',
+  'HOST_UDP_TUNNEL_GSO_CSUM',
+];
+
+/**
+ * What a device offers: what it can, and its options allow.
+ *
+ * @throws {UsageError} BAD_ARGUMENT for options that cannot be.
+ * @spec 5.1.4.1 device: Device Types / Network Device / Device configuration layout
+ */
+export function offerOf(options: NetOptions): NetOffer {
+  const { mtu, speed, queuePairs = 1, queueSize = 256, standby = false, duplex = 'full' } = options;
+  whole('queuePairs', queuePairs, virtqueuePairs.MIN, virtqueuePairs.MAX);
+  if (mtu !== undefined) whole('mtu', mtu, 68, 65_535);
+  if (speed !== undefined) whole('speed', speed, 0, 0x7fff_ffff);
+  const can: NetFeature[] = [
+    ...always,
+    ...when('MTU', mtu !== undefined),
+    ...when('MQ', queuePairs > 1),
+    ...when('STANDBY', standby),
+    ...when('SPEED_DUPLEX', speed !== undefined),
+  ];
+  const { offers } = options;
+  const unable = offers?.find((feature) => !can.includes(feature));
+  if (unable !== undefined) throw bad(`with these options it cannot offer ${unable}`);
+  const mac = options.mac === undefined ? randomMac() : macAddress(options.mac);
+  return {
+    features: offers ?? can,
+    config: {
+      mac,
+      max_virtqueue_pairs: queuePairs,
+      mtu: mtu ?? 0,
+      speed: speed ?? unknownSpeed,
+      duplex: duplexValue(duplex),
+    },
+    mac,
+    queuePairs,
+    queueSize,
+  };
+}
+
+/** As the configuration field has it. */
+export const duplexValue = (duplex: 'full' | 'half'): number =>
+  duplex === 'full' ? duplexMode.FULL : duplexMode.HALF;
+
+const when = (name: NetFeature, offered: boolean): NetFeature[] => (offered ? [name] : []);
+
+/** @throws {UsageError} BAD_ARGUMENT for a number that is out of range. */
+export function whole(name: string, value: number, least: number, most: number): void {
+  if (Number.isInteger(value) && value >= least && value <= most) return;
+  throw bad(`${name} is ${value}; it must be between ${least} and ${most}`);
+}
+
+const bad = (message: string): UsageError => new UsageError('BAD_ARGUMENT', `net: ${message}`);

@@ -1,0 +1,23 @@
+import type { ReservedFeatureName } from '../../spec/features.ts';
+import type { NetFeature } from './spec.ts';
+
+/** How a network device is made. */
+export interface NetOptions {
+  /** The driver's address, in bytes or as `52:54:00:12:34:56`; one that is nobody's unless told. */
+  readonly mac?: string | Uint8Array;
+  /** Bytes of the largest packet behind its Ethernet header, 68 to 65535; the driver is not told of any unless it is here. */
+  readonly mtu?: number;
+  /** Pairs of a receive and a transmit queue, 1 to 32768; 1 unless told. */
+  readonly queuePairs?: number;
+  /** Descriptors in each receive and transmit queue; 256 unless told. */
+  readonly queueSize?: number;
+  /** Units of 1 MBit per second, 0 to 0x7fffffff; the driver is not told unless it is here. */
+  readonly speed?: number;
+  /** Full unless told; of interest with `speed` alone. */
+  readonly duplex?: 'full' | 'half';
+  /** The device stands by for another one with the same address. */
+  readonly standby?: boolean;
+  /** Of what the device can, the features that it offers; all unless told. */
+  readonly offers?: readonly NetFeature[];
+  readonly reserved?: readonly ReservedFeatureName[] | undefined;
+}

@@ -1,0 +1,150 @@
+import { open } from '../../driver/open.ts';
+import type { OpenDevice } from '../../driver/open-device.ts';
+import type { OpenOptions } from '../../driver/options.ts';
+import type { VirtioError } from '../../errors.ts';
+import type { Endpoint, Link } from '../../link/endpoint.ts';
+import { finished, noOffloads, type Offload, type TakenOffloads } from '../../link/offload.ts';
+import { joined } from '../../spec/joined.ts';
+import type { StructValue } from '../../spec/layout.ts';
+import { Loopback } from '../../transports/loopback/loopback.ts';
+import type { NetDevice } from './device.ts';
+import { type NetFeature, net } from './spec.ts';
+import { headerLength, virtio_net_hdr } from './spec-header.ts';
+
+/** A header's fields. */
+export type HeaderFields = Partial<StructValue<typeof virtio_net_hdr.codecs>>;
+
+/** What came out of a receive queue. */
+export interface RawFrame {
+  readonly header: StructValue<typeof virtio_net_hdr.codecs>;
+  readonly frame: Uint8Array;
+  /** Bytes in all, with the header. */
+  readonly length: number;
+}
+
+/** A guest that does as a test tells it, frame by frame. */
+export class RawGuest {
+  readonly transport: Loopback;
+  readonly opened: OpenDevice<typeof net>;
+  /** What the device reported. */
+  readonly errors: VirtioError[];
+  readonly headerLength: number;
+
+  private constructor(transport: Loopback, opened: OpenDevice<typeof net>, errors: VirtioError[]) {
+    this.transport = transport;
+    this.opened = opened;
+    this.errors = errors;
+    this.headerLength = headerLength((feature) => opened.has(feature));
+  }
+
+  static async open(
+    device: NetDevice,
+    features: readonly NetFeature[],
+    options: Partial<OpenOptions<typeof net>> = {},
+  ): Promise<RawGuest> {
+    const errors: VirtioError[] = [];
+    const transport = new Loopback(device, { onError: (error) => void errors.push(error) });
+    const opened = await open(transport, net, { features, ...options });
+    return new RawGuest(transport, opened, errors);
+  }
+
+  /** Sends a frame behind a header; settles when the device has used its buffer. */
+  async send(frame: Uint8Array, fields: HeaderFields = {}, number = 0): Promise<void> {
+    const header = virtio_net_hdr.encode(fields).subarray(0, this.headerLength);
+    await this.opened.queue('transmitq', number).request(joined(header, frame), 0);
+  }
+
+  /** Gives the device a buffer, to come back with a frame in it. */
+  async hear(length = 2048, number = 0): Promise<RawFrame> {
+    return this.decode(await this.opened.queue('receiveq', number).request(new Uint8Array(), length));
+  }
+
+  decode(bytes: Uint8Array): RawFrame {
+    const whole = new Uint8Array(virtio_net_hdr.size);
+    whole.set(bytes.subarray(0, this.headerLength));
+    const header = virtio_net_hdr.read(new DataView(whole.buffer));
+    return { header, frame: bytes.slice(this.headerLength), length: bytes.length };
+  }
+
+  /** A command and its data; the answer, with what follows it. */
+  async command(
+    number: number,
+    command: number,
+    data: readonly number[] = [],
+    result = 0,
+  ): Promise<Uint8Array> {
+    return this.opened.queue('controlq').request(Uint8Array.of(number, command, ...data), 1 + result);
+  }
+}
+
+/** The other end of a link, which keeps what it is given. */
+export class Far implements Endpoint {
+  takes: TakenOffloads = noOffloads;
+  readonly frames: { readonly frame: Uint8Array; readonly offload: Offload }[] = [];
+  /** Frames that are still taken; then it has no room. */
+  patience: number = Number.POSITIVE_INFINITY;
+  /** How often the device said that it has room again. */
+  rooms = 0;
+  onRoom: () => void = () => {};
+  readonly device: Endpoint;
+  #up: boolean;
+
+  /** At the other end of a device's link, with nothing between. */
+  constructor(device: Endpoint, up = true) {
+    this.device = device;
+    this.#up = up;
+    const far = this;
+    const link: Link = {
+      get up() {
+        return far.#up;
+      },
+      get takes() {
+        return far.takes;
+      },
+      send: (frame, offload = finished) => far.receive(frame, offload),
+      room: () => far.room(),
+    };
+    device.attached(link);
+  }
+
+  attached(): void {}
+
+  receive(frame: Uint8Array, offload: Offload): boolean {
+    if (this.patience === 0) return false;
+    this.patience--;
+    const tunnel = offload.tunnel && { ...offload.tunnel };
+    this.frames.push({ frame: frame.slice(), offload: { ...offload, tunnel } });
+    return true;
+  }
+
+  room(): void {
+    this.rooms++;
+    this.onRoom();
+  }
+
+  /** It takes so many frames more. */
+  makeRoom(patience: number): void {
+    this.patience = patience;
+    this.device.room();
+  }
+
+  set up(up: boolean) {
+    this.#up = up;
+    this.device.carrier?.(up);
+  }
+}
+
+/** A frame of so many bytes, from one address to another, of no known protocol. */
+export function frameOf(
+  length: number,
+  seed = 0,
+  to: readonly number[] = broadcast,
+): Uint8Array<ArrayBuffer> {
+  const frame = Uint8Array.from({ length }, (_, i) => (i * 7 + seed) & 0xff);
+  frame.set(to);
+  frame.set([0x02, 0, 0, 0, 0, 9], 6);
+  frame.set([0x88, 0xb5], 12);
+  return frame;
+}
+
+export const broadcast: readonly number[] = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
