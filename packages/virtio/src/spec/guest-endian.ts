@@ -30,6 +30,9 @@ class BigEndianView extends DataView<ArrayBufferLike> {
   }
 }
 
+/** True for a view in which little-endian fields are big-endian: for codecs that read a field in parts. */
+export const isBigEndian = (view: DataView): boolean => view instanceof BigEndianView;
+
 /** How bytes are seen in one byte order. */
 export type ViewOf = (bytes: ArrayBufferView) => DataView;
 

@@ -62,9 +62,9 @@ export interface Caller {
   readonly pid: number;
 }
 
-/** A file that was found under a name. */
+/** A file that was found under a name. Every one that a tree answers is a use of its node, until `forget`. */
 export interface Entry<N> {
-  /** The same object for the same file, under whatever name, from the first `lookup` to `forget`. */
+  /** The same object for the same file, under whatever name, while it is in use. */
   readonly node: N;
   readonly attributes: Attributes;
 }
@@ -132,8 +132,8 @@ export interface FileLock {
   /** The first byte, and the last; `Infinity` to the end of the file, however long it grows. */
   readonly start: number;
   readonly end: number;
-  /** Who holds it, among those of one guest: 64 bits. */
-  readonly owner: bigint;
+  /** Who holds it: the same object for the same process of the same guest, and good for nothing else. */
+  readonly owner: object;
   /** The guest's process, for others to be told. */
   readonly pid: number;
   /** An advisory lock of the whole file by an open file (`flock`), which knows nothing of the other kind. */
@@ -194,10 +194,13 @@ export interface FileTree<N extends object = object, F extends OpenFile = OpenFi
   /** The tree clears set-user-ID and set-group-ID when it is told to; otherwise the guest does, at a cost. */
   readonly killsPrivileges?: boolean;
 
-  /** Finds a name in a directory; `undefined` where there is none. Counts as one more use of the node. */
+  /** Finds a name in a directory; `undefined` where there is none. */
   lookup(directory: N, name: string, caller: Caller): Eventually<Entry<N> | undefined>;
-  /** Nobody refers to the node any more: neither names that a guest remembers nor files it has open. */
-  forget?(node: N): void;
+  /**
+   * Gives back uses of a node. When all are, nothing refers to it any more: neither names that a guest remembers nor files
+   * that it has open. The root is in use always.
+   */
+  forget?(node: N, uses: number): void;
 
   /** `file` is one of the node's that is open, where the guest names one. */
   attributes(node: N, file: F | undefined): Eventually<Attributes>;
@@ -226,9 +229,12 @@ export interface FileTree<N extends object = object, F extends OpenFile = OpenFi
     caller: Caller,
   ): Eventually<void>;
 
-  /** `flags` are those of `openFlag`; O_CREAT and O_EXCL are never among them. Never called for a directory. */
+  /**
+   * `flags` are those of `openFlag`, and others as the guest's architecture has them: O_TRUNC cuts the file; O_CREAT and
+   * O_EXCL are never among them.
+   */
   open(node: N, flags: number, caller: Caller): Eventually<F>;
-  /** Makes a file that is not there, or with O_EXCL unset opens the one that is. */
+  /** Makes a file that is not there and opens it; opens the one that is, unless O_EXCL is among the flags. */
   create?(directory: N, name: string, mode: number, flags: number, caller: Caller): Eventually<Created<N, F>>;
   /** A file without a name. */
   temporary?(directory: N, mode: number, flags: number, caller: Caller): Eventually<Created<N, F>>;

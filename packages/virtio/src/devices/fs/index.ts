@@ -1,4 +1,11 @@
 export type { Eventually } from '../../device/eventually.ts';
+export * from './device.ts';
 export * from './file-tree.ts';
+export { LockTable } from './locks.ts';
+export { type MemoryFiles, type MemoryFilesOptions, memoryFiles } from './memory-files.ts';
+export * from './spec.ts';
 export * from './spec-errno.ts';
+export * from './spec-fuse.ts';
+export * from './spec-fuse-requests.ts';
+export * from './spec-fuse-structs.ts';
 export * from './spec-names.ts';

@@ -1,0 +1,93 @@
+import { Device } from '../../device/device.ts';
+import { UsageError, type VirtioError } from '../../errors.ts';
+import type { ReservedFeatureName } from '../../spec/features.ts';
+import { encodeUtf8 } from '../../spec/utf8.ts';
+import type { FileTree, OpenFile } from './file-tree.ts';
+import { FuseServer } from './fuse-server.ts';
+import type { FsLimits } from './session.ts';
+import { fs, longestTag } from './spec.ts';
+
+export type { FsLimits } from './session.ts';
+
+/** What a file system device is made of. */
+export interface FsOptions<N extends object = object, F extends OpenFile = OpenFile> {
+  /** What the guest mounts it by: 1 to 36 bytes in UTF-8. */
+  readonly tag: string;
+  readonly files: FileTree<N, F>;
+  /** Request queues; 1 unless told. */
+  readonly queues?: number;
+  /** The largest queue size, in descriptors; 1024 unless told, which a request of 1 MiB of single pages fits in. */
+  readonly queueSize?: number;
+  /** Bytes of data in one request at most: 1 MiB unless told; a power of two from 4 KiB to 128 MiB. */
+  readonly maxData?: number;
+  readonly limits?: FsLimits;
+  readonly reserved?: readonly ReservedFeatureName[] | undefined;
+  /** Hears what a file tree failed with that is no file system's error: the guest reads EIO. */
+  readonly onError?: (error: VirtioError) => void;
+}
+
+/** A file system device. */
+export class FsDevice extends Device<typeof fs> {
+  readonly tag: string;
+  readonly #server: FuseServer;
+
+  /** @internal Use {@link fsDevice}. */
+  constructor(options: FsOptions) {
+    const { tag, queues = 1, queueSize = 1024, maxData = 2 ** 20 } = options;
+    const encodedTag = encodeUtf8(tag);
+    if (encodedTag.length < 1 || encodedTag.length > longestTag || tag.includes('\0')) {
+      throw new UsageError('BAD_ARGUMENT', `tag ${JSON.stringify(tag)}: give 1 to 36 bytes without a NUL`);
+    }
+    if (!Number.isInteger(Math.log2(maxData)) || maxData < 4096 || maxData > 2 ** 27) {
+      throw new UsageError('BAD_ARGUMENT', `maxData ${maxData}: give a power of two from 4096 to 2^27`);
+    }
+    if (!Number.isInteger(queues) || queues < 1) {
+      throw new UsageError('BAD_ARGUMENT', `${queues} request queues: give at least one`);
+    }
+    const server = new FuseServer({
+      tree: options.files,
+      limits: options.limits ?? {},
+      mostData: maxData,
+      onError: options.onError,
+    });
+    super(fs, {
+      offers: [],
+      reserved: options.reserved,
+      queues: { hiprio: { size: queueSize }, requestq: { count: queues, size: queueSize } },
+      config: { tag: encodedTag, num_request_queues: queues },
+      serve: {
+        hiprio: (chain) => server.serve(chain, true),
+        requestq: (chain) => server.serve(chain, false),
+      },
+      reset: () => server.reset(),
+    });
+    this.tag = tag;
+    this.#server = server;
+  }
+
+  /** Files that the guest knows, the root among them. */
+  get knownFiles(): number {
+    return this.#server.session.nodes.size;
+  }
+
+  /** Files and directories that the guest has open. */
+  get openFiles(): number {
+    return this.#server.session.handles.size;
+  }
+}
+
+/**
+ * Shares a tree of files with a guest, which mounts it by its tag.
+ *
+ * @example
+ * const files = memoryFiles();
+ * files.writeFile('/hello.txt', 'Hello\n');
+ * const share = fsDevice({ tag: 'share', files });
+ *
+ * @throws {UsageError} BAD_ARGUMENT for a tag or sizes that cannot be.
+ * @spec 5.11.4.2 device: Device Types / File System Device / Device configuration layout
+ */
+export function fsDevice<N extends object, F extends OpenFile>(options: FsOptions<N, F>): FsDevice {
+  // The device gives a tree back its own objects alone, so it may have forgotten their types.
+  return new FsDevice(options as unknown as FsOptions);
+}

@@ -1,0 +1,100 @@
+import type { Attributes, Entry, OpenFile } from './file-tree.ts';
+import type { SparseBytes } from './sparse-bytes.ts';
+import { fileType } from './spec-fuse.ts';
+
+/** A name in a directory. */
+export interface Link {
+  readonly inode: Inode;
+  /** Its place in listings: names come in the order in which they were made. */
+  readonly order: number;
+}
+
+/** What a file in memory is. It is its own attributes and its own entry, so that telling of it costs no object. */
+export class Inode implements Attributes, Entry<Inode> {
+  readonly ino: number;
+  mode: number;
+  nlink = 1;
+  uid: number;
+  gid: number;
+  readonly rdev: number;
+  readonly blksize = 4096;
+  atime = 0;
+  atimensec = 0;
+  mtime = 0;
+  mtimensec = 0;
+  ctime = 0;
+  ctimensec = 0;
+  btime = 0;
+  btimensec = 0;
+  /** Of a regular file. */
+  readonly data: SparseBytes | undefined;
+  /** Of a symbolic link. */
+  readonly target: string | undefined;
+  /** Of a directory. */
+  readonly names: Map<string, Link> | undefined;
+  /** The directory that a directory is in; the root is in itself. */
+  parent: Inode = this;
+  xattrs: Map<string, Uint8Array<ArrayBuffer>> | undefined;
+  /** Entries that were told of it and not given back, and open files. */
+  uses = 0;
+  open = 0;
+
+  constructor(made: {
+    readonly ino: number;
+    readonly mode: number;
+    readonly uid: number;
+    readonly gid: number;
+    readonly rdev?: number;
+    readonly data?: SparseBytes;
+    readonly target?: string;
+  }) {
+    this.ino = made.ino;
+    this.mode = made.mode;
+    this.uid = made.uid;
+    this.gid = made.gid;
+    this.rdev = made.rdev ?? 0;
+    this.data = made.data;
+    this.target = made.target;
+    this.names = this.kind === fileType.DIRECTORY ? new Map() : undefined;
+    // Its own name, and the one in its parent.
+    if (this.names !== undefined) this.nlink = 2;
+  }
+
+  get node(): this {
+    return this;
+  }
+
+  get attributes(): this {
+    return this;
+  }
+
+  get kind(): number {
+    return this.mode & fileType.MASK;
+  }
+
+  get size(): number {
+    return this.data?.size ?? this.target?.length ?? (this.names?.size ?? 0) * 32;
+  }
+
+  get blocks(): number {
+    return Math.ceil((this.data?.room ?? 0) / 512);
+  }
+}
+
+/** An open file or directory in memory. */
+export class MemoryFile implements OpenFile {
+  readonly inode: Inode;
+  readonly appends: boolean;
+  /** As the tree says for all. */
+  readonly dataCache = undefined;
+  /** Where a listing stopped, and what stands there: the next is mostly asked for from the very place. */
+  listing:
+    | { readonly offset: number; readonly rest: Iterator<[string, Link]>; ahead: [string, Link] | undefined }
+    | undefined;
+
+  constructor(inode: Inode, appends: boolean) {
+    this.inode = inode;
+    this.appends = appends;
+    inode.open++;
+  }
+}
