@@ -25,10 +25,10 @@ const busy = expect.objectContaining({ code: 'EAGAIN' });
 /** What one owner of one guest does to the file. */
 class Process {
   readonly #tree: FolderTree;
-  readonly #owner: bigint;
+  readonly #owner: object;
   readonly #file: ReturnType<FolderTree['open']>;
 
-  constructor(tree: FolderTree, owner: bigint) {
+  constructor(tree: FolderTree, owner: object) {
     this.#tree = tree;
     this.#owner = owner;
     this.#file = tree.open(walk(tree, 'file'), 2);
@@ -53,8 +53,8 @@ class Process {
 }
 
 it('hold between processes of one guest and of two, by ranges', () => {
-  const [a, b] = [new Process(trees[0], 1n), new Process(trees[0], 2n)];
-  const c = new Process(trees[1], 1n);
+  const [a, b] = [new Process(trees[0], {}), new Process(trees[0], {})];
+  const c = new Process(trees[1], {});
   a.lock({ start: 10, end: 19 });
   b.lock({ start: 20, end: 29 });
   for (const other of [b, c]) {
@@ -71,8 +71,8 @@ it('hold between processes of one guest and of two, by ranges', () => {
 });
 
 it('are waited for, in the same process and across guests, and given up', async () => {
-  const [a, b] = [new Process(trees[0], 1n), new Process(trees[0], 2n)];
-  const c = new Process(trees[1], 3n);
+  const [a, b] = [new Process(trees[0], {}), new Process(trees[0], {})];
+  const c = new Process(trees[1], {});
   for (const whole of [false, true]) {
     a.lock({ whole });
     const order: string[] = [];
@@ -97,7 +97,7 @@ it('hold against programs of the host', async () => {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   await once(child.stdout, 'data');
-  const a = new Process(trees[0], 1n);
+  const a = new Process(trees[0], {});
   expect(() => a.lock({ whole: true })).toThrow(busy);
   a.lock({ whole: false });
   const got = a.wait({ whole: true }, waiting());

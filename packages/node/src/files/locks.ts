@@ -19,6 +19,9 @@ const EROFS = 30;
 const shortest = 5;
 const longest = 200;
 
+/** Who holds a lock when it is nobody of ours. */
+const somebody = {};
+
 /** `struct flock`. */
 const buffer = new ArrayBuffer(32);
 const bytes = new Uint8Array(buffer);
@@ -31,8 +34,8 @@ interface Waiter {
 
 /** What one inode's locks are held by: an open of the file for each owner. Locks of Linux are an open file's. */
 class Holders {
-  readonly ranges = new Map<bigint, number>();
-  readonly whole = new Map<bigint, number>();
+  readonly ranges = new Map<object, number>();
+  readonly whole = new Map<object, number>();
   readonly waiting = new Set<Waiter>();
 }
 
@@ -64,7 +67,14 @@ export class Locks {
     const length = Number(view.getBigInt64(16, true));
     const end = length === 0 ? Infinity : start + length - 1;
     // Whose it is, Linux does not tell.
-    return { type: type === types.read ? 'read' : 'write', start, end, owner: 0n, pid: 0, whole: false };
+    return {
+      type: type === types.read ? 'read' : 'write',
+      start,
+      end,
+      owner: somebody,
+      pid: 0,
+      whole: false,
+    };
   }
 
   /** Takes a lock or gives one back; waits for it where a guest is ready to. */
