@@ -7,7 +7,7 @@ import type { RunArguments } from './run/arguments.ts';
 import { runBuses } from './run/buses.ts';
 import { runMachines } from './run/machines.ts';
 import type { ServeArguments } from './serve/arguments.ts';
-import { servedInterfaces } from './serve/plan.ts';
+import { servedInterfaces, servedNames } from './serve/plan.ts';
 import { packageVersion, specVersion } from './version.ts';
 
 /** What each subcommand does; the program only reads the command line. */
@@ -143,7 +143,7 @@ const machineNames = runMachines.map(({ name, title }) => `${name} (${title})`).
 function addServe(program: Command, serve: (type: string, args: ServeArguments) => Promise<void>): void {
   program
     .command('serve')
-    .argument('<type>', 'a device type: blk, console, entropy')
+    .argument('<type>', `a device type: ${servedNames.join(', ')}`)
     .description('lend one of our devices to a virtual machine, by vhost-user or vfio-user')
     .option('--socket-path <PATH>', 'where front ends come')
     .option('--socket <PATH>', 'the same')
@@ -157,6 +157,8 @@ function addServe(program: Command, serve: (type: string, args: ServeArguments) 
     .option('--read-only', 'blk: nothing is written', false)
     .option('--direct', "blk: past the host's page cache (O_DIRECT)", false)
     .option('--serial <TEXT>', 'blk: what the disk calls itself', 'virtio-ts')
+    .option('--guest-cid <CID>', "vsock: the guest's context ID; 3 unless told")
+    .option('--uds-path <PATH>', 'vsock: the Unix socket that stands for the ports of the guest')
     .option('--queues <N>', 'blk: request queues', '1')
     .option('--queue-size <N>', 'descriptors in a queue at most', '1024')
     .option('--no-packed', 'offer no packed rings')
@@ -193,6 +195,7 @@ Examples:
   qemu-system-x86_64 $(virtio serve blk --socket-path /tmp/disk.sock --scratch 64 --print-qemu-args) ...
   virtio serve entropy --socket-path /tmp/rng.sock
   virtio serve blk --socket-path /tmp/disk.sock --blk-file disk.img --vfio-user      for QEMU 11's vfio-user-pci
+  virtio serve vsock --socket-path /tmp/vsock.sock --uds-path /tmp/guest.vsock
   virtio serve console --socket-path /tmp/console.sock      your terminal is the guest's /dev/hvc0
 
 It runs until Ctrl-C or SIGTERM, for one front end after the other.

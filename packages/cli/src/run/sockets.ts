@@ -1,4 +1,4 @@
-import { type VsockDevice, vsockDevice } from 'virtio/devices/vsock';
+import { type VsockDevice, type VsockOptions, vsockDevice } from 'virtio/devices/vsock';
 import { HostError, UsageError } from 'virtio/errors';
 import { openUnixPorts } from 'virtio-node/vsock';
 import { usage } from '../exit-status.ts';
@@ -20,14 +20,27 @@ const guestCid = 3;
  * @throws {CommandError} for a path at which nobody can listen.
  */
 export async function openSockets(path: string | undefined): Promise<OpenSockets | undefined> {
-  if (path === undefined) return undefined;
-  const device = vsockDevice({ guestCid });
+  return path === undefined ? undefined : openSocketsAt(path, '--vsock', { guestCid });
+}
+
+/**
+ * Opens a place of a guest's sockets.
+ *
+ * @param option that the path was given by
+ * @throws {CommandError} for a path at which nobody can listen.
+ */
+export async function openSocketsAt(
+  path: string,
+  option: string,
+  options: VsockOptions,
+): Promise<OpenSockets> {
+  const device = vsockDevice(options);
   try {
     const ports = await openUnixPorts(device, path);
     return { path, device, close: () => ports.close() };
   } catch (error) {
     if (error instanceof HostError || error instanceof UsageError)
-      throw usage(`--vsock ${error.message}`, error);
+      throw usage(`${option} ${error.message}`, error);
     throw error;
   }
 }

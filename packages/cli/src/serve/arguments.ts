@@ -21,6 +21,8 @@ export interface ServeArguments {
   readonly readOnly: boolean;
   readonly direct: boolean;
   readonly serial: string;
+  readonly guestCid?: string;
+  readonly udsPath?: string;
   readonly once: boolean;
   readonly trace?: string;
   readonly json: boolean;

@@ -21,7 +21,7 @@ const typed: ServeArguments = {
 };
 
 it.each<[string, Partial<ServeArguments>, RegExp]>([
-  ['foo', {}, /no device type foo here; there are blk, console, entropy/],
+  ['foo', {}, /no device type foo here; there are blk, console, entropy, vsock/],
   ['blk', {}, /one of --blk-file FILE, --scratch MIB/],
   ['blk', { blkFile: 'a', scratch: '1' }, /one of --blk-file FILE, --scratch MIB/],
   ['blk', { scratch: '1', null: '1' }, /one of --blk-file FILE, --scratch MIB/],
@@ -33,6 +33,10 @@ it.each<[string, Partial<ServeArguments>, RegExp]>([
   ['entropy', { queues: '2' }, /--queues 2 is not between 1 and 1/],
   ['entropy', { blkFile: 'a' }, /--blk-file is for disks/],
   ['entropy', { readOnly: true }, /--read-only is for disks/],
+  ['entropy', { udsPath: '/run/v' }, /--uds-path is for sockets: virtio serve vsock --uds-path/],
+  ['vsock', {}, /sockets need --uds-path PATH/],
+  ['vsock', { udsPath: '/run/v', guestCid: '2' }, /--guest-cid 2 is not between 3 and 4294967294/],
+  ['vsock', { udsPath: '/run/v', scratch: '1' }, /--scratch is for disks/],
   ['entropy', { fd: '4' }, /one of --socket-path PATH and --fd NUMBER/],
   ['entropy', { socket: 'b' }, /one of --socket-path PATH and --fd NUMBER/],
 ])('refuses to serve %s with %j', (name, options, message) => {
@@ -68,6 +72,10 @@ it('says how to attach what it serves', () => {
   );
   expect(umlArgument(plan)).toBe('virtio_uml.device=/run/d.sock:2');
   expect(qemuArguments(planServe('console', typed))).toBeUndefined();
+  const sockets = planServe('vsock', { ...typed, udsPath: '/run/v', guestCid: '7' });
+  expect(sockets.guestCid).toBe(7);
+  expect(qemuArguments(sockets)?.at(-1)).toBe('vhost-user-vsock-pci,chardev=vhost-vsock,packed=on');
+  expect(umlArgument(sockets)).toBe('virtio_uml.device=/run/d.sock:19');
   const pci = planServe('console', { ...typed, vfioUser: true });
   expect(shellWords(qemuArguments(pci) ?? [])).toBe(
     '-m 512M -object memory-backend-memfd,id=shared,size=512M,share=on -machine memory-backend=shared ' +

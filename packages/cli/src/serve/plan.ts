@@ -8,11 +8,15 @@ import type { ServeArguments } from './arguments.ts';
 const mostQueueSize = 1024;
 const mostQueues = 64;
 
+/** The CIDs that a guest can have, and the one that it has unless told. */
+const leastCid = 3;
+const mostCid = 0xffff_fffe;
+
 /** The device types that can be served, by our names for them. */
 export type ServedName = (typeof servedNames)[number];
 
 /** All of them. */
-export const servedNames = ['blk', 'console', 'entropy'] as const;
+export const servedNames = ['blk', 'console', 'entropy', 'vsock'] as const;
 
 /** What `--vfio-user` takes. */
 export const servedInterfaces = ['modern', 'transitional', 'legacy'] as const;
@@ -40,6 +44,9 @@ export interface ServePlan {
   /** Past the host's page cache. */
   readonly direct: boolean;
   readonly serial: string;
+  /** The guest's context ID, and the Unix socket that stands for its ports. */
+  readonly guestCid: number;
+  readonly udsPath: string | undefined;
   readonly once: boolean;
   readonly trace: string | undefined;
   readonly json: boolean;
@@ -59,23 +66,23 @@ export function typeNamed(name: string): ServedName {
  */
 export function planServe(name: string, args: ServeArguments): ServePlan {
   const type = typeNamed(name);
-  const forDisks = {
+  refuseOthers(type, 'blk', 'disks', {
     '--blk-file': args.blkFile,
     '--scratch': args.scratch,
     '--null': args.null,
     '--format': args.format,
     '--read-only': args.readOnly || undefined,
     '--direct': args.direct || undefined,
-  };
-  for (const [option, value] of Object.entries(forDisks)) {
-    if (value !== undefined && type !== 'blk')
-      throw usage(`${option} is for disks: virtio serve blk ${option} …`);
-  }
+  });
+  refuseOthers(type, 'vsock', 'sockets', { '--guest-cid': args.guestCid, '--uds-path': args.udsPath });
   const disks = [args.blkFile, args.scratch, args.null].filter((value) => value !== undefined);
   if (type === 'blk' && disks.length !== 1) {
     throw usage(
       'a disk needs one of --blk-file FILE, --scratch MIB (in memory) and --null MIB (which keeps nothing)',
     );
+  }
+  if (type === 'vsock' && args.udsPath === undefined) {
+    throw usage('sockets need --uds-path PATH, the Unix socket that stands for the ports of the guest');
   }
   if (args.serial.length > 20) throw usage(`--serial ${args.serial} is longer than 20 characters`);
   return {
@@ -100,10 +107,25 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
     readOnly: args.readOnly,
     direct: args.direct,
     serial: args.serial,
+    guestCid: whole('--guest-cid', args.guestCid ?? String(leastCid), mostCid, leastCid),
+    udsPath: args.udsPath,
     once: args.once,
     trace: args.trace,
     json: args.json,
   };
+}
+
+/** Refuses options of one type with another, whose own they are not. */
+function refuseOthers(
+  type: ServedName,
+  own: ServedName,
+  things: string,
+  options: Readonly<Record<string, unknown>>,
+): void {
+  if (type === own) return;
+  for (const [option, value] of Object.entries(options)) {
+    if (value !== undefined) throw usage(`${option} is for ${things}: virtio serve ${own} ${option} …`);
+  }
 }
 
 function interfaceNamed(given: string | boolean | undefined): ServePlan['vfioUser'] {
@@ -134,10 +156,10 @@ function mebibytes(option: string, text: string | undefined): number | undefined
   return text === undefined ? undefined : whole(option, text, 1 << 20) * 2 ** 20;
 }
 
-function whole(option: string, text: string, most: number): number {
-  const value = wholeNumber(text, 1, most);
+function whole(option: string, text: string, most: number, least = 1): number {
+  const value = wholeNumber(text, least, most);
   if (value !== undefined) return value;
-  throw usage(`${option} ${text} is not between 1 and ${most}`);
+  throw usage(`${option} ${text} is not between ${least} and ${most}`);
 }
 
 function powerOfTwo(option: string, text: string): number {

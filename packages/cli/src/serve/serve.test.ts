@@ -1,16 +1,19 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { SharedMemory } from 'virtio/channel';
 import { openBlk } from 'virtio/devices/blk';
+import { openVsock } from 'virtio/devices/vsock';
 import { openPci } from 'virtio/transports/pci';
 import { VfioPciFunction } from 'virtio/vfio-user';
 import { frontEndMessages, MessageStream, u64, VhostUserHeader } from 'virtio/vhost-user';
 import { connectUnix, NodeDescriptors } from 'virtio-node/host';
+import { connectVhostUser } from 'virtio-node/vhost-user';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { descriptorsCommand } from '../descriptors.ts';
 import { runProgram } from '../program.ts';
@@ -139,6 +142,33 @@ describe('virtio serve', () => {
     });
   });
 
+  it('maps the ports of a guest onto a Unix socket, and gives the place back', async () => {
+    const path = join(folder, 'vsock.sock');
+    const ports = join(folder, 'ports');
+    const { status, err, end } = serve(
+      ...['vsock', '--socket-path', path, '--uds-path', ports, '--guest-cid', '9'],
+    );
+    await vi.waitFor(() => expect(err.join('')).toContain('Ctrl-C ends it'), 20_000);
+    const transport = await connectVhostUser(path, { deviceId: 19 });
+    const guest = await openVsock(transport);
+    expect(guest.cid).toBe(9);
+    guest.listen(52, async (stream) => {
+      for await (const bytes of stream) await stream.write(bytes);
+      stream.end();
+    });
+    const socket = createConnection({ path: ports, allowHalfOpen: true });
+    socket.end('CONNECT 52\nhello');
+    const heard: Buffer[] = [];
+    for await (const piece of socket) heard.push(piece);
+    expect(Buffer.concat(heard).toString()).toMatch(/^OK \d+\nhello$/);
+    const second = serve('vsock', '--socket-path', join(folder, 'v2.sock'), '--uds-path', ports);
+    await expect(second.status).rejects.toThrow(/--uds-path .*ports is in use/);
+    await transport.close();
+    end();
+    expect(await status).toBe(0);
+    expect(readdirSync(folder)).not.toContain('ports');
+  });
+
   it('says what it can do, whatever else it is told', async () => {
     const { status, out } = serve('blk', '--print-capabilities', '--fd', 'x');
     expect(await status).toBe(0);
@@ -191,7 +221,7 @@ it('writes the files by which others find the back ends', async () => {
   const target = join(folder, 'found');
   expect(await descriptorsCommand({ user: false, folder: target, json: false }, output)).toBe(0);
   const files = readdirSync(target).sort();
-  expect(files).toEqual(['60-virtio-ts-blk.json', '60-virtio-ts-console.json', '60-virtio-ts-entropy.json']);
+  expect(files).toEqual(['blk', 'console', 'entropy', 'vsock'].map((name) => `60-virtio-ts-${name}.json`));
   const blk = JSON.parse(readFileSync(join(target, files[0] ?? ''), 'utf8'));
   expect(blk).toMatchObject({ type: 'block', description: 'virtio-ts blk' });
   expect(readFileSync(blk.binary, 'utf8')).toContain("'serve', 'blk'");

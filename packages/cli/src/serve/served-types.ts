@@ -3,11 +3,13 @@ import type { Device } from 'virtio/device';
 import { blk, blkDevice, memoryStorage, type Storage } from 'virtio/devices/blk';
 import { consoleDevice, consoleType } from 'virtio/devices/console';
 import { entropy, entropyDevice } from 'virtio/devices/entropy';
+import { vsock } from 'virtio/devices/vsock';
 import { HostError, UsageError } from 'virtio/errors';
 import type { DeviceType } from 'virtio/spec';
 import { openStorage } from 'virtio-node/storage';
 import { usage } from '../exit-status.ts';
 import { pump, writeTo } from '../run/host-streams.ts';
+import { openSocketsAt } from '../run/sockets.ts';
 import type { ServedName, ServePlan } from './plan.ts';
 
 /** A device that is ready to be served. */
@@ -79,6 +81,15 @@ export const servedTypes: readonly ServedType[] = [
       const source = (target: Uint8Array<ArrayBuffer>): unknown => webcrypto.getRandomValues(target);
       return { device: entropyDevice({ source, reserved }), close: nothing };
     },
+  },
+  {
+    name: 'vsock',
+    type: vsock,
+    backend: { type: 'vsock' },
+    qemu: 'vhost-user-vsock-pci',
+    // A plan for this type has a path.
+    make: async ({ udsPath = '', guestCid, reserved }) =>
+      openSocketsAt(udsPath, '--uds-path', { guestCid, reserved }),
   },
 ];
 
