@@ -77,6 +77,11 @@ export class GuardedChild {
     return new GuardedChild(options.name, child);
   }
 
+  /** Its process number; 0 when it could not be started. */
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   /** What it complained of so far. */
   get complaints(): string {
     return this.#complaints;

@@ -16,7 +16,7 @@ import { buildInitramfs } from './initramfs.ts';
 import type { Progress } from './progress.ts';
 
 /** Raise this when what is built from the same packages changes, so that no cache of an earlier version is used. */
-const version = 1;
+const version = 2;
 
 export interface GuestOptions<M extends GuestMachine = 'v86'> {
   /** What is to run it; v86 unless told. */

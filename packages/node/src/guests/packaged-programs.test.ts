@@ -26,6 +26,7 @@ it('takes programs and libraries, their modes and links, and nothing else of pac
   await put('usr/share/doc/socat/copyright');
   await put('etc/socat.conf');
   await symlink('i386-linux-gnu/ld-linux.so.2', join(tree, 'lib/ld-linux.so.2'));
+  await put('usr/lib64/ld-linux-x86-64.so.2', 0o755);
   await symlink('libssl.so.3', join(tree, 'usr/lib/i386-linux-gnu/libssl.so'));
   const entries = await packagedPrograms(tree, ['bin', 'lib', 'usr', 'bin/busybox']);
   const shown = entries.map((entry) => {
@@ -42,5 +43,9 @@ it('takes programs and libraries, their modes and links, and nothing else of pac
     'usr/lib/i386-linux-gnu/',
     'usr/lib/i386-linux-gnu/libssl.so -> libssl.so.3',
     'usr/lib/i386-linux-gnu/libssl.so.3 644',
+    'usr/lib64/',
+    'usr/lib64/ld-linux-x86-64.so.2 755',
+    'lib64/',
+    'lib64/ld-linux-x86-64.so.2 -> /usr/lib64/ld-linux-x86-64.so.2',
   ]);
 });

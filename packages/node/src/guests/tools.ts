@@ -21,6 +21,8 @@ interface ToolRecipe {
   readonly backports?: boolean;
   /** Taken from this suite of Debian on every machine, with a C library of its own. */
   readonly suite?: string;
+  /** Programs beside it that need that library too, for it starts them. */
+  readonly helpers?: readonly string[];
   /** Packages that it can do without, though they are among those it depends on. */
   readonly without?: readonly string[];
 }
@@ -59,6 +61,18 @@ const recipes = {
     check: ['--version'],
     suite: 'trixie',
   },
+  // A network for guests; it starts the form of itself that suits the processor.
+  passt: {
+    packages: ['passt'],
+    program: 'passt',
+    folder: 'usr/bin',
+    check: ['--version'],
+    suite: 'trixie',
+    helpers: ['passt.avx2'],
+    without: ['adduser'],
+  },
+  tshark: { packages: ['tshark'], program: 'tshark', folder: 'usr/bin', check: ['--version'] },
+  iperf3: { packages: ['iperf3'], program: 'iperf3', folder: 'usr/bin', check: ['--version'] },
   'qemu-s390x': { ...qemu, packages: ['qemu-system-s390x'], program: 'qemu-system-s390x' },
 } as const satisfies Record<string, ToolRecipe>;
 
@@ -145,7 +159,10 @@ async function fetchTool(
   progress({ step: 'unpack', detail: `${name}: ${files.length} packages` });
   await publishFolder(folder, async (into) => {
     await unpackPackages(files, into);
-    if (ownLibrary) await useOwnLibrary(join(into, recipe.folder, recipe.program), into, folder);
+    for (const program of ownLibrary ? [recipe.program, ...(recipe.helpers ?? [])] : []) {
+      const file = join(into, recipe.folder, program);
+      if (program === recipe.program || (await isProgram(file))) await useOwnLibrary(file, into, folder);
+    }
     await writeFile(join(into, fontsName), fontsConfiguration(folder));
     await writeFile(join(into, inventoryName), JSON.stringify(await inventory(into)));
   });
