@@ -1,7 +1,7 @@
-import { closeSync, openSync, writeSync } from 'node:fs';
 import { type Device, offeredNames, type TraceEvent, type Tracer } from 'virtio/device';
-import { HostError } from 'virtio/errors';
+import type { HostError } from 'virtio/errors';
 import { statusNames } from 'virtio/spec';
+import { GatheredFile } from '../gathered-file.ts';
 import { jsonSchema } from '../output.ts';
 import { specVersion } from '../version.ts';
 
@@ -11,28 +11,16 @@ export interface NamedDevice {
   readonly device: Device;
 }
 
-const bufferLength = 1 << 16;
-
 /**
- * Writes a trace as JSON lines: a header, then one event a line. Lines are gathered and written in place, so the
- * machine waits for a slow disk or pipe instead of filling memory. README.md describes the lines.
+ * Writes a trace as JSON lines: a header, then one event a line. README.md describes the lines.
  */
 export class TraceWriter {
-  readonly #file: number;
-  readonly #path: string;
+  readonly #file: GatheredFile;
   readonly #started = process.hrtime.bigint();
-  #lines: string[] = [];
-  #length = 0;
-  #error: HostError | undefined;
 
   /** @throws {HostError} IO_ERROR when the file cannot be made. */
   constructor(path: string, devices: readonly NamedDevice[], transport: string) {
-    this.#path = path;
-    try {
-      this.#file = openSync(path, 'w');
-    } catch (cause) {
-      throw new HostError('IO_ERROR', `cannot write the trace ${path}`, { cause });
-    }
+    this.#file = new GatheredFile(path, 'trace');
     this.#line({
       schema: jsonSchema,
       virtio: specVersion,
@@ -41,13 +29,11 @@ export class TraceWriter {
       transport,
       devices: devices.map(describe),
     });
-    // However the process ends, what was seen until then is in the file.
-    process.on('exit', this.#flush);
   }
 
   /** Why the trace ended early, if it did: a tracer must not throw. */
   get error(): HostError | undefined {
-    return this.#error;
+    return this.#file.error;
   }
 
   /** The tracer of one device. */
@@ -57,9 +43,7 @@ export class TraceWriter {
 
   /** Writes what is left and closes the file. */
   close(): void {
-    process.off('exit', this.#flush);
-    this.#flush();
-    closeSync(this.#file);
+    this.#file.close();
   }
 
   #now(): number {
@@ -67,23 +51,8 @@ export class TraceWriter {
   }
 
   #line(value: Readonly<Record<string, unknown>>): void {
-    if (this.#error !== undefined) return;
-    const line = `${JSON.stringify(value)}\n`;
-    this.#lines.push(line);
-    this.#length += line.length;
-    if (this.#length >= bufferLength) this.#flush();
+    this.#file.write(`${JSON.stringify(value)}\n`);
   }
-
-  readonly #flush = (): void => {
-    const bytes = Buffer.from(this.#lines.join(''));
-    this.#lines = [];
-    this.#length = 0;
-    try {
-      for (let done = 0; done < bytes.length; ) done += writeSync(this.#file, bytes, done);
-    } catch (cause) {
-      this.#error ??= new HostError('IO_ERROR', `cannot write the trace ${this.#path}`, { cause });
-    }
-  };
 }
 
 function describe({ name, device }: NamedDevice): Record<string, unknown> {
