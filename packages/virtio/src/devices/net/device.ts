@@ -36,7 +36,8 @@ export class NetDevice extends Device<typeof net> {
       queues: {
         receiveq: { count: queuePairs, size: queueSize },
         transmitq: { count: queuePairs, size: queueSize },
-        controlq: { size: 64 },
+        // Behind vhost-user some front ends make every queue as large as the others.
+        controlq: { size: queueSize },
       },
       activate: (session) => port.begin(session),
       serve: { controlq: (chain) => port.serve(chain) },
