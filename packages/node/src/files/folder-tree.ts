@@ -144,10 +144,8 @@ export class FolderTree implements FileTree<Inode, SharedFile> {
     return this.#entry(this.#enter(directory, fd));
   }
 
-  forget(node: Inode): void {
-    if (node === this.root) return;
-    this.#locks.forget(node);
-    this.#inodes.forget(node);
+  forget(node: Inode, uses: number): void {
+    if (this.#inodes.giveBack(node, uses)) this.#locks.forget(node);
   }
 
   attributes(node: Inode, file: SharedFile | undefined): Attributes {
@@ -208,6 +206,7 @@ export class FolderTree implements FileTree<Inode, SharedFile> {
       this.#calls.link(links, numberName(this.#fdOf(node)), folder, nameBytes(name), AT.SYMLINK_FOLLOW),
     );
     checked(readStatus(this.#calls, this.#fdOf(node)));
+    node.uses++;
     return this.#entry(node);
   }
 

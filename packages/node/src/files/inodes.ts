@@ -16,6 +16,8 @@ export class Inode {
   readonly ino: number;
   /** What it is found again by when its descriptor was needed for others. */
   handle: Uint8Array | undefined;
+  /** How often it was found, less how often that was given back. */
+  uses = 0;
   /** It is the root of another mount than the directory's in which it was found. */
   isMount = false;
 
@@ -69,8 +71,14 @@ export class Inodes {
     descriptors.spare = () => this.#letGo();
   }
 
-  /** The inode that {@link status} tells of; `fd`, which it was read from, is taken over. */
+  /** The inode that {@link status} tells of, used once more; `fd`, which it was read from, is taken over. */
   take(fd: number): Inode {
+    const inode = this.#find(fd);
+    inode.uses++;
+    return inode;
+  }
+
+  #find(fd: number): Inode {
     const { mount, device, ino } = status;
     const known = this.#place(mount, device)?.inodes.get(ino);
     if (known === undefined) return this.#add(fd);
@@ -95,7 +103,15 @@ export class Inodes {
     return inode.fd >= 0 ? inode.fd : this.#findAgain(inode);
   }
 
-  forget(inode: Inode): void {
+  /** Gives uses back; true when nobody knows the inode any more. */
+  giveBack(inode: Inode, uses: number): boolean {
+    inode.uses -= uses;
+    if (inode.uses > 0 || inode === this.root) return false;
+    this.#forget(inode);
+    return true;
+  }
+
+  #forget(inode: Inode): void {
     const { inodes } = inode.place;
     if (inodes.get(inode.ino) === inode) inodes.delete(inode.ino);
     this.#spare.delete(inode);
@@ -106,7 +122,7 @@ export class Inodes {
 
   close(): void {
     for (const { inodes, anchor } of this.#places) {
-      for (const inode of [...inodes.values()]) this.forget(inode);
+      for (const inode of [...inodes.values()]) this.#forget(inode);
       if (anchor >= 0) this.#descriptors.close(anchor);
     }
     this.#places.length = 0;

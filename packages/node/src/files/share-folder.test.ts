@@ -238,7 +238,7 @@ describe('a shared folder', () => {
     truncateSync(`/proc/self/fd/${file.fd}`, 2);
     expect(tree.attributes(node, undefined)).toMatchObject({ nlink: 0, size: 2 });
     tree.release(file);
-    tree.forget(node);
+    tree.forget(node, 1);
     expect(node.fd).toBe(-1);
   });
 });
