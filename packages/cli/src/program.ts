@@ -1,4 +1,5 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
+import { cacheModes } from 'virtio-node/files';
 import { type BenchArguments, rwNames } from './bench/arguments.ts';
 import type { DescriptorArguments } from './descriptors.ts';
 import { usage } from './exit-status.ts';
@@ -159,7 +160,26 @@ function addServe(program: Command, serve: (type: string, args: ServeArguments) 
     .option('--serial <TEXT>', 'blk: what the disk calls itself', 'virtio-ts')
     .option('--guest-cid <CID>', "vsock: the guest's context ID; 3 unless told")
     .option('--uds-path <PATH>', 'vsock: the Unix socket that stands for the ports of the guest')
-    .option('--queues <N>', 'blk: request queues', '1')
+    .option(
+      '--shared-dir <DIR>',
+      'fs: the folder; nothing but the rights of this program keeps it apart (there is no sandbox)',
+    )
+    .option('--tag <TAG>', 'fs: what the guest mounts it by; virtiofs unless told')
+    .option('--cache <MODE>', `fs: what the guest may remember: ${cacheModes.join(', ')}; auto unless told`)
+    .option('--readonly', 'fs: nothing is written', false)
+    .option('--writeback', 'fs: the guest may hold writes back, where nobody else writes', false)
+    .option('--xattr', 'fs: extended attributes of users', false)
+    .option('--locks', 'fs: locks hold against other guests and programs of this machine', false)
+    .option('--announce-submounts', 'fs: mounts in the folder are entered, as mounts of the guest', false)
+    .option(
+      '--uid-map <GUEST:HOST:COUNT>',
+      'fs: whose the files of these users of the guest are; may be given again',
+      collect,
+      [],
+    )
+    .option('--gid-map <GUEST:HOST:COUNT>', 'fs: the same for groups', collect, [])
+    .addOption(new Option('--sandbox <MODE>', 'fs: none, as there is none').hideHelp())
+    .option('--queues <N>', 'blk, fs: request queues', '1')
     .option('--queue-size <N>', 'descriptors in a queue at most', '1024')
     .option('--no-packed', 'offer no packed rings')
     .option('--no-event-idx', 'offer no event index')
@@ -194,6 +214,7 @@ Examples:
   virtio serve blk --socket-path /tmp/disk.sock --blk-file disk.img
   qemu-system-x86_64 $(virtio serve blk --socket-path /tmp/disk.sock --scratch 64 --print-qemu-args) ...
   virtio serve entropy --socket-path /tmp/rng.sock
+  virtio serve fs --socket-path /tmp/fs.sock --shared-dir . --tag here --readonly
   virtio serve blk --socket-path /tmp/disk.sock --blk-file disk.img --vfio-user      for QEMU 11's vfio-user-pci
   virtio serve vsock --socket-path /tmp/vsock.sock --uds-path /tmp/guest.vsock
   virtio serve console --socket-path /tmp/console.sock      your terminal is the guest's /dev/hvc0

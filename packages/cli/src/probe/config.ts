@@ -18,9 +18,19 @@ export function decodeConfig(type: DeviceType, config: Uint8Array, offered: Feat
   });
 }
 
+/** Longer than an address of any kind. */
+const leastText = 17;
+
+/** What a field of bytes says that holds printable text, filled up with zeroes. */
+function textIn(bytes: Uint8Array): string | undefined {
+  if (bytes.length < leastText) return undefined;
+  const text = Buffer.from(bytes).toString().replace(/\0+$/, '');
+  return /^[^\p{C}\ufffd]+$/u.test(text) ? text : undefined;
+}
+
 function plain(value: unknown): unknown {
   if (typeof value === 'bigint') return value <= Number.MAX_SAFE_INTEGER ? Number(value) : `${value}`;
-  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
+  if (value instanceof Uint8Array) return textIn(value) ?? Buffer.from(value).toString('hex');
   if (Array.isArray(value)) return value.map(plain);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, plain(part)]));

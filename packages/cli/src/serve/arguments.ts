@@ -1,5 +1,7 @@
+import type { ShareArguments } from '../share/served.ts';
+
 /** The options of `virtio serve`, as they were typed. */
-export interface ServeArguments {
+export interface ServeArguments extends ShareArguments {
   readonly socketPath?: string;
   /** rust-vmm's spelling. */
   readonly socket?: string;

@@ -4,7 +4,7 @@ import { servedType } from './served-types.ts';
 
 /** What QEMU is to be started with, beside what the machine has anyway: its memory must be there for others to map. */
 export function qemuArguments(plan: ServePlan, memory = '512M'): string[] | undefined {
-  const { at, packed, queues } = plan;
+  const { at, packed, queues, queueSize, share } = plan;
   const type = servedType(plan.type);
   if (typeof at === 'number') return undefined;
   const machine = [
@@ -19,7 +19,10 @@ export function qemuArguments(plan: ServePlan, memory = '512M'): string[] | unde
   const device = [
     `${type.qemu},chardev=vhost-${type.name}`,
     ...(type.name === 'blk' ? [`num-queues=${queues}`] : []),
-    ...(packed ? ['packed=on'] : []),
+    ...(share === undefined
+      ? []
+      : [`tag=${share.tag}`, `queue-size=${queueSize}`, `num-request-queues=${queues}`]),
+    ...(packed && share === undefined ? ['packed=on'] : []),
   ];
   return [
     ...machine,

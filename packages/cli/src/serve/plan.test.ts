@@ -16,12 +16,19 @@ const typed: ServeArguments = {
   readOnly: false,
   direct: false,
   serial: 'virtio-ts',
+  readonly: false,
+  writeback: false,
+  xattr: false,
+  locks: false,
+  announceSubmounts: false,
+  uidMap: [],
+  gidMap: [],
   once: false,
   json: false,
 };
 
 it.each<[string, Partial<ServeArguments>, RegExp]>([
-  ['foo', {}, /no device type foo here; there are blk, console, entropy, vsock/],
+  ['foo', {}, /no device type foo here; there are blk, console, entropy, vsock, fs/],
   ['blk', {}, /one of --blk-file FILE, --scratch MIB/],
   ['blk', { blkFile: 'a', scratch: '1' }, /one of --blk-file FILE, --scratch MIB/],
   ['blk', { scratch: '1', null: '1' }, /one of --blk-file FILE, --scratch MIB/],
@@ -37,6 +44,13 @@ it.each<[string, Partial<ServeArguments>, RegExp]>([
   ['vsock', {}, /sockets need --uds-path PATH/],
   ['vsock', { udsPath: '/run/v', guestCid: '2' }, /--guest-cid 2 is not between 3 and 4294967294/],
   ['vsock', { udsPath: '/run/v', scratch: '1' }, /--scratch is for disks/],
+  ['entropy', { sharedDir: '.' }, /--shared-dir is for folders/],
+  ['fs', {}, /--shared-dir DIR/],
+  ['fs', { sharedDir: '.', tag: 'a b' }, /--tag: a b is no tag/],
+  ['fs', { sharedDir: '.', cache: 'some' }, /--cache some is none of never, metadata, auto, always/],
+  ['fs', { sharedDir: '.', readonly: true, writeback: true }, /does not go with --readonly/],
+  ['fs', { sharedDir: '.', sandbox: 'chroot' }, /there is none here but `none`/],
+  ['fs', { sharedDir: '.', uidMap: ['1:2'] }, /--uid-map 1:2: give GUEST:HOST:COUNT/],
   ['entropy', { fd: '4' }, /one of --socket-path PATH and --fd NUMBER/],
   ['entropy', { socket: 'b' }, /one of --socket-path PATH and --fd NUMBER/],
 ])('refuses to serve %s with %j', (name, options, message) => {
@@ -83,6 +97,20 @@ it('says how to attach what it serves', () => {
   );
   expect(umlArgument(pci)).toBeUndefined();
   expect(shellWords(["it's"])).toBe(`'it'\\''s'`);
+});
+
+it('shares a folder as virtiofsd does', () => {
+  const plan = planServe('fs', { ...typed, sharedDir: '/srv', tag: 'x', uidMap: [':0:100:9:', '9:1:1'] });
+  expect(plan.share).toMatchObject({ folder: '/srv', tag: 'x', cache: 'auto', readOnly: false });
+  expect(plan.share?.users).toEqual([
+    { guest: 0, host: 100, count: 9 },
+    { guest: 9, host: 1, count: 1 },
+  ]);
+  expect(planServe('fs', { ...typed, sharedDir: '/srv', sandbox: 'none' }).share?.tag).toBe('virtiofs');
+  expect(shellWords(qemuArguments(plan)?.slice(-1) ?? [])).toBe(
+    'vhost-user-fs-pci,chardev=vhost-fs,tag=x,queue-size=1024,num-request-queues=1',
+  );
+  expect(umlArgument(plan)).toBe('virtio_uml.device=/run/d.sock:26');
 });
 
 it('lends a PCI function for the drivers it is told', () => {

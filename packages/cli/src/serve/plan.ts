@@ -1,12 +1,15 @@
 import type { ReservedFeatureName } from 'virtio/spec';
 import type { ImageFormat } from 'virtio-node/storage';
 import { usage } from '../exit-status.ts';
+import { planServedShare, type ServedShare, shareOptions } from '../share/served.ts';
 import { wholeNumber } from '../whole-number.ts';
 import type { ServeArguments } from './arguments.ts';
 
 /** Queue sizes that front ends ask for: QEMU's largest. */
 const mostQueueSize = 1024;
 const mostQueues = 64;
+/** The types that can have more than one. */
+const manyQueues: readonly string[] = ['blk', 'fs'];
 
 /** The CIDs that a guest can have, and the one that it has unless told. */
 const leastCid = 3;
@@ -16,7 +19,7 @@ const mostCid = 0xffff_fffe;
 export type ServedName = (typeof servedNames)[number];
 
 /** All of them. */
-export const servedNames = ['blk', 'console', 'entropy', 'vsock'] as const;
+export const servedNames = ['blk', 'console', 'entropy', 'vsock', 'fs'] as const;
 
 /** What `--vfio-user` takes. */
 export const servedInterfaces = ['modern', 'transitional', 'legacy'] as const;
@@ -47,6 +50,8 @@ export interface ServePlan {
   /** The guest's context ID, and the Unix socket that stands for its ports. */
   readonly guestCid: number;
   readonly udsPath: string | undefined;
+  /** The folder that is shared, for the type of that. */
+  readonly share: ServedShare | undefined;
   readonly once: boolean;
   readonly trace: string | undefined;
   readonly json: boolean;
@@ -75,6 +80,7 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
     '--direct': args.direct || undefined,
   });
   refuseOthers(type, 'vsock', 'sockets', { '--guest-cid': args.guestCid, '--uds-path': args.udsPath });
+  refuseOthers(type, 'fs', 'folders', shareOptions(args));
   const disks = [args.blkFile, args.scratch, args.null].filter((value) => value !== undefined);
   if (type === 'blk' && disks.length !== 1) {
     throw usage(
@@ -88,7 +94,7 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
   return {
     type,
     at: place(args),
-    queues: whole('--queues', args.queues, type === 'blk' ? mostQueues : 1),
+    queues: whole('--queues', args.queues, manyQueues.includes(type) ? mostQueues : 1),
     queueSize: powerOfTwo('--queue-size', args.queueSize),
     packed: args.packed,
     vfioUser: interfaceNamed(args.vfioUser),
@@ -109,6 +115,7 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
     serial: args.serial,
     guestCid: whole('--guest-cid', args.guestCid ?? String(leastCid), mostCid, leastCid),
     udsPath: args.udsPath,
+    share: type === 'fs' ? planServedShare(args) : undefined,
     once: args.once,
     trace: args.trace,
     json: args.json,

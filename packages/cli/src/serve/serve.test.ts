@@ -16,6 +16,7 @@ import { connectUnix, NodeDescriptors } from 'virtio-node/host';
 import { connectVhostUser } from 'virtio-node/vhost-user';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { descriptorsCommand } from '../descriptors.ts';
+import { probeCommand } from '../probe/probe.ts';
 import { runProgram } from '../program.ts';
 import { serveCommand } from './serve.ts';
 
@@ -74,6 +75,30 @@ async function features(path: string): Promise<{ readonly bits: bigint; close():
 }
 
 describe('virtio serve', () => {
+  it('shares a folder, which a probe tells the tag of', async () => {
+    const path = join(folder, 'fs.sock');
+    const args = ['--socket-path', path, '--shared-dir', folder, '--tag', 'some', '--json'];
+    const { status, err, end } = serve('fs', ...args);
+    await vi.waitFor(() => expect(err.join('')).toContain('"event":"listening"'), 20_000);
+    const said: string[] = [];
+    const output = { out: (text: string) => void said.push(text), err() {}, colour: false };
+    expect(await probeCommand(output, path, { type: 'fs', json: true })).toBe(0);
+    expect(JSON.parse(said.join(''))).toMatchObject({
+      type: 'fs',
+      queues: 2,
+      config: {
+        fields: [
+          { name: 'tag', value: 'some' },
+          { name: 'num_request_queues', value: 1 },
+        ],
+      },
+    });
+    end();
+    expect(await status).toBe(0);
+    const nowhere = serve('fs', '--socket-path', path, '--shared-dir', join(folder, 'nowhere'));
+    await expect(nowhere.status).rejects.toThrow(/--shared-dir: the folder .*nowhere cannot be shared/);
+  });
+
   it('lends a PCI function by vfio-user, to one machine after the other', async () => {
     const path = join(folder, 'pci.sock');
     const args = ['--socket-path', path, '--scratch', '1', '--vfio-user', '--json'];
@@ -221,7 +246,8 @@ it('writes the files by which others find the back ends', async () => {
   const target = join(folder, 'found');
   expect(await descriptorsCommand({ user: false, folder: target, json: false }, output)).toBe(0);
   const files = readdirSync(target).sort();
-  expect(files).toEqual(['blk', 'console', 'entropy', 'vsock'].map((name) => `60-virtio-ts-${name}.json`));
+  const names = ['blk', 'console', 'entropy', 'fs', 'vsock'];
+  expect(files).toEqual(names.map((name) => `60-virtio-ts-${name}.json`));
   const blk = JSON.parse(readFileSync(join(target, files[0] ?? ''), 'utf8'));
   expect(blk).toMatchObject({ type: 'block', description: 'virtio-ts blk' });
   expect(readFileSync(blk.binary, 'utf8')).toContain("'serve', 'blk'");

@@ -3,6 +3,7 @@ import type { Device } from 'virtio/device';
 import { blk, blkDevice, memoryStorage, type Storage } from 'virtio/devices/blk';
 import { consoleDevice, consoleType } from 'virtio/devices/console';
 import { entropy, entropyDevice } from 'virtio/devices/entropy';
+import { fs } from 'virtio/devices/fs';
 import { vsock } from 'virtio/devices/vsock';
 import { HostError, UsageError } from 'virtio/errors';
 import type { DeviceType } from 'virtio/spec';
@@ -10,6 +11,7 @@ import { openStorage } from 'virtio-node/storage';
 import { usage } from '../exit-status.ts';
 import { pump, writeTo } from '../run/host-streams.ts';
 import { openSocketsAt } from '../run/sockets.ts';
+import { openServedShare } from '../share/open.ts';
 import type { ServedName, ServePlan } from './plan.ts';
 
 /** A device that is ready to be served. */
@@ -90,6 +92,20 @@ export const servedTypes: readonly ServedType[] = [
     // A plan for this type has a path.
     make: async ({ udsPath = '', guestCid, reserved }) =>
       openSocketsAt(udsPath, '--uds-path', { guestCid, reserved }),
+  },
+  {
+    name: 'fs',
+    type: fs,
+    // Options of their own, as younger versions of virtiofsd have them.
+    backend: { type: 'fs', features: ['separate-options'] },
+    qemu: 'vhost-user-fs-pci',
+    async make({ share, queues, queueSize, reserved }, onError) {
+      if (share === undefined) throw new Error('a plan for a share has one');
+      const opened = openServedShare(share, { queues, queueSize, reserved }, (error) => {
+        if (error instanceof HostError) onError(error);
+      });
+      return { device: opened.device, close: async () => opened.close() };
+    },
   },
 ];
 

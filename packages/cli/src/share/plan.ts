@@ -51,7 +51,7 @@ function parseShare(text: string): SharePlan {
 }
 
 /** @throws {CommandError} for a tag that is no name of a folder below `/mnt`. */
-function checkTag(option: string, tag: string): void {
+export function checkTag(option: string, tag: string): void {
   if (/^[\w.-]+$/.test(tag) && tag.length <= longestTag && !/^\.\.?$/.test(tag)) return;
   throw usage(
     `${option}: ${tag} is no tag; give one behind a colon, of up to ${longestTag} letters, digits, '.', '_' and '-'`,
