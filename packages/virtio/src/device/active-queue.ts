@@ -30,6 +30,17 @@ export interface QueueWatch {
   published(): void;
 }
 
+/** Decides when a driver is notified of what was given back to it: `ActiveQueue.moderation`. */
+export interface Moderation {
+  /**
+   * So many buffers were given back at once. True when the driver is to be notified now, should it want that, of these and of
+   * all that were held; false when they are held until `notify`, or until this says so.
+   */
+  due(queue: ActiveQueue, buffers: number): boolean;
+  /** The driver is notified. */
+  notified?(queue: ActiveQueue): void;
+}
+
 /** Handles one request. `queue.number` tells the queues of a family apart. */
 export type ServeHandler = (chain: Chain, queue: ActiveQueue) => void | Promise<void>;
 
@@ -62,10 +73,14 @@ export class ActiveQueue {
   polled: PolledQueue | undefined;
   /** @internal True while nothing may be taken; what was taken goes on. */
   held = false;
+  /** Holds notifications back; absent, the driver is notified of each batch. */
+  moderation: Moderation | undefined;
   readonly #owner: QueueOwner;
   readonly #watch: QueueWatch | undefined;
   readonly #waiting: ((chain: Chain | undefined) => void)[] = [];
   #batches = 0;
+  /** Buffers that were given back since the last flush. */
+  #completed = 0;
   #closed = false;
 
   constructor(index: number, place: QueuePlace, ring: DeviceQueue, owner: QueueOwner, watch?: QueueWatch) {
@@ -129,6 +144,7 @@ export class ActiveQueue {
     if (this.#watch !== undefined && chain.live) this.#watch.completed(chain);
     this.#owner.completed(this, chain);
     this.ring.complete(chain);
+    this.#completed++;
     if (this.#batches === 0) this.#flush();
   }
 
@@ -167,6 +183,11 @@ export class ActiveQueue {
     if (!this.#closed) this.#owner.processLater(this);
   }
 
+  /** Notifies the driver, should it want that, of what was held back. */
+  notify(): void {
+    if (!this.#closed) this.#signal();
+  }
+
   /** @internal Gives available chains to those who wait for them. */
   wake(): void {
     while (this.#waiting.length > 0) {
@@ -186,8 +207,21 @@ export class ActiveQueue {
 
   #flush(): void {
     if (this.#closed) return;
+    const buffers = this.#completed;
+    this.#completed = 0;
+    if (buffers === 0 || this.moderation?.due(this, buffers) !== false) {
+      this.#signal();
+      return;
+    }
+    this.ring.publish();
+    if (this.ring.error === undefined) this.#watch?.published();
+  }
+
+  #signal(): void {
     const notify = this.ring.flush();
     if (this.ring.error === undefined) this.#watch?.published();
-    if (notify) this.#owner.interrupt(this);
+    if (!notify) return;
+    this.moderation?.notified?.(this);
+    this.#owner.interrupt(this);
   }
 }

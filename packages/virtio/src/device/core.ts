@@ -595,6 +595,8 @@ export class DeviceCore implements QueueOwner {
     const { session } = this;
     if (!session.suspending || session.inFlight) return;
     session.suspending = false;
+    // What is held back would have to wait until the device goes on.
+    for (const queue of session.queues) queue?.notify();
     session.status = (session.status | status.SUSPEND) & ~status.DRIVER_OK;
     this.#traceStatus();
   }

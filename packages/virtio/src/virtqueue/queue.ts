@@ -99,8 +99,14 @@ export interface DeviceQueue {
    */
   untake(chain: Chain): void;
 
-  /** Publishes what was completed; true when the driver wants a used buffer notification for it. */
+  /**
+   * Publishes what was completed; true when the driver wants a used buffer notification for it, or for what was published
+   * since the last time.
+   */
   flush(): boolean;
+
+  /** Publishes what was completed, and leaves to the next `flush` whether the driver wants to be notified of it. */
+  publish(): void;
 
   /**
    * Asks the driver for available buffer notifications again, then looks: true when something became

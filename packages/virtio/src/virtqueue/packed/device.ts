@@ -124,11 +124,16 @@ export class PackedDeviceQueue implements DeviceQueue {
   flush(): boolean {
     if (!this.#isReady()) return false;
     this.#publish();
-    const count = this.#unnotified;
+    // What was held back may be more than the ring has: then every place was passed.
+    const count = Math.min(this.#unnotified, this.size);
     if (count === 0) return false;
     this.#unnotified = 0;
     const suppression = loadAcquire32(this.#driverEvents, 0);
     return needPackedEvent(suppression, this.#used, count, this.size, this.#options.eventIdx);
+  }
+
+  publish(): void {
+    if (this.#isReady()) this.#publish();
   }
 
   enableNotifications(): boolean {

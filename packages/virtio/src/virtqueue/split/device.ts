@@ -138,6 +138,10 @@ export class SplitDeviceQueue implements DeviceQueue {
     return needEvent(usedEvent, after, before);
   }
 
+  publish(): void {
+    if (this.#isReady()) this.#publish();
+  }
+
   /** @spec 2.7.10.2 device: Basic Facilities of a Virtio Device / Virtqueues / Available Buffer Notification Suppression */
   enableNotifications(): boolean {
     if (!this.#isReady()) return false;
