@@ -118,7 +118,7 @@ export class PacketHeaders {
     this.fragmentHeaderAt = from + 40;
     let protocol = frame[from + 6]!;
     let at = from + 40;
-    for (; ; this.extensions++) {
+    for (;;) {
       const isFragment = protocol === ipProtocol.FRAGMENT;
       const isExtension =
         isFragment ||
@@ -135,6 +135,7 @@ export class PacketHeaders {
         this.nextHeaderAt = at;
         this.fragmentHeaderAt = at + length;
       }
+      this.extensions++;
       protocol = frame[at]!;
       at += length;
       if (!isFragment) continue;

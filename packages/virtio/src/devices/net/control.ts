@@ -6,15 +6,19 @@ import type { NetFeature } from './spec.ts';
 import { controlAck, virtio_net_ctrl } from './spec-control.ts';
 import type { NetSession } from './state.ts';
 
+/** How a command ended. */
+type Outcome = boolean | Uint8Array | readonly Uint8Array[];
+
 /** A class of commands, and all that its commands have set. */
 export interface ControlClass {
   /** Features of which the driver needs one to use the class. */
   readonly requires: readonly NetFeature[];
   /**
    * Carries out a command; its data follow at the cursor. True when it was done, false when it cannot be; bytes are a
-   * result for the driver. One whose data are too short may throw the cursor's PeerError: it cannot be done then.
+   * result for the driver, and a list is as many results as it has room for. One whose data are too short may throw the
+   * cursor's PeerError: it cannot be done then.
    */
-  handle(command: number, data: ReadableCursor, session: NetSession): boolean | Uint8Array;
+  handle(command: number, data: ReadableCursor, session: NetSession): Outcome;
   /** A driver uses the device from now on, and has set nothing yet. */
   begin?(session: NetSession): void;
   /** What the driver has set is no more. */
@@ -52,12 +56,15 @@ export function serveControl(
   const { class: number, command } = readable.struct(virtio_net_ctrl);
   counters.commands++;
   const outcome = attempt(table[number], command, readable, session);
-  const result = typeof outcome === 'boolean' ? undefined : outcome;
-  const fits = result === undefined || result.length < writable.length;
+  const fits = !(outcome instanceof Uint8Array) || outcome.length < writable.length;
   const done = outcome !== false && fits;
   if (done) counters.succeeded++;
   writable.u8(done ? controlAck.OK : controlAck.ERR);
-  if (done && result !== undefined) writable.write(result);
+  if (!done || outcome === true) return;
+  for (const piece of outcome instanceof Uint8Array ? [outcome] : outcome) {
+    if (piece.length > writable.remaining) return;
+    writable.write(piece);
+  }
 }
 
 function attempt(
@@ -65,7 +72,7 @@ function attempt(
   command: number,
   data: ReadableCursor,
   session: NetSession,
-): boolean | Uint8Array {
+): Outcome {
   if (known?.requires.some((feature) => session.has(feature)) !== true) return false;
   try {
     return known.handle(command, data, session);

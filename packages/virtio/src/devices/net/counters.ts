@@ -1,6 +1,8 @@
 /** What a receive queue has done, since the device was made. */
 export class RxCounters {
   notifications = 0;
+  /** Those to the driver, counted for drivers that ask for statistics or coalescing. */
+  interrupts = 0;
   packets = 0;
   bytes = 0;
   /** Frames that were dropped, for whatever reason. */
@@ -17,6 +19,8 @@ export class RxCounters {
 /** What a transmit queue has done, since the device was made. */
 export class TxCounters {
   notifications = 0;
+  /** Those to the driver, counted for drivers that ask for statistics or coalescing. */
+  interrupts = 0;
   packets = 0;
   bytes = 0;
   /** Frames that were dropped, for whatever reason. */

@@ -1,19 +1,25 @@
+import type { ActiveQueue, Moderation } from '../../device/active-queue.ts';
 import { Device } from '../../device/device.ts';
 import type { Json } from '../../device/json.ts';
 import { UsageError } from '../../errors.ts';
 import type { Endpoint, Link } from '../../link/endpoint.ts';
 import { noOffloads, type Offload, segmentation, type TakenOffloads } from '../../link/offload.ts';
+import { Coalescing, coalescingClass, type NetTimer } from './coalescing.ts';
 import { ControlCounters, type ControlTable, serveControl } from './control.ts';
-import { announceClass, guestOffloadsClass, mqClass } from './control-driver.ts';
+import { announceClass, guestOffloadsClass } from './control-driver.ts';
 import { macClass, rxClass, vlanClass } from './control-filter.ts';
+import { hashTunnelClass, RssContexts, rssContextClass } from './control-hash.ts';
+import { mqClass } from './control-mq.ts';
 import type { RxCounters, TxCounters } from './counters.ts';
-import { duplexValue, offerOf, whole } from './offer.ts';
+import { duplexValue, type NetOffer, offerOf, whole } from './offer.ts';
 import type { NetOptions } from './options.ts';
 import { ReceiveFilter } from './receive-filter.ts';
 import { Receiver } from './receiver.ts';
+import { Hashing } from './rss.ts';
 import { ethernetHeader, type NetConfig, net, netStatus, taggedEthernetHeader } from './spec.ts';
 import { controlClass } from './spec-control.ts';
 import type { NetControls, NetSession } from './state.ts';
+import { statisticsClass } from './statistics.ts';
 import { firstQueue, type Steering } from './steering.ts';
 import { Transmitter } from './transmitter.ts';
 
@@ -23,8 +29,9 @@ export class NetDevice extends Device<typeof net> {
 
   /** @internal Use {@link netDevice}. */
   constructor(options: NetOptions) {
-    const { features, config, mac, queuePairs, queueSize } = offerOf(options);
-    const port: Port = new Port(mac, queuePairs, {
+    const offer = offerOf(options);
+    const { features, config, queuePairs, queueSize } = offer;
+    const port: Port = new Port(offer, options.timer, {
       get: () => this.config,
       update: (values) => this.updateConfig(values),
     });
@@ -43,7 +50,7 @@ export class NetDevice extends Device<typeof net> {
       serve: { controlq: (chain) => port.serve(chain) },
       available: {
         receiveq: (queue) => port.buffersAvailable(queue),
-        transmitq: (queue) => port.transmitter.available(queue),
+        transmitq: (queue) => port.framesAvailable(queue),
       },
       writeConfig: (field, value) => port.configWritten(field, value),
       reset: () => port.reset(),
@@ -122,7 +129,7 @@ interface ConfigAccess {
 }
 
 /** Between the queues of the driver and the link. */
-class Port implements Endpoint, NetControls {
+class Port implements Endpoint, NetControls, Moderation {
   takes: TakenOffloads = noOffloads;
   steering: Steering = firstQueue;
   pairs = 1;
@@ -134,24 +141,39 @@ class Port implements Endpoint, NetControls {
   readonly #mac: Uint8Array;
   readonly #config: ConfigAccess;
   readonly #classes: ControlTable;
+  readonly #coalescing: Coalescing | undefined;
   #link: Link | undefined;
+  /** This, for drivers that want notifications counted or held back. */
+  #moderation: Moderation | undefined;
   /** What another device has saved, until a driver goes on here. */
   #saved: Json | undefined;
   /** Bytes of the largest frame that is not to be cut; the tag of a VLAN comes on top. */
   #largest = Number.POSITIVE_INFINITY;
 
-  constructor(mac: Uint8Array, queuePairs: number, config: ConfigAccess) {
+  constructor({ mac, queuePairs, rssContexts }: NetOffer, timer: NetTimer | undefined, config: ConfigAccess) {
     this.#mac = mac;
     this.#config = config;
     this.receiver = new Receiver(queuePairs, this);
     this.transmitter = new Transmitter(queuePairs, this);
+    this.#coalescing = timer && new Coalescing(queuePairs, timer);
+    const hashing = new Hashing();
+    const contexts = new RssContexts(rssContexts);
+    const source = {
+      received: this.receiver.counters,
+      sent: this.transmitter.counters,
+      control: this.controlCounters,
+    };
     this.#classes = {
       [controlClass.RX]: rxClass(this.filter),
       [controlClass.MAC]: macClass(this.filter, this),
       [controlClass.VLAN]: vlanClass(this.filter),
       [controlClass.ANNOUNCE]: announceClass(this),
-      [controlClass.MQ]: mqClass(this),
+      [controlClass.MQ]: mqClass(this, hashing, contexts),
       [controlClass.GUEST_OFFLOADS]: guestOffloadsClass(this),
+      ...(this.#coalescing && { [controlClass.NOTF_COAL]: coalescingClass(this.#coalescing) }),
+      [controlClass.HASH_TUNNEL]: hashTunnelClass(this, hashing),
+      [controlClass.STATS]: statisticsClass(this, source),
+      [controlClass.RSS_CTX]: rssContextClass(this, contexts),
     };
   }
 
@@ -194,6 +216,9 @@ class Port implements Endpoint, NetControls {
 
   begin(session: NetSession): void {
     this.session = session;
+    const { has } = session;
+    const isModerated = has('DEVICE_STATS') || has('NOTF_COAL') || has('VQ_NOTF_COAL');
+    this.#moderation = isModerated ? this : undefined;
     this.#largest = session.has('MTU') ? this.config.mtu + ethernetHeader : Number.POSITIVE_INFINITY;
     this.receiver.begin(session);
     this.transmitter.begin(session);
@@ -206,8 +231,24 @@ class Port implements Endpoint, NetControls {
     if (this.session !== undefined) serveControl(chain, this.#classes, this.session, this.controlCounters);
   }
 
-  buffersAvailable(queue: Parameters<Receiver['available']>[0]): void {
+  buffersAvailable(queue: ActiveQueue): void {
+    queue.moderation = this.#moderation;
     if (this.receiver.available(queue)) this.#link?.room();
+  }
+
+  framesAvailable(queue: ActiveQueue): void {
+    queue.moderation = this.#moderation;
+    this.transmitter.available(queue);
+  }
+
+  due(queue: ActiveQueue, buffers: number): boolean {
+    return this.#coalescing?.due(queue, buffers) ?? true;
+  }
+
+  notified(queue: ActiveQueue): void {
+    const { counters } = queue.index % 2 === 0 ? this.receiver : this.transmitter;
+    const counted = counters[queue.number];
+    if (counted !== undefined) counted.interrupts++;
   }
 
   /** A legacy driver changed its address. */
@@ -223,6 +264,7 @@ class Port implements Endpoint, NetControls {
 
   reset(): void {
     this.session = undefined;
+    this.#moderation = undefined;
     this.#saved = undefined;
     this.takes = noOffloads;
     this.#largest = Number.POSITIVE_INFINITY;
@@ -235,6 +277,7 @@ class Port implements Endpoint, NetControls {
   }
 
   resetQueue(name: string, number: number): void {
+    if (name !== 'controlq') this.#coalescing?.resetQueue(2 * number + (name === 'transmitq' ? 1 : 0));
     if (name === 'transmitq') this.transmitter.resetQueue(number);
     if (name === 'receiveq' && this.receiver.resetQueue(number)) this.#link?.room();
   }

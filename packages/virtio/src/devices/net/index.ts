@@ -1,3 +1,4 @@
+export type { NetTimer } from './coalescing.ts';
 export type { RxCounters, TxCounters } from './counters.ts';
 export { NetDevice, netDevice } from './device.ts';
 export type { NetOptions } from './options.ts';

@@ -1,4 +1,5 @@
 import type { ReservedFeatureName } from '../../spec/features.ts';
+import type { NetTimer } from './coalescing.ts';
 import type { NetFeature } from './spec.ts';
 
 /** How a network device is made. */
@@ -17,7 +18,16 @@ export interface NetOptions {
   readonly duplex?: 'full' | 'half';
   /** The device stands by for another one with the same address. */
   readonly standby?: boolean;
-  /** Of what the device can, the features that it offers; all unless told. */
+  /**
+   * Of what the device can, the features that it offers. Unless told all but HASH_REPORT, OUT_NET_HEADER and RSC_EXT, and RSS for
+   * a single pair of queues, which cost something with each frame and are of use to few.
+   */
   readonly offers?: readonly NetFeature[];
+  /** Features that it offers beyond those. */
+  readonly also?: readonly NetFeature[];
+  /** Calls something later. With it the device offers to hold back notifications, so that one is for many frames. */
+  readonly timer?: NetTimer;
+  /** RSS contexts that the driver can have, 1 to 65535; 16 unless told. */
+  readonly rssContexts?: number;
   readonly reserved?: readonly ReservedFeatureName[] | undefined;
 }

@@ -77,6 +77,17 @@ export class RawGuest {
   }
 }
 
+/** Has so many pairs of queues opened, and the control queue. */
+export const pairsOf =
+  (pairs: number): NonNullable<OpenOptions<typeof net>['queues']> =>
+  () => [
+    ...Array.from({ length: pairs }, (_, number) => [
+      { name: 'receiveq' as const, number },
+      { name: 'transmitq' as const, number },
+    ]).flat(),
+    { name: 'controlq' },
+  ];
+
 /** The other end of a link, which keeps what it is given. */
 export class Far implements Endpoint {
   takes: TakenOffloads = noOffloads;

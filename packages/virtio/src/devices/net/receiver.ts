@@ -1,5 +1,6 @@
 import type { ActiveQueue } from '../../device/active-queue.ts';
 import { PeerError } from '../../errors.ts';
+import { networkOffset } from '../../link/headers.ts';
 import { type Offload, segmentation } from '../../link/offload.ts';
 import type { Chain } from '../../virtqueue/chain.ts';
 import { RxCounters } from './counters.ts';
@@ -7,6 +8,7 @@ import { netClauses } from './spec.ts';
 import { FrameHeader } from './spec-frame-header.ts';
 import { headerLength } from './spec-header.ts';
 import type { NetControls, NetSession } from './state.ts';
+import { noQueue } from './steering.ts';
 
 /** What became of a frame. */
 type Outcome = 'taken' | 'dropped' | 'waits';
@@ -21,6 +23,8 @@ export class Receiver {
   #header = new FrameHeader(0, 'little');
   #mergeable = false;
   #reportsHash = false;
+  #tellsNetwork = false;
+  #tellsCoalesced = false;
   /** A frame was refused, since there was no buffer for it. */
   #refused = false;
   #complained = false;
@@ -47,6 +51,8 @@ export class Receiver {
     this.#header = new FrameHeader(headerLength(has, session.legacy !== undefined), session.endian);
     this.#mergeable = has('MRG_RXBUF');
     this.#reportsHash = has('HASH_REPORT');
+    this.#tellsNetwork = has('OUT_NET_HEADER');
+    this.#tellsCoalesced = has('RSC_EXT');
     this.#complained = false;
   }
 
@@ -80,7 +86,12 @@ export class Receiver {
   receive(frame: Uint8Array, offload: Offload): boolean {
     const { steering, pairs } = this.#controls;
     const wanted = steering.queueFor(frame, offload);
-    const number = wanted < pairs && this.#queues[wanted] !== undefined ? wanted : 0;
+    const isThere = wanted >= 0 && wanted < pairs && this.#queues[wanted] !== undefined;
+    if (!isThere && (wanted === noQueue || steering.exact === true)) {
+      this.counters[Math.max(wanted, 0)]!.drops++;
+      return true;
+    }
+    const number = isThere ? wanted : 0;
     const queue = this.#queues[number];
     const counters = this.counters[number];
     // A driver that has set up no queue takes no frames.
@@ -121,6 +132,10 @@ export class Receiver {
     const header = this.#header;
     header.encode(offload, this.#frame, this.#controls.takes.checksum);
     if (this.#reportsHash) header.setHash(this.#controls.steering.hash, this.#controls.steering.hashReport);
+    if (this.#tellsNetwork) header.outerNetwork = networkOffset(this.#frame);
+    if (this.#tellsCoalesced && offload.segmentation !== segmentation.NONE) {
+      header.setCoalesced(this.#frame.length, offload.segmentSize);
+    }
     return this.#mergeable ? this.#spread(queue) : this.#fill(queue);
   }
 

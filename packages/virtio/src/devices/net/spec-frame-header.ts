@@ -86,6 +86,28 @@ export class FrameHeader {
     field.hash_report.set(this.#view, 0, report);
   }
 
+  /** Where the frame's network header begins; −1 when it has none. For headers that have the field. */
+  set outerNetwork(offset: number) {
+    field.outer_nh_offset.set(this.#view, 0, Math.max(offset, 0));
+  }
+
+  get outerNetwork(): number {
+    return field.outer_nh_offset.get(this.#view);
+  }
+
+  /**
+   * Says of how many segments a frame was put together, of so many bytes in all, in place of where its checksum is: for drivers
+   * that negotiated RSC_EXT. No acknowledgement was dropped as a duplicate.
+   */
+  setCoalesced(frameLength: number, segmentSize: number): void {
+    const view = this.#view;
+    const payload = frameLength - field.hdr_len.get(view);
+    const segments = Math.max(1, Math.ceil(payload / segmentSize));
+    field.flags.set(view, 0, field.flags.get(view) | RSC_INFO);
+    field.csum_start.set(view, 0, Math.min(segments, 0xffff));
+    field.csum_offset.set(view, 0, 0);
+  }
+
   get hash(): number {
     return field.hash_value.get(this.#view);
   }
