@@ -63,6 +63,12 @@ export class CommandRun {
     );
   }
 
+  /** Settles when the text has come on stderr. */
+  async reports(text: string): Promise<void> {
+    const holds = (): boolean => this.#stderr.includes(text);
+    await until(this.#child, this.#child.stderr, holds, () => this.#stderr);
+  }
+
   get pid(): number {
     return this.#child.pid ?? 0;
   }
