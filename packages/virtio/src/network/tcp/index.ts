@@ -1,4 +1,5 @@
 export type { Clock } from './clock.ts';
+export type { TcpCounters } from './counters.ts';
 export type {
   QuotedSegment,
   Tcp,
@@ -11,3 +12,4 @@ export type {
   TcpSegmentOut,
   TcpStream,
 } from './interface.ts';
+export { TcpStack } from './stack.ts';

@@ -1,0 +1,75 @@
+import {
+  checksumOffset,
+  flag,
+  type HeaderFields,
+  leastHeader,
+  readI32,
+  readU16,
+  writeI32,
+  writeU16,
+} from './header.ts';
+import { Options } from './options.ts';
+
+/** A segment that came, as its header tells. One object serves many. */
+export class Segment implements HeaderFields {
+  sourcePort = 0;
+  destinationPort = 0;
+  sequence = 0;
+  acknowledgment = 0;
+  flags = 0;
+  window = 0;
+  /** Where its payload begins, among the bytes that were parsed. */
+  payloadAt = 0;
+  payloadLength = 0;
+  readonly options = new Options();
+
+  /** Reads a segment of `length` bytes. False for what is none. */
+  parse(bytes: Uint8Array, offset: number, length: number): boolean {
+    if (length < leastHeader || offset + length > bytes.length) return false;
+    const headerLength = (bytes[offset + 12]! >>> 4) * 4;
+    if (headerLength < leastHeader || headerLength > length) return false;
+    this.sourcePort = readU16(bytes, offset);
+    this.destinationPort = readU16(bytes, offset + 2);
+    this.sequence = readI32(bytes, offset + 4);
+    this.acknowledgment = readI32(bytes, offset + 8);
+    this.flags = bytes[offset + 13]!;
+    this.window = readU16(bytes, offset + 14);
+    this.payloadAt = offset + headerLength;
+    this.payloadLength = length - headerLength;
+    this.options.parse(bytes, offset + leastHeader, this.payloadAt);
+    return true;
+  }
+
+  has(bit: number): boolean {
+    return (this.flags & bit) !== 0;
+  }
+
+  /** What it takes of the sequence: its payload, and one each for SYN and FIN. */
+  get sequenceLength(): number {
+    return this.payloadLength + (this.has(flag.SYN) ? 1 : 0) + (this.has(flag.FIN) ? 1 : 0);
+  }
+}
+
+/**
+ * Writes a header in front of options and payload that lie there already.
+ *
+ * @param headerLength with the options, a multiple of 4
+ * @param pseudoHeader the sum that its checksum field holds, for somebody to complete
+ */
+export function writeHeader(
+  bytes: Uint8Array,
+  at: number,
+  fields: HeaderFields,
+  headerLength: number,
+  pseudoHeader: number,
+): void {
+  writeU16(bytes, at, fields.sourcePort);
+  writeU16(bytes, at + 2, fields.destinationPort);
+  writeI32(bytes, at + 4, fields.sequence);
+  writeI32(bytes, at + 8, fields.acknowledgment);
+  bytes[at + 12] = headerLength << 2;
+  bytes[at + 13] = fields.flags;
+  writeU16(bytes, at + 14, fields.window);
+  writeU16(bytes, at + checksumOffset, pseudoHeader);
+  writeU16(bytes, at + 18, 0);
+}

@@ -1,0 +1,336 @@
+import type { Chunks } from './chunks.ts';
+import type { Congestion } from './congestion.ts';
+import { Cubic } from './cubic.ts';
+import { RoundTrip } from './round-trip.ts';
+import { duplicateThreshold, Scoreboard } from './scoreboard.ts';
+import { SendQueue } from './send-queue.ts';
+
+/**
+ * What goes to the peer: what it has acknowledged, what is under way, what is lost and goes again. All are positions in the
+ * stream: 0 is our SYN, 1 the first byte, and behind the last byte is the FIN.
+ */
+export class Sender {
+  /** Our first sequence number. */
+  readonly first: number;
+  /** The first that is not acknowledged, and the first that was never sent: SND.UNA and SND.NXT. */
+  unacknowledged = 0;
+  next = 0;
+  /** The position behind the last that the peer has room for: SND.UNA + SND.WND. */
+  edge = 0;
+  /** The largest window that the peer ever offered. */
+  largestWindow = 0;
+  /** By which of its segments the peer told its window last: SND.WL1 and SND.WL2. */
+  windowSequence = 0;
+  windowAcknowledgment = 0;
+  /** By how many bits the peer shifts its windows. */
+  shift = 0;
+  /** A FIN follows the bytes. */
+  ended = false;
+  /** The peer tells what it has behind gaps. */
+  selective = false;
+  /** Small segments wait while others are under way. */
+  nagle = false;
+  /** A byte was sent to ask a peer that has no room whether it has some now. */
+  probing = false;
+  readonly queue: SendQueue;
+  readonly roundTrip = new RoundTrip();
+  readonly scoreboard = new Scoreboard();
+  congestion: Congestion;
+  /** Bytes of payload in a full segment. */
+  segment: number;
+  /** What is to be sent, where {@link plan} found something: from where, and how much of the sequence. */
+  from = 0;
+  length = 0;
+  #recovery: 'none' | 'fast' | 'timeout' = 'none';
+  /** Recovery is over once this is acknowledged. */
+  #recoveryPoint = 0;
+  /** What was not acknowledged when time was last up. */
+  #gaveUpAt = -1;
+  /** What is not there below the first is lost; below the second it was sent again already (`HighRxt`). */
+  #lostBelow = 0;
+  #sentAgain = 0;
+  /** What was sent again up to the first, when nothing above the second had been sent; -1 when nothing is watched. */
+  #watchedEnd = -1;
+  #watchedNext = 0;
+  /** Segments that came out of order at the peer, as far as its acknowledgments tell; and what they may have held. */
+  #duplicates = 0;
+  #duplicateBytes = 0;
+  /** The next retransmission goes, whatever the windows say. */
+  #forced = false;
+  /** The end was sent again in this recovery, so that the peer says more (`RescueRxt`). */
+  #rescued = false;
+  /** What tells the round trip once it is acknowledged, and when it was sent; -1 when nothing does. */
+  #timedPosition = -1;
+  #timedAt = 0;
+  /** When data was last sent, and when last sent again. */
+  #sentAt = 0;
+  #sentAgainAt = 0;
+
+  constructor(first: number, segment: number, chunks: Chunks) {
+    this.first = first;
+    this.segment = segment;
+    this.congestion = new Cubic(segment);
+    this.queue = new SendQueue(chunks);
+  }
+
+  /**
+   * The connection is there, and this is the size of its segments.
+   *
+   * @param lost the SYN was: then one segment is enough to begin with (RFC 5681, 3.1)
+   */
+  begin(segment: number, lost: boolean): void {
+    this.segment = segment;
+    this.congestion = lost ? new Cubic(segment, segment) : new Cubic(segment);
+  }
+
+  /** The position of a sequence number, near to what was sent. */
+  position(sequence: number): number {
+    return this.unacknowledged + ((sequence - this.sequence(this.unacknowledged)) | 0);
+  }
+
+  /** The sequence number of a position. */
+  sequence(position: number): number {
+    return (this.first + position) | 0;
+  }
+
+  /** The position behind all that is to be sent. */
+  get end(): number {
+    return this.queue.end + (this.ended ? 1 : 0);
+  }
+
+  /** True when something was sent and is not acknowledged. */
+  get waits(): boolean {
+    return this.next > this.unacknowledged;
+  }
+
+  /** True when the peer has acknowledged our FIN. */
+  get finished(): boolean {
+    return this.ended && this.unacknowledged > this.queue.end;
+  }
+
+  /** Bytes that are thought to be under way: neither arrived, nor lost (`pipe`). */
+  get underWay(): number {
+    const { unacknowledged, scoreboard } = this;
+    const all = this.next - unacknowledged - scoreboard.total - this.#duplicateBytes;
+    return all - this.#missing(this.#lostBelow) + this.#missing(this.#sentAgain);
+  }
+
+  /** Bytes below a position that the peer does not have. */
+  #missing(below: number): number {
+    if (below <= this.unacknowledged) return 0;
+    return below - this.unacknowledged - this.scoreboard.between(this.unacknowledged, below);
+  }
+
+  /** The peer has a range behind a gap. False for one that it cannot have. */
+  selected(start: number, end: number): boolean {
+    if (start <= this.unacknowledged || end <= start || end > this.next) return false;
+    return this.scoreboard.add(start, end) > 0;
+  }
+
+  /**
+   * The peer has everything below a position, above the one before.
+   *
+   * @param echoed milliseconds since the segment was sent that was acknowledged, by its timestamp; -1 when unknown
+   */
+  acknowledged(position: number, now: number, echoed: number): void {
+    const before = this.next - this.unacknowledged;
+    const bytes = position - this.unacknowledged;
+    this.unacknowledged = position;
+    this.queue.drop(Math.min(position, this.queue.end));
+    if (!this.scoreboard.acknowledged(position)) this.scoreboard.clear();
+    this.#sentAgain = Math.max(this.#sentAgain, position);
+    this.#measure(position, now, echoed);
+    if (this.#recovery === 'fast') {
+      if (position >= this.#recoveryPoint) this.#recovered();
+      else if (!this.selective) this.#partly(bytes);
+      return;
+    }
+    this.#duplicates = 0;
+    this.#duplicateBytes = 0;
+    if (this.#recovery === 'timeout' && position >= this.#recoveryPoint) this.#recovery = 'none';
+    // A window that is not half used says nothing of the path (RFC 7661).
+    if (2 * before > this.congestion.window) {
+      this.congestion.acknowledged(bytes, now, this.roundTrip.smoothed);
+    }
+  }
+
+  /** A hole of several segments, without SACK: each acknowledgment shows the next of them (RFC 6582, 3.2). */
+  #partly(bytes: number): void {
+    this.#duplicateBytes = Math.max(0, this.#duplicateBytes - Math.max(0, bytes - this.segment));
+    this.#sentAgain = this.unacknowledged;
+    this.#lostBelow = this.unacknowledged + this.segment;
+    this.#forced = true;
+  }
+
+  #recovered(): void {
+    this.#recovery = 'none';
+    this.#duplicates = 0;
+    this.#duplicateBytes = 0;
+    this.congestion.recovered();
+  }
+
+  #measure(position: number, now: number, echoed: number): void {
+    let sample = -1;
+    if (this.#timedPosition >= 0 && position >= this.#timedPosition) {
+      this.#timedPosition = -1;
+      sample = now - this.#timedAt;
+    } else if (this.#recovery !== 'none' && echoed <= now - this.#sentAgainAt + 1) {
+      // The echo of a retransmission tells as well. An older one may be of a segment whose acknowledgment was lost.
+      sample = echoed;
+    }
+    if (sample < 0) return;
+    this.roundTrip.measured(sample);
+    this.roundTrip.doublings = 0;
+  }
+
+  /** An acknowledgment says nothing but that something came out of order at the peer. */
+  duplicate(): void {
+    this.#duplicates++;
+    if (!this.selective) {
+      const most = Math.max(0, this.next - this.unacknowledged - this.segment);
+      this.#duplicateBytes = Math.min(this.#duplicateBytes + this.segment, most);
+    }
+  }
+
+  /** After an acknowledgment was taken in: finds what is lost, and begins recovery when there is something. */
+  findLosses(): void {
+    const { scoreboard, unacknowledged } = this;
+    const lost = scoreboard.lostBelow(this.segment);
+    this.#lostBelow = Math.max(this.#lostBelow, lost);
+    this.#findLostAgain(lost);
+    if (this.#recovery !== 'none' || !this.waits) return;
+    if (lost <= unacknowledged && this.#duplicates < duplicateThreshold) return;
+    this.#recovery = 'fast';
+    this.#recoveryPoint = this.next;
+    this.congestion.lost(this.next - unacknowledged);
+    this.#sentAgain = unacknowledged;
+    this.#lostBelow = Math.max(this.#lostBelow, Math.min(unacknowledged + this.segment, this.next));
+    this.#forced = true;
+    this.#rescued = false;
+  }
+
+  /**
+   * What was sent again may be lost again. It is when enough arrived of what was sent after it: the idea of RFC 8985, with
+   * one retransmission watched at a time. RFC 6675 alone would wait for the time-out.
+   */
+  #findLostAgain(lost: number): void {
+    if (this.#watchedEnd < 0 || lost <= this.#watchedNext) return;
+    if (this.#missing(this.#watchedEnd) > 0) this.#sentAgain = this.unacknowledged;
+    this.#watchedEnd = -1;
+  }
+
+  /** Nothing was acknowledged for too long: all that is not known to have arrived is lost. */
+  timedOut(): void {
+    const again = this.#recovery === 'timeout' && this.#gaveUpAt === this.unacknowledged;
+    this.#gaveUpAt = this.unacknowledged;
+    this.congestion.timedOut(this.next - this.unacknowledged, again);
+    this.roundTrip.doublings++;
+    this.#recovery = 'timeout';
+    this.#recoveryPoint = this.next;
+    this.#duplicates = 0;
+    this.#duplicateBytes = 0;
+    this.#forced = true;
+    this.sendAgain();
+  }
+
+  /** All that is under way goes again, though nothing was lost for want of room on the path. */
+  sendAgain(): void {
+    this.#lostBelow = this.next;
+    this.#sentAgain = this.unacknowledged;
+    this.#watchedEnd = -1;
+    this.#timedPosition = -1;
+  }
+
+  /** Segments have another size from now on. */
+  resize(segment: number): void {
+    this.segment = segment;
+    this.congestion.resize(segment);
+  }
+
+  /**
+   * Finds what may be sent now, into `from` and `length`: what is lost before what is new.
+   *
+   * @param most bytes of payload in one piece
+   * @param override sends what there is, however small: it has waited for long enough
+   */
+  plan(most: number, now: number, override: boolean): boolean {
+    if (!this.waits && now - this.#sentAt > this.roundTrip.timeout) this.congestion.idle();
+    const room = Math.floor(this.congestion.window) - this.underWay;
+    return this.#planLost(most, room) || this.#planNew(most, room, override) || this.#planDoubtful(room);
+  }
+
+  #planLost(most: number, room: number): boolean {
+    const limit = Math.min(this.#lostBelow, this.edge);
+    const start = Math.max(this.#sentAgain, this.unacknowledged);
+    if (start >= limit) return false;
+    const from = this.scoreboard.hole(start, limit);
+    const allowed = this.#forced ? Math.max(room, this.segment) : room;
+    const hole = this.scoreboard.holeEnd - from;
+    if (hole <= allowed) return this.#found(from, Math.min(hole, most));
+    return this.#found(from, Math.min(this.#whole(allowed), most));
+  }
+
+  #planNew(most: number, room: number, override: boolean): boolean {
+    const { next, segment } = this;
+    const waiting = this.end - next;
+    if (waiting === 0) return false;
+    const offered = this.edge - next;
+    if (offered <= 0) return false;
+    const allowed = Math.min(offered, Math.max(room, this.waits ? 0 : segment));
+    if (allowed >= waiting) {
+      const rest = waiting % segment;
+      // Nagle's algorithm: what is no full segment waits for an acknowledgment, unless the FIN follows.
+      const held = this.nagle && this.waits && !this.ended ? rest : 0;
+      return waiting > held && this.#found(next, Math.min(waiting - held, most));
+    }
+    if (allowed >= segment) return this.#found(next, Math.min(this.#whole(allowed), most));
+    // Less than a segment: only when the peer never had much more room, or nothing else would move (RFC 9293, 3.8.6.2.1).
+    const worth = allowed === offered && 2 * allowed >= this.largestWindow;
+    return (worth || override) && this.#found(next, allowed);
+  }
+
+  /** What may be lost, or may not: sent again rather than nothing while room is left (`NextSeg`, rules 3 and 4). */
+  #planDoubtful(room: number): boolean {
+    if (this.#recovery !== 'fast' || !this.selective || room < this.segment) return false;
+    const { scoreboard } = this;
+    const limit = Math.min(scoreboard.end, this.edge);
+    const start = Math.max(this.#sentAgain, this.unacknowledged);
+    const from = start < limit ? scoreboard.hole(start, limit) : limit;
+    if (from < limit) return this.#found(from, Math.min(scoreboard.holeEnd - from, this.segment));
+    const last = Math.max(this.#sentAgain, scoreboard.end, this.next - this.segment);
+    if (this.#rescued || last >= Math.min(this.next, this.edge)) return false;
+    this.#rescued = true;
+    return this.#found(last, Math.min(this.next, this.edge) - last);
+  }
+
+  #found(from: number, length: number): boolean {
+    this.from = from;
+    this.length = length;
+    return length > 0;
+  }
+
+  /** Whole segments of so many bytes. */
+  #whole(bytes: number): number {
+    return Math.floor(bytes / this.segment) * this.segment;
+  }
+
+  /** What {@link plan} found was sent, as far as `to`. */
+  sent(to: number, now: number): void {
+    this.#sentAt = now;
+    if (this.from < this.next) {
+      this.#forced = false;
+      this.#sentAgainAt = now;
+      this.#sentAgain = Math.max(this.#sentAgain, Math.min(to, this.next));
+      if (this.#watchedEnd < 0) {
+        this.#watchedEnd = this.#sentAgain;
+        this.#watchedNext = this.next;
+      }
+      // What was sent twice tells nothing: nobody knows which of the two was acknowledged (RFC 6298, 3).
+      this.#timedPosition = -1;
+    } else if (this.#timedPosition < 0) {
+      this.#timedPosition = to;
+      this.#timedAt = now;
+    }
+    this.next = Math.max(this.next, to);
+  }
+}
