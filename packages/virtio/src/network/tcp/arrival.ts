@@ -119,12 +119,15 @@ const refused = (): HostError => new HostError('CONNECTION_REFUSED', 'nobody lis
 
 /** Only the very next sequence number ends a connection; another one in the window is asked about (RFC 5961, 3.2). */
 function arriveReset(connection: Connection, position: number, now: number): void {
-  const { receiver, state, active } = connection;
+  const { receiver, sender, state, active } = connection;
   if (position !== receiver.next) {
     if (position > receiver.next && position < receiver.edge) connection.challenge(now);
     return;
   }
+  const ending = state === 'CLOSING' || state === 'LAST-ACK';
   if (state === 'SYN-RECEIVED' && active) connection.lose(refused());
+  // The peer has sent all and has all: it forgot the connection before our FIN was acknowledged.
+  else if (ending && sender.unacknowledged === sender.queue.end) connection.finish();
   else connection.lose(new HostError('CONNECTION_RESET', 'the other side has reset the connection'));
 }
 
