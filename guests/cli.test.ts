@@ -308,6 +308,30 @@ async function listing(path: string): Promise<string[]> {
 }
 
 // Behind the others, since it leaves a state of its own.
+describe('virtio run --share', () => {
+  it('gives the guest a folder, also from a saved state', async () => {
+    const shared = at('shared');
+    await mkdir(shared);
+    await writeFile(join(shared, 'in'), 'from the host');
+    const args = ['--share', `${shared}:w`, '--exec', 'cat /mnt/w/in; cat >/mnt/w/out; ls /mnt'];
+    for (const input of ['first', 'second']) {
+      const { status, stdout } = await virtio('run', ...args).end(Buffer.from(input));
+      expect([status, stdout.toString()]).toEqual([0, 'from the hostw\n']);
+      expect(await readFile(join(shared, 'out'), 'utf8')).toBe(input);
+    }
+  });
+
+  it('gives it the current folder for reading unless told', async () => {
+    const command = 'head -c 2 /mnt/host/package.json; touch /mnt/host/new';
+    const { status, stdout, stderr } = await virtio('run', '--exec', command).end();
+    expect([status, stdout.toString(), stderr]).toEqual([
+      1,
+      '{\n',
+      expect.stringContaining('Read-only file system'),
+    ]);
+  });
+});
+
 describe('virtio run --vsock', () => {
   it.each(['cold', 'warm'])('has the sockets of the guest at a path, after a %s start', async (start) => {
     const path = at('vsock');

@@ -44,7 +44,18 @@ it('hands the options of run on as they were typed, and its status back', async 
   const { status, calls } = await hear('run', '--disk', 'a', '--disk=b,ro', '--exec', 'ls -l', '--json');
   expect(status).toBe(37);
   expect(calls).toEqual([
-    ['run', { machine: 'v86', disk: ['a', 'b,ro'], exec: 'ls -l', memory: '256', fresh: false, json: true }],
+    [
+      'run',
+      {
+        machine: 'v86',
+        disk: ['a', 'b,ro'],
+        share: [],
+        exec: 'ls -l',
+        memory: '256',
+        fresh: false,
+        json: true,
+      },
+    ],
   ]);
 });
 

@@ -78,6 +78,12 @@ function buildProgram(
       '--vsock <PATH>',
       'sockets of the guest at this Unix socket, by CONNECT and a port; see the README',
     )
+    .option(
+      `--share <DIR[:TAG][,ro]>`,
+      'a folder of this machine, at /mnt/TAG in the guest, or none; may be given again; the current folder, read-only, at /mnt/host unless told',
+      collect,
+      [],
+    )
     .option('--memory <MIB>', 'memory of the machine, for v86 a power of two', '256')
     .option('--exec <COMMAND>', 'run one command: its output on stdout, its exit status as ours')
     .option('--kernel <FILE>', 'a bzImage of your own (i386), for v86')
@@ -229,6 +235,7 @@ Examples:
   virtio run                                     a shell; Ctrl-A x leaves
   virtio run --disk disk.img --exec 'mke2fs /dev/vda'
   echo hello | virtio run --exec 'tr a-z A-Z'
+  virtio run --share ~/project --exec 'make -C /mnt/project'
   virtio run --bus mmio --exec 'ls /sys/bus/virtio/devices -l'
   virtio run --machine uml --disk disk.img       the same at the speed of this machine
 

@@ -5,6 +5,8 @@ export interface RunArguments {
   readonly disk: readonly string[];
   readonly memory: string;
   readonly vsock?: string;
+  /** Folders that the guest has; the current one unless told. */
+  readonly share: readonly string[];
   readonly exec?: string;
   readonly kernel?: string;
   readonly initrd?: string;

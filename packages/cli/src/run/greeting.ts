@@ -8,6 +8,13 @@ export interface GreetedDisk {
   readonly readOnly: boolean;
 }
 
+/** A folder of this machine as the user should know it. */
+export interface GreetedShare {
+  readonly folder: string;
+  readonly tag: string;
+  readonly readOnly: boolean;
+}
+
 /** A machine as the user should know it. */
 export interface GreetedMachine {
   readonly guest: string;
@@ -16,18 +23,21 @@ export interface GreetedMachine {
   readonly disks: readonly GreetedDisk[];
   /** Where its sockets are on this machine. */
   readonly sockets: string | undefined;
+  readonly shares: readonly GreetedShare[];
 }
 
 /** The lines above the first prompt: what is attached, and what to try. */
 export function greeting(
-  { guest, bus, hasEntropy, disks, sockets }: GreetedMachine,
+  { guest, bus, hasEntropy, disks, sockets, shares }: GreetedMachine,
   colour: boolean,
 ): string[] {
   const writable = disks.findIndex(({ readOnly }) => !readOnly);
   const tries: readonly string[] = [
     'ls /sys/bus/virtio/drivers/*',
     ...(hasEntropy ? ['head -c 16 /dev/hwrng | xxd'] : []),
-    ...(writable === -1 ? [] : [`mke2fs ${nodeOf(writable)} && mount ${nodeOf(writable)} /mnt`]),
+    ...(writable === -1
+      ? []
+      : [`mke2fs ${nodeOf(writable)} && mkdir /disk && mount ${nodeOf(writable)} /disk`]),
   ];
   return [
     bold(`${guest} on virtio devices written in TypeScript`, colour),
@@ -36,6 +46,10 @@ export function greeting(
     ...(hasEntropy ? ['  entropy  /dev/hwrng'] : []),
     ...disks.map((disk, index) => `  disk     ${nodeOf(index)}    ${words(disk)}`),
     ...(sockets === undefined ? [] : [`  sockets  /dev/vsock  ${sockets}, CONNECT and a port`]),
+    ...shares.map(
+      ({ tag, folder, readOnly }) =>
+        `  folder   ${`/mnt/${tag}`.padEnd(12)}${folder}${readOnly ? ' (read-only)' : ''}`,
+    ),
     ...tries.map((command, index) => `  ${index === 0 ? 'try' : '   '}      ${command}`),
     `${bold('Ctrl-A x', colour)} leaves, Ctrl-A h helps.`,
   ];

@@ -27,12 +27,13 @@ export interface GuestDevices {
   readonly input: ConsolePort;
 }
 
-/** Makes the devices of a machine: a console, a source of randomness where it is of use, the disks, and sockets. */
+/** Makes the devices of a machine: a console, a source of randomness where it is of use, the disks, sockets, and shares. */
 export function makeGuestDevices(
   storages: readonly Storage[],
   output: GuestOutput,
   hasEntropy: boolean,
   sockets: Device | undefined,
+  shares: readonly Device[],
 ): GuestDevices {
   const hvc = consoleDevice({
     onData: output.terminal,
@@ -51,6 +52,7 @@ export function makeGuestDevices(
       return { name, device: blkDevice({ storage, id: `virtio-ts-${index}`, onError }) };
     }),
     ...(sockets === undefined ? [] : [{ name: 'vsock', device: sockets }]),
+    ...shares.map((device, index) => ({ name: `fs${index}`, device })),
   ];
   return { named, terminal: hvc.console, control: hvc.port(controlPort), input: hvc.port(stdinPort) };
 }

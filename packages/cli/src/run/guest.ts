@@ -3,6 +3,7 @@ import type { Device, Tracer } from 'virtio/device';
 import type { Storage } from 'virtio/devices/blk';
 import { HostError, type VirtioError } from 'virtio/errors';
 import { consoleEvent, GuestMessages, type Instruction, instructionLines } from 'virtio-node/guests';
+import type { OpenShare } from '../share/open.ts';
 import { type Deferred, deferred } from './deferred.ts';
 import type { Ending } from './ending.ts';
 import { type GuestDevices, makeGuestDevices } from './guest-devices.ts';
@@ -17,6 +18,9 @@ export interface GuestOptions {
   readonly hasEntropy: boolean;
   /** The socket device, if there is to be one. */
   readonly sockets: Device | undefined;
+  readonly shares: readonly OpenShare[];
+  /** A folder is not mounted in the guest that was to be. */
+  readonly onUnmounted: (tag: string) => void;
   readonly storages: readonly Storage[];
   /** What the guest writes on our console; it waits while a promise is pending. */
   readonly onTerminal: (bytes: Uint8Array) => void | Promise<void>;
@@ -37,6 +41,7 @@ export class Guest {
   readonly devices: readonly NamedDevice[];
   readonly window: GuestWindow;
   readonly #devices: GuestDevices;
+  readonly #shares: readonly OpenShare[];
   readonly #ready: Deferred<void>;
   readonly #ended: Deferred<Ending>;
 
@@ -46,6 +51,7 @@ export class Guest {
     window: GuestWindow,
     ready: Deferred<void>,
     ended: Deferred<Ending>,
+    shares: readonly OpenShare[],
   ) {
     this.machine = machine;
     this.devices = devices.named;
@@ -53,6 +59,7 @@ export class Guest {
     this.window = window;
     this.#ready = ready;
     this.#ended = ended;
+    this.#shares = shares;
   }
 
   /** Makes a machine that does not run yet. */
@@ -63,6 +70,7 @@ export class Guest {
     const control = (bytes: Uint8Array): void => {
       for (const message of messages.push(bytes)) {
         if (message.type === 'ready') ready.resolve();
+        else if (message.type === 'unmounted') options.onUnmounted(message.tag);
         else if (message.type === 'size') window.understood(message);
         else if (message.type === 'exit') ended.resolve({ kind: 'exit', status: message.status });
       }
@@ -77,6 +85,7 @@ export class Guest {
       },
       options.hasEntropy,
       options.sockets,
+      options.shares.map(({ device }) => device),
     );
     const window = new GuestWindow(devices.terminal);
     const machine = await options.image.create(devices.named, {
@@ -89,7 +98,7 @@ export class Guest {
       gone: (error) => ended.reject(new HostError('GUEST_FAILED', error.message, { cause: error })),
       tracer: options.trace(devices.named),
     });
-    return new Guest(machine, devices, window, ready, ended);
+    return new Guest(machine, devices, window, ready, ended, options.shares);
   }
 
   /** Settles when the init waits for an instruction; never does for an init that does not know of them. */
@@ -110,7 +119,7 @@ export class Guest {
 
   /** Tells the waiting init what to do. */
   instruct(instruction: Instruction): void {
-    const lines = instructionLines(instruction, Date.now() / 1000, randomBytes(seedLength));
+    const lines = instructionLines(instruction, Date.now() / 1000, randomBytes(seedLength), this.#shares);
     this.#devices.control.write(lines).catch(this.#ended.reject);
   }
 

@@ -6,7 +6,7 @@ import { exitStatus } from '../exit-status.ts';
 import type { RunArguments } from './arguments.ts';
 import { planRun } from './plan.ts';
 
-const none: RunArguments = { machine: 'v86', disk: [], memory: '256', fresh: false, json: false };
+const none: RunArguments = { machine: 'v86', disk: [], share: [], memory: '256', fresh: false, json: false };
 
 let folder: string;
 const at = (name: string): string => join(folder, name);
@@ -43,6 +43,21 @@ it('reads disks with ,ro and ,format=, in any order', async () => {
     { path: at('odd'), readOnly: true, format: 'qcow2' },
     { path: 'nbd://host/a,b', readOnly: true },
   ]);
+});
+
+it('shares the current folder for reading, unless told, where there is room and a bus for it', async () => {
+  const shares = async (args: Partial<RunArguments>) => (await planRun({ ...none, ...args })).shares;
+  const usual = { folder: process.cwd(), tag: 'host', readOnly: true, byDefault: true };
+  expect(await shares({})).toEqual([usual]);
+  expect(await shares({ bus: 'mmio' })).toEqual([usual]);
+  expect(await shares({ bus: 'pci-legacy' })).toEqual([]);
+  expect(await shares({ share: ['none'] })).toEqual([]);
+  const given = Array.from({ length: 11 }, (_, index) => `.:t${index}`);
+  expect((await shares({ share: given })).map(({ tag }) => tag)).toEqual(given.map((text) => text.slice(2)));
+  await expect(shares({ share: [...given, '.:more'] })).rejects.toThrow(
+    /12 times; beside the disks 11 shares/,
+  );
+  await expect(shares({ share: ['.'], bus: 'mmio-legacy' })).rejects.toThrow(/younger than the legacy/);
 });
 
 it.each<[string, () => Partial<RunArguments>, RegExp]>([

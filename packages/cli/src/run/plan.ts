@@ -3,6 +3,7 @@ import { access, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { type ImageFormat, imageFormat, isNbdUri } from 'virtio-node/storage';
 import { usage } from '../exit-status.ts';
+import { parseShares, type SharePlan } from '../share/plan.ts';
 import { wholeNumber } from '../whole-number.ts';
 import type { RunArguments } from './arguments.ts';
 import { type RunBus, runBuses } from './buses.ts';
@@ -22,6 +23,7 @@ export interface DiskPlan {
 export interface RunPlan extends ImageOptions {
   readonly machine: RunMachine;
   readonly disks: readonly DiskPlan[];
+  readonly shares: readonly SharePlan[];
   /** Where the guest's ports are as Unix sockets. */
   readonly vsock: string | undefined;
   readonly exec: string | undefined;
@@ -49,6 +51,7 @@ export async function planRun(args: RunArguments): Promise<RunPlan> {
   if (args.exec !== undefined && args.exec.trim() === '') throw usage('--exec needs a command');
   const fit = args.vsock === undefined ? mostDisks : mostDisks - 1;
   if (args.disk.length > fit) throw usage(`--disk was given ${args.disk.length} times; ${fit} disks fit`);
+  const shares = planShares(args.share, bus, fit - Math.max(1, args.disk.length));
   const disks = args.disk.map(parseDisk);
   const used = new Map<string, string>();
   for (const [option, path] of [
@@ -69,6 +72,7 @@ export async function planRun(args: RunArguments): Promise<RunPlan> {
     machine,
     bus,
     disks,
+    shares,
     vsock: args.vsock,
     memory,
     exec: args.exec,
@@ -79,6 +83,20 @@ export async function planRun(args: RunArguments): Promise<RunPlan> {
     trace: args.trace,
     json: args.json,
   };
+}
+
+/** @param room devices that fit beside the others */
+function planShares(texts: readonly string[], bus: RunBus | undefined, room: number): SharePlan[] {
+  const shares = parseShares(texts);
+  const [share] = shares;
+  if (share === undefined) return [];
+  const isTooOld = bus !== undefined && !bus.hasYoungTypes;
+  const isTooMany = bus !== undefined && shares.length > room;
+  if (share.byDefault) return isTooOld || isTooMany ? [] : shares;
+  if (isTooOld)
+    throw usage(`--share does not go with --bus ${bus.name}: shares are younger than the legacy interface`);
+  if (isTooMany) throw usage(`--share was given ${shares.length} times; beside the disks ${room} shares fit`);
+  return shares;
 }
 
 /** How the guest reaches the devices: a name for programs, and one for people. */

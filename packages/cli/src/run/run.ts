@@ -3,6 +3,7 @@ import type { Tracer } from 'virtio/device';
 import { HostError, type VirtioError } from 'virtio/errors';
 import { cacheFolder } from 'virtio-node/guests';
 import { type Output, takesColour } from '../output.ts';
+import { type OpenShare, openShares } from '../share/open.ts';
 import type { RunArguments } from './arguments.ts';
 import { closeDisks, type OpenDisk, openDisks } from './disks.ts';
 import { type Ending, verdictOn } from './ending.ts';
@@ -34,13 +35,9 @@ const mostErrors = 8;
 export async function runCommand(args: RunArguments, output: Output): Promise<number> {
   const plan = await planRun(args);
   const report = new Report(output, plan.json);
-  const disks = await openDisks(plan.disks);
-  const sockets = await openSockets(plan.vsock).catch(async (error: unknown) => {
-    await closeDisks(disks);
-    throw error;
-  });
+  const held = await hold(plan, report);
   const interruption = new Interruption();
-  const run = new Run(plan, disks, sockets, report);
+  const run = new Run(plan, held, report);
   const started = performance.now();
   try {
     const ending = await Promise.race([run.toEnd(), interruption.ended]);
@@ -56,12 +53,35 @@ export async function runCommand(args: RunArguments, output: Output): Promise<nu
   }
 }
 
+/** What a run holds on this machine while it lasts. */
+interface Held {
+  readonly disks: readonly OpenDisk[];
+  readonly sockets: OpenSockets | undefined;
+  readonly shares: readonly OpenShare[];
+}
+
+/** Opens all of it, or nothing. */
+async function hold({ disks: diskPlans, vsock, shares: sharePlans }: RunPlan, report: Report): Promise<Held> {
+  const disks = await openDisks(diskPlans);
+  let sockets: OpenSockets | undefined;
+  try {
+    sockets = await openSockets(vsock);
+    const shares = openShares(sharePlans, (tag, error) => report.notice(`share ${tag}: ${error.message}`));
+    return { disks, sockets, shares };
+  } catch (error) {
+    await sockets?.close();
+    await closeDisks(disks);
+    throw error;
+  }
+}
+
 class Run {
   /** What is to be run instead of a shell on a terminal. */
   readonly command: string | undefined;
   readonly #plan: RunPlan;
   readonly #disks: readonly OpenDisk[];
   readonly #sockets: OpenSockets | undefined;
+  readonly #shares: readonly OpenShare[];
   readonly #report: Report;
   readonly #terminal = new RawTerminal();
   readonly #states = new SavedStates(join(cacheFolder(), 'states'));
@@ -74,10 +94,11 @@ class Run {
   /** The guest's console is the command's standard output from the moment that it runs. */
   #outputIsData: boolean;
 
-  constructor(plan: RunPlan, disks: readonly OpenDisk[], sockets: OpenSockets | undefined, report: Report) {
+  constructor(plan: RunPlan, { disks, sockets, shares }: Held, report: Report) {
     this.#plan = plan;
     this.#disks = disks;
     this.#sockets = sockets;
+    this.#shares = shares;
     this.#report = report;
     this.command = plan.exec ?? (process.stdin.isTTY ? undefined : pipedShell);
     this.#outputIsData = this.command === undefined;
@@ -111,6 +132,7 @@ class Run {
     } finally {
       this.#trace?.close();
       await this.#sockets?.close();
+      for (const share of this.#shares) share.close();
       await closeDisks(this.#disks);
     }
     await this.#saved;
@@ -161,6 +183,8 @@ class Run {
       hasEntropy: this.#plan.machine.hasEntropy,
       storages: this.#disks.map(({ storage }) => storage),
       sockets: this.#sockets?.device,
+      shares: this.#shares,
+      onUnmounted: (tag) => this.#report.notice(`the guest could not mount ${tag} at /mnt/${tag}`),
       onTerminal: (bytes) => {
         this.#consoleUsed = true;
         this.#terminal.watch(bytes);
@@ -199,7 +223,14 @@ class Run {
     const disks = this.#disks.map(({ path, storage: { size, readOnly } }) => ({ path, size, readOnly }));
     const { hasEntropy } = this.#plan.machine;
     for (const line of greeting(
-      { guest: name, bus: transportOf(this.#plan).title, hasEntropy, disks, sockets: this.#sockets?.path },
+      {
+        guest: name,
+        bus: transportOf(this.#plan).title,
+        hasEntropy,
+        disks,
+        sockets: this.#sockets?.path,
+        shares: this.#shares,
+      },
       takesColour(process.stderr),
     ))
       this.#report.say(line);

@@ -64,7 +64,8 @@ export const guestRecipes: Readonly<Record<GuestMachine, GuestRecipe>> = {
     kernel: 'linux-image-686',
     packages: ['seabios'],
     modules: 'lib/modules',
-    bootModules: pcModules,
+    // What of shares has no device is part of the state that is saved after boot.
+    bootModules: [...pcModules, 'fuse'],
     otherModules: [diskModule, mmioModule, networkModule, shareModule, socketModule],
     build: buildV86,
   },

@@ -60,6 +60,8 @@ export class FsDevice extends Device<typeof fs> {
         requestq: (chain) => server.serve(chain, false),
       },
       reset: () => server.reset(),
+      // The configuration is the one that was saved; the tag is this device's.
+      restore: () => this.configSpace.update({ tag: encodedTag, num_request_queues: queues }),
     });
     this.tag = tag;
     this.#server = server;
