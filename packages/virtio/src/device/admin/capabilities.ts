@@ -12,6 +12,12 @@ export interface Capability {
   readonly value: Uint8Array<ArrayBuffer>;
   /** The name of the first field that a driver may not set so; `undefined` when all are well. */
   mistake(wanted: Uint8Array<ArrayBuffer>): string | undefined;
+  /**
+   * The driver is about to set it so; `undefined` when the device was reset, and nothing is set.
+   *
+   * @throws {AdminRefusal} when it cannot be; nothing has changed then.
+   */
+  apply?(wanted: Uint8Array<ArrayBuffer> | undefined): void;
 }
 
 /**
@@ -28,6 +34,7 @@ export interface Capability {
 export function capability<const F extends Fields>(
   type: CapabilityType<F>,
   shown: Partial<StructValue<F>>,
+  apply?: NonNullable<Capability['apply']>,
 ): Capability {
   const { id, layout } = type;
   if (!Number.isInteger(id) || id < 0 || id >= capabilityIdsEnd) {
@@ -39,6 +46,7 @@ export function capability<const F extends Fields>(
     name: layout.name,
     value,
     mistake: (wanted) => capabilityMistake(type, new DataView(wanted.buffer), new DataView(value.buffer)),
+    ...(apply && { apply }),
   };
 }
 
@@ -85,13 +93,16 @@ export class Capabilities {
     if (field !== undefined) throw invalidField(`${this.get(id).name}.${field} goes beyond the device's`);
   }
 
+  /** @throws {AdminRefusal} when the device cannot live with it. */
   set(id: number, wanted: Uint8Array<ArrayBuffer>): void {
+    this.get(id).apply?.(wanted);
     this.#driver.set(id, wanted);
   }
 
   /** The device was reset. */
   reset(): void {
     this.#driver.clear();
+    for (const one of this.#all.values()) one.apply?.(undefined);
   }
 
   /** What the driver has set, by id. */

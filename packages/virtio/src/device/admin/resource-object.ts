@@ -23,6 +23,12 @@ export interface ResourceObjectType<F extends Fields = Fields> extends ResourceO
   /** The groups for whose members it can be created; the self group alone unless told. */
   readonly groupTypes?: readonly number[];
   /**
+   * Objects of this type are asked for.
+   *
+   * @throws {AdminRefusal} when there are none as yet, since the driver has not set all that it must.
+   */
+  permit?(): void;
+  /**
    * The object is about to be created or modified; `before` is what it was.
    *
    * @throws {AdminRefusal} when it cannot be; nothing has changed then.

@@ -74,6 +74,7 @@ export class ResourceObjects {
     if (found === undefined || !isFor(found, owner.groupType)) {
       throw invalidField(`there are no resource objects of type ${type} in this group`);
     }
+    found.permit?.();
     return found;
   }
 
@@ -83,6 +84,7 @@ export class ResourceObjects {
    * @throws {AdminRefusal} ENXIO when there is none.
    */
   get(owner: ObjectOwner, { type, id }: ObjectReference): ResourceObject & Pick<Stored, 'bytes'> {
+    this.#types.get(type)?.permit?.();
     this.#forgetGone(type);
     const found = this.#objects.get(type)?.get(id);
     if (found === undefined || !belongs(found, owner)) {

@@ -20,7 +20,7 @@ import { ethernetHeader, type NetConfig, net, netStatus, taggedEthernetHeader } 
 import { controlClass } from './spec-control.ts';
 import type { NetControls, NetSession } from './state.ts';
 import { statisticsClass } from './statistics.ts';
-import { firstQueue, type Steering } from './steering.ts';
+import { FilteredSteering, type FrameFilter, firstQueue, type Steering } from './steering.ts';
 import { Transmitter } from './transmitter.ts';
 
 /** A network device: one end of a link is its driver's. */
@@ -31,7 +31,8 @@ export class NetDevice extends Device<typeof net> {
   constructor(options: NetOptions) {
     const offer = offerOf(options);
     const { features, config, queuePairs, queueSize } = offer;
-    const port: Port = new Port(offer, options.timer, {
+    const filter = options.flowFilters?.(queuePairs);
+    const port: Port = new Port(offer, filter, options.timer, {
       get: () => this.config,
       update: (values) => this.updateConfig(values),
     });
@@ -39,6 +40,7 @@ export class NetDevice extends Device<typeof net> {
       offers: features,
       legacyOffers: features.includes('HOST_TSO4') ? ['GSO'] : [],
       reserved: options.reserved,
+      ...(filter && { resources: filter.resources }),
       config,
       queues: {
         receiveq: { count: queuePairs, size: queueSize },
@@ -131,7 +133,6 @@ interface ConfigAccess {
 /** Between the queues of the driver and the link. */
 class Port implements Endpoint, NetControls, Moderation {
   takes: TakenOffloads = noOffloads;
-  steering: Steering = firstQueue;
   pairs = 1;
   session: NetSession | undefined;
   readonly receiver: Receiver;
@@ -142,6 +143,9 @@ class Port implements Endpoint, NetControls, Moderation {
   readonly #config: ConfigAccess;
   readonly #classes: ControlTable;
   readonly #coalescing: Coalescing | undefined;
+  readonly #filter: FrameFilter | undefined;
+  readonly #filtered: Steering | undefined;
+  #steering: Steering = firstQueue;
   #link: Link | undefined;
   /** This, for drivers that want notifications counted or held back. */
   #moderation: Moderation | undefined;
@@ -150,11 +154,18 @@ class Port implements Endpoint, NetControls, Moderation {
   /** Bytes of the largest frame that is not to be cut; the tag of a VLAN comes on top. */
   #largest = Number.POSITIVE_INFINITY;
 
-  constructor({ mac, queuePairs, rssContexts }: NetOffer, timer: NetTimer | undefined, config: ConfigAccess) {
+  constructor(
+    { mac, queuePairs, rssContexts }: NetOffer,
+    filter: FrameFilter | undefined,
+    timer: NetTimer | undefined,
+    config: ConfigAccess,
+  ) {
     this.#mac = mac;
     this.#config = config;
     this.receiver = new Receiver(queuePairs, this);
     this.transmitter = new Transmitter(queuePairs, this);
+    this.#filter = filter;
+    this.#filtered = filter && new FilteredSteering(filter, () => this.#steering);
     this.#coalescing = timer && new Coalescing(queuePairs, timer);
     const hashing = new Hashing();
     const contexts = new RssContexts(rssContexts);
@@ -175,6 +186,14 @@ class Port implements Endpoint, NetControls, Moderation {
       [controlClass.STATS]: statisticsClass(this, source),
       [controlClass.RSS_CTX]: rssContextClass(this, contexts),
     };
+  }
+
+  get steering(): Steering {
+    return this.#filter?.active === true ? (this.#filtered ?? this.#steering) : this.#steering;
+  }
+
+  set steering(steering: Steering) {
+    this.#steering = steering;
   }
 
   get config(): NetConfig {

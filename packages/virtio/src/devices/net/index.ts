@@ -1,10 +1,12 @@
 export type { NetTimer } from './coalescing.ts';
 export type { RxCounters, TxCounters } from './counters.ts';
 export { NetDevice, netDevice } from './device.ts';
+export { type FlowFilterLimits, flowFilters } from './flow-filter.ts';
 export type { NetOptions } from './options.ts';
 export * from './spec.ts';
 export * from './spec-control.ts';
 export * from './spec-flow-filter.ts';
+export * from './spec-flow-kinds.ts';
 export * from './spec-hash.ts';
 export * from './spec-header.ts';
 export { macAddress, macText } from './spec-mac.ts';

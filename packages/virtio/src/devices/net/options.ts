@@ -1,6 +1,7 @@
 import type { ReservedFeatureName } from '../../spec/features.ts';
 import type { NetTimer } from './coalescing.ts';
 import type { NetFeature } from './spec.ts';
+import type { FrameFilter } from './steering.ts';
 
 /** How a network device is made. */
 export interface NetOptions {
@@ -27,6 +28,8 @@ export interface NetOptions {
   readonly also?: readonly NetFeature[];
   /** Calls something later. With it the device offers to hold back notifications, so that one is for many frames. */
   readonly timer?: NetTimer;
+  /** Lets the driver make rules for frames: `flowFilters()`. The device is to be given to `administer`. */
+  readonly flowFilters?: (pairs: number) => FrameFilter;
   /** RSS contexts that the driver can have, 1 to 65535; 16 unless told. */
   readonly rssContexts?: number;
   readonly reserved?: readonly ReservedFeatureName[] | undefined;

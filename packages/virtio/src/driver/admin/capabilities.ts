@@ -30,12 +30,12 @@ export class DeviceCapabilities {
   }
 
   /**
-   * What the device shows.
+   * What the device shows; with up to `mostTail` bytes behind the fixed fields.
    *
    * @throws {AdminError} ENXIO when it does not have the capability.
    */
-  async get<F extends Fields>(type: CapabilityType<F>): Promise<StructValue<F>> {
-    return type.layout.read(await this.#shown(type));
+  async get<F extends Fields>(type: CapabilityType<F>, mostTail = 0): Promise<StructValue<F>> {
+    return type.layout.read(await this.#shown(type, mostTail));
   }
 
   /**
@@ -48,7 +48,8 @@ export class DeviceCapabilities {
   async set<F extends Fields>(type: CapabilityType<F>, value: Partial<StructValue<F>>): Promise<void> {
     const wanted = type.layout.encode(value);
     const view = new DataView(wanted.buffer);
-    const field = capabilityMistake(type, view, await this.#shown(type));
+    const shown = await this.#shown(type, wanted.length - type.layout.size);
+    const field = capabilityMistake(type, view, shown);
     if (field !== undefined) {
       throw new UsageError('BAD_ARGUMENT', `${type.layout.name}.${field} goes beyond the device's`);
     }
@@ -63,9 +64,13 @@ export class DeviceCapabilities {
     return this.#set.get(id);
   }
 
-  async #shown({ id, layout }: { id: number; layout: { size: number } }): Promise<DataView> {
+  async #shown(
+    { id, layout }: { id: number; layout: { size: number } },
+    mostTail: number,
+  ): Promise<DataView> {
     const data = virtio_admin_cmd_cap_get_data.encode({ id });
-    const shown = await this.#group.send({ name: 'DEVICE_CAP_GET', memberId: 0, data, room: layout.size });
-    return zeroExtended(shown, layout.size);
+    const room = layout.size + mostTail;
+    const shown = await this.#group.send({ name: 'DEVICE_CAP_GET', memberId: 0, data, room });
+    return zeroExtended(shown, Math.max(shown.length, layout.size));
   }
 }

@@ -1,0 +1,125 @@
+import type { OpenAdmin, ResourceHandle } from '../../driver/admin/index.ts';
+import { PeerError } from '../../errors.ts';
+import { joined } from '../../spec/joined.ts';
+import type { Fields, StructValue } from '../../spec/layout.ts';
+import { flowAction, type virtio_net_ff_cap_data } from './spec-flow-filter.ts';
+import {
+  decodeSelectors,
+  encodeSelectors,
+  type FlowSelector,
+  flowActionCapability,
+  flowClassifierKind,
+  flowGroupKind,
+  flowResourceCapability,
+  flowRuleKind,
+  flowSelectorCapability,
+} from './spec-flow-kinds.ts';
+
+/** Bytes of selectors, and of actions, that a device shows at most. */
+const mostTail = 4096;
+const mostActions = 255;
+
+/** A rule: which frames, and what is done with them. */
+export interface FlowRule {
+  readonly group: ResourceHandle<Fields>;
+  readonly classifier: ResourceHandle<Fields>;
+  /** Below `last_rule_priority`; higher ones are tried first. */
+  readonly priority: number;
+  /** One for each selector of the classifier, as long as its mask. */
+  readonly keys: readonly Uint8Array[];
+  /** The receive queue, from 0, that its frames go to; they are dropped when it is absent. */
+  readonly queue?: number;
+}
+
+/** Flow filters of an open network device: rules that drop frames, or put them into a queue. */
+export class OpenFlowFilters {
+  readonly limits: StructValue<(typeof virtio_net_ff_cap_data)['codecs']>;
+  /** The headers that can be matched, and which bits of each. */
+  readonly selectors: readonly FlowSelector[];
+  /** What can be done with a frame: of `flowAction`. */
+  readonly actions: readonly number[];
+  readonly #admin: OpenAdmin;
+
+  /** @internal Use {@link openFlowFilters}. */
+  constructor(
+    admin: OpenAdmin,
+    limits: OpenFlowFilters['limits'],
+    selectors: readonly FlowSelector[],
+    actions: readonly number[],
+  ) {
+    this.#admin = admin;
+    this.limits = limits;
+    this.selectors = selectors;
+    this.actions = actions;
+  }
+
+  /** Makes a group of rules; no two have one priority, and those of a higher one are tried first. */
+  createGroup(priority: number): Promise<ResourceHandle<Fields>> {
+    return this.#create(flowGroupKind, { group_priority: priority });
+  }
+
+  /**
+   * Makes a classifier: Ethernet, then perhaps the network, then perhaps the transport. Each mask but the last has all bits set
+   * of what says which header is next.
+   */
+  createClassifier(selectors: readonly FlowSelector[]): Promise<ResourceHandle<Fields>> {
+    return this.#create(flowClassifierKind, { count: selectors.length }, encodeSelectors(selectors));
+  }
+
+  /** Makes a rule. Of two that match a frame, the one of the higher group counts, and in a group the one of the higher priority. */
+  createRule({ group, classifier, priority, keys, queue }: FlowRule): Promise<ResourceHandle<Fields>> {
+    const tail = joined(...keys);
+    return this.#create(
+      flowRuleKind,
+      {
+        group_id: group.id,
+        classifier_id: classifier.id,
+        rule_priority: priority,
+        key_length: tail.length,
+        action: queue === undefined ? flowAction.DROP : flowAction.DIRECT_RX_VQ,
+        vq_index: queue === undefined ? 0 : 2 * queue,
+      },
+      tail,
+    );
+  }
+
+  async #create<F extends Fields>(
+    kind: Parameters<OpenAdmin['createObject']>[0] & { readonly layout: { readonly codecs: F } },
+    value: Partial<StructValue<F>>,
+    tail?: Uint8Array,
+  ): Promise<ResourceHandle<Fields>> {
+    return this.#admin.createObject(kind, { value, ...(tail && { tail }) });
+  }
+}
+
+/**
+ * Opens the flow filters of a network device that has them: takes all that it can.
+ *
+ * @example
+ * const filters = await openFlowFilters(await openAdmin(opened));
+ *
+ * @throws {AdminError} ENXIO when the device has none.
+ * @throws {PeerError} BAD_RESPONSE when it shows selectors that are none.
+ * @spec 5.1.9.6.5 driver: Device Types / Network Device / Device Operation / Flow filter
+ */
+export async function openFlowFilters(admin: OpenAdmin): Promise<OpenFlowFilters> {
+  const { capabilities } = admin;
+  const limits = await capabilities.get(flowResourceCapability);
+  const shown = await capabilities.get(flowSelectorCapability, mostTail);
+  const { count, actions } = await capabilities.get(flowActionCapability, mostActions);
+  const selectors = decodeSelectors(Uint8Array.from(shown.selectors), shown.count);
+  if (selectors === undefined) {
+    throw new PeerError('BAD_RESPONSE', 'the network device shows selectors of flow filters that are none');
+  }
+  const usable = actions.slice(0, count).filter((action) => known.includes(action));
+  await capabilities.set(flowResourceCapability, limits);
+  await capabilities.set(flowSelectorCapability, {
+    count: selectors.length,
+    selectors: [...encodeSelectors(selectors)],
+  });
+  await capabilities.set(flowActionCapability, { count: usable.length, actions: usable });
+  return new OpenFlowFilters(admin, limits, selectors, usable);
+}
+
+/** Actions that this driver gives to rules. */
+const known: readonly number[] = [flowAction.DROP, flowAction.DIRECT_RX_VQ];
