@@ -7,3 +7,4 @@ export {
   type StreamOptions,
 } from './stream.ts';
 export { openTap, type Tap, type TapOptions } from './tap/tap.ts';
+export { type NodeUplinkOptions, nodeUplink } from './uplink/uplink.ts';

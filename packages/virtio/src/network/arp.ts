@@ -13,7 +13,7 @@ const operation = Object.freeze({ REQUEST: 1, REPLY: 2 } as const);
 export class Arp {
   readonly #settings: Settings;
   readonly #statistics: Statistics;
-  readonly #plan: Plan;
+  readonly #plan: Pick<Plan, 'isGuest' | 'isOwn'>;
   readonly #output: Output;
   readonly #neighbours: Neighbours;
   readonly #frame = new Uint8Array(ethernetHeader + length);
@@ -21,7 +21,7 @@ export class Arp {
   constructor(
     settings: Settings,
     statistics: Statistics,
-    plan: Plan,
+    plan: Pick<Plan, 'isGuest' | 'isOwn'>,
     output: Output,
     neighbours: Neighbours,
   ) {

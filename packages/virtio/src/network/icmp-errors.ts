@@ -1,5 +1,4 @@
-import { internetChecksum } from '../link/index.ts';
-import { put16, put32 } from './bytes.ts';
+import { put32 } from './bytes.ts';
 import { type IpPacket, protocol } from './ip-packet.ts';
 import type { IpSender } from './ip-send.ts';
 import type { Settings } from './options.ts';
@@ -75,17 +74,11 @@ export class IcmpErrors {
     const pointer = version === 4 && type === 12;
     buffer[at] = type;
     buffer[at + 1] = code;
-    put16(buffer, at + 2, 0);
     put32(buffer, at + 4, pointer ? parameter * 0x100_0000 : parameter);
     buffer.set(quote, at + header);
     const length = header + quote.length;
-    if (version === 4) {
-      put16(buffer, at + 2, internetChecksum(buffer, at, at + length));
-      this.#sender.send(from, to, protocol.ICMP, length);
-    } else {
-      this.#sender.sumPayload(from, to, protocol.ICMPV6, length, 2);
-      this.#sender.send(from, to, protocol.ICMPV6, length);
-    }
+    this.#sender.sumIcmp(from, to, length);
+    this.#sender.send(from, to, version === 4 ? protocol.ICMP : protocol.ICMPV6, length);
   }
 
   #allowed(): boolean {

@@ -1,6 +1,6 @@
-import { internetChecksum, internetSum } from '../link/index.ts';
+import { internetSum } from '../link/index.ts';
 import { formatAddress } from './address.ts';
-import { get16, get32, put16 } from './bytes.ts';
+import { get16, get32 } from './bytes.ts';
 import type { Forwarding } from './forwarding.ts';
 import { type IpPacket, protocol } from './ip-packet.ts';
 import type { IpSender } from './ip-send.ts';
@@ -24,16 +24,16 @@ export class Icmp {
   readonly #settings: Settings;
   readonly #statistics: Statistics;
   readonly #sender: IpSender;
-  readonly #forwarding: Forwarding;
-  readonly #tcp: Tcp | undefined;
+  readonly #forwarding: Pick<Forwarding, 'route'>;
+  readonly #tcp: Tcp;
   #pings = 0;
 
   constructor(
     settings: Settings,
     statistics: Statistics,
     sender: IpSender,
-    forwarding: Forwarding,
-    tcp: Tcp | undefined,
+    forwarding: Pick<Forwarding, 'route'>,
+    tcp: Tcp,
   ) {
     this.#settings = settings;
     this.#statistics = statistics;
@@ -96,10 +96,8 @@ export class Icmp {
     const length = 4 + content.length;
     buffer[at] = types[version].reply;
     buffer[at + 1] = 0;
-    put16(buffer, at + 2, 0);
     buffer.set(content, at + 4);
-    if (version === 4) put16(buffer, at + 2, internetChecksum(buffer, at, at + length));
-    else this.#sender.sumPayload(from, to, protocol.ICMPV6, length, 2);
+    this.#sender.sumIcmp(from, to, length);
     this.#sender.send(from, to, version === 4 ? protocol.ICMP : protocol.ICMPV6, length);
   }
 
@@ -120,9 +118,9 @@ export class Icmp {
       offset: inner + size,
     };
     const [type, code] = [bytes[offset], bytes[offset + 1]];
-    if (version === 4 && type === 3 && code === 4) this.#tcp?.tooBig(quoted, get16(bytes, offset + 6));
-    else if (version === 6 && type === 2) this.#tcp?.tooBig(quoted, get32(bytes, offset + 4));
-    else this.#tcp?.unreachable(quoted);
+    if (version === 4 && type === 3 && code === 4) this.#tcp.tooBig(quoted, get16(bytes, offset + 6));
+    else if (version === 6 && type === 2) this.#tcp.tooBig(quoted, get32(bytes, offset + 4));
+    else this.#tcp.unreachable(quoted);
   }
 }
 

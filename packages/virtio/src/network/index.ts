@@ -1,4 +1,5 @@
-export { UserNetwork, userNetwork } from './network.ts';
+export type { Forward, ForwardOptions } from './forwards.ts';
+export { type Place, type UserNetwork, userNetwork } from './network.ts';
 export type {
   DhcpOptions,
   FlowRequest,
@@ -7,8 +8,10 @@ export type {
   NetworkLimits,
   NetworkOptions,
 } from './options.ts';
+export type { StreamService } from './services.ts';
+export { type DatagramHandler, Station, type StationOptions, type StationSocket } from './station.ts';
 export { type DropReason, dropReasons, type Statistics } from './statistics.ts';
-export type { Clock } from './tcp/index.ts';
+export type { Clock, TcpStream } from './tcp/index.ts';
 export type {
   DatagramSocket,
   DatagramUser,

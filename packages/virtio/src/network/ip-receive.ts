@@ -11,22 +11,28 @@ import type { Statistics } from './statistics.ts';
 const mostExtensions = 8;
 const mostExtensionBytes = 512;
 
+/** What may send to us. */
+export type SenderCheck = Pick<Plan, 'isGuest' | 'isMany'>;
+
+/** Whoever hears of packets that are wrong. */
+export type ErrorReports = Pick<IcmpErrors, 'report' | 'reportQuoted'>;
+
 /** Reads packets of IP: checks headers, puts fragments together, and hands on what is whole. */
 export class IpReceiver {
   readonly #packet = new IpPacket();
   readonly #statistics: Statistics;
-  readonly #plan: Plan;
-  readonly #errors: IcmpErrors;
+  readonly #plan: SenderCheck;
+  readonly #errors: ErrorReports;
   readonly #deliver: (packet: IpPacket) => void;
   readonly #seen: (address: Uint8Array, frame: Uint8Array) => void;
   readonly reassembly: Reassembly;
 
   /** `seen` hears which station uses an address; `deliver` is given packets, lent until it returns. */
   constructor(
-    settings: Settings,
+    settings: Pick<Settings, 'clock'>,
     statistics: Statistics,
-    plan: Plan,
-    errors: IcmpErrors,
+    plan: SenderCheck,
+    errors: ErrorReports,
     seen: (address: Uint8Array, frame: Uint8Array) => void,
     deliver: (packet: IpPacket) => void,
   ) {

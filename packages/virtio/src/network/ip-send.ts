@@ -15,6 +15,9 @@ const moreFragments = 0x2000;
 /** Of a header of a fragment of IPv6. */
 const fragmentHeader = 8;
 
+/** What a sender of packets goes by. */
+export type SenderSettings = Pick<Settings, 'mac' | 'mtu' | 'random' | 'ipv4'>;
+
 /** What the sender of a packet may say beside where to. */
 export interface SendOptions {
   /** 64 unless told. */
@@ -32,11 +35,11 @@ export class IpSender {
   readonly buffer = new Uint8Array(ethernetHeader + ipv6Header + largestPacket);
   readonly #pieces = new Uint8Array(ethernetHeader + ipv6Header + largestPacket);
   readonly #output: Output;
-  readonly #neighbours: Neighbours;
-  readonly #settings: Settings;
+  readonly #neighbours: Pick<Neighbours, 'find' | 'wait'>;
+  readonly #settings: SenderSettings;
   #identification = 0;
 
-  constructor(output: Output, neighbours: Neighbours, settings: Settings) {
+  constructor(output: Output, neighbours: Pick<Neighbours, 'find' | 'wait'>, settings: SenderSettings) {
     this.#output = output;
     this.#neighbours = neighbours;
     this.#settings = settings;
@@ -59,6 +62,17 @@ export class IpSender {
     const pseudo = pseudoSum(source, destination, number, length);
     put16(this.buffer, start + at, 0);
     put16(this.buffer, start + at, transportChecksum(this.buffer, start, start + length, pseudo));
+  }
+
+  /** As `sumPayload`, of ICMP: the one of IPv4 has no pseudo header. */
+  sumIcmp(source: Uint8Array, destination: Uint8Array, length: number): void {
+    if (source.length === 16) {
+      this.sumPayload(source, destination, protocol.ICMPV6, length, 2);
+      return;
+    }
+    const start = ethernetHeader + ipv4Header;
+    put16(this.buffer, start + 2, 0);
+    put16(this.buffer, start + 2, internetChecksum(this.buffer, start, start + length));
   }
 
   /** Sends the `length` bytes of payload in the buffer. */
@@ -192,7 +206,7 @@ export class IpSender {
 const allOnes = Uint8Array.of(255, 255, 255, 255);
 
 /** Writes the MAC address of a group's or everybody's address of IP; false when it is one station's. */
-function multicastMac(destination: Uint8Array, frame: Uint8Array, { ipv4 }: Settings): boolean {
+function multicastMac(destination: Uint8Array, frame: Uint8Array, { ipv4 }: SenderSettings): boolean {
   if (destination.length === 16) {
     if (destination[0] !== 0xff) return false;
     put16(frame, 0, 0x3333);

@@ -42,7 +42,7 @@ const preferredLifetime = 14_400;
 export class Ndp {
   readonly #settings: Settings;
   readonly #statistics: Statistics;
-  readonly #plan: Plan;
+  readonly #plan: Pick<Plan, 'isGuest' | 'isOwn'>;
   readonly #ipv6: Ipv6Plan;
   readonly #sender: IpSender;
   readonly #neighbours: Neighbours;
@@ -53,7 +53,7 @@ export class Ndp {
     settings: Settings,
     ipv6: Ipv6Plan,
     statistics: Statistics,
-    plan: Plan,
+    plan: Pick<Plan, 'isGuest' | 'isOwn'>,
     sender: IpSender,
     neighbours: Neighbours,
   ) {

@@ -4,9 +4,10 @@ import type { Clock } from './tcp/index.ts';
 
 /** Stations that are remembered; the one that was silent longest makes room. */
 const mostStations = 1024;
-/** Addresses that are being asked for at a time, and frames that wait for each. */
+/** Addresses that are being asked for at a time, frames that wait for each, and bytes that wait for all. */
 const mostAsked = 64;
-const mostWaiting = 8;
+const mostWaiting = 128;
+const mostBytes = 1 << 20;
 /** How often an address is asked for, and how many milliseconds apart. */
 const mostTries = 3;
 const interval = 1000;
@@ -26,6 +27,7 @@ export class Neighbours {
   readonly #statistics: Statistics;
   readonly #ask: (address: Uint8Array) => void;
   readonly #send: (frame: Uint8Array) => void;
+  #waitingBytes = 0;
   #lastAddress: Uint8Array = new Uint8Array();
   #lastMac: Uint8Array = new Uint8Array();
 
@@ -71,15 +73,20 @@ export class Neighbours {
   wait(address: Uint8Array, frame: Uint8Array): void {
     const key = addressKey(address);
     const question = this.#questions.get(key);
+    const tooMany = this.#waitingBytes + frame.length > mostBytes;
     if (question !== undefined) {
-      if (question.frames.length < mostWaiting) question.frames.push(frame.slice());
-      else this.#statistics.drop('limit');
+      if (question.frames.length >= mostWaiting || tooMany) this.#statistics.drop('limit');
+      else {
+        question.frames.push(frame.slice());
+        this.#waitingBytes += frame.length;
+      }
       return;
     }
-    if (this.#questions.size >= mostAsked) {
+    if (this.#questions.size >= mostAsked || tooMany) {
       this.#statistics.drop('limit');
       return;
     }
+    this.#waitingBytes += frame.length;
     const asked: Question = { address: address.slice(), frames: [frame.slice()], tries: 0, stop: () => {} };
     this.#questions.set(key, asked);
     this.#try(key, asked);
@@ -87,16 +94,14 @@ export class Neighbours {
 
   /** Forgets everything: another link, another neighbourhood. */
   clear(): void {
-    for (const question of this.#questions.values()) question.stop();
-    this.#questions.clear();
+    for (const [key, question] of [...this.#questions]) this.#forget(key, question);
     this.#stations.clear();
     this.#lastAddress = new Uint8Array();
   }
 
   #try(key: string, question: Question): void {
     if (question.tries === mostTries) {
-      this.#questions.delete(key);
-      for (const _ of question.frames) this.#statistics.drop('no-such-host');
+      for (const _ of this.#forget(key, question)) this.#statistics.drop('no-such-host');
       return;
     }
     question.tries++;
@@ -107,11 +112,17 @@ export class Neighbours {
   #answered(key: string, mac: Uint8Array): void {
     const question = this.#questions.get(key);
     if (question === undefined) return;
-    this.#questions.delete(key);
-    question.stop();
-    for (const frame of question.frames) {
+    for (const frame of this.#forget(key, question)) {
       frame.set(mac, 0);
       this.#send(frame);
     }
+  }
+
+  /** The frames that waited. */
+  #forget(key: string, question: Question): readonly Uint8Array[] {
+    this.#questions.delete(key);
+    question.stop();
+    for (const { length } of question.frames) this.#waitingBytes -= length;
+    return question.frames;
   }
 }

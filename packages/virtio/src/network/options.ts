@@ -124,7 +124,13 @@ export interface Settings {
   readonly restrict: boolean;
   readonly hostLoopback: boolean;
   readonly permit: (flow: FlowRequest) => boolean;
-  readonly limits: Required<Omit<NetworkLimits, 'tcp'>> & Pick<NetworkLimits, 'tcp'>;
+  readonly limits: {
+    readonly connections: number;
+    readonly udpFlows: number;
+    readonly udpIdle: number;
+    readonly queries: number;
+    readonly tcp: NetworkLimits['tcp'];
+  };
   readonly clock: Clock;
   readonly random: (bytes: Uint8Array) => void;
 }

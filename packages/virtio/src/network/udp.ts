@@ -20,11 +20,11 @@ export type UdpService = (datagram: UdpDatagram) => boolean;
 /** Takes datagrams of guests, and finds who they are for. */
 export class Udp {
   readonly #statistics: Statistics;
-  readonly #errors: IcmpErrors;
+  readonly #errors: Pick<IcmpErrors, 'report'>;
   readonly #services: readonly UdpService[];
 
   /** The services are asked in this order. */
-  constructor(statistics: Statistics, errors: IcmpErrors, services: readonly UdpService[]) {
+  constructor(statistics: Statistics, errors: Pick<IcmpErrors, 'report'>, services: readonly UdpService[]) {
     this.#statistics = statistics;
     this.#errors = errors;
     this.#services = services;
