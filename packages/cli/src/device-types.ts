@@ -2,6 +2,7 @@ import { blk } from 'virtio/devices/blk';
 import { consoleType } from 'virtio/devices/console';
 import { entropy } from 'virtio/devices/entropy';
 import { fs } from 'virtio/devices/fs';
+import { net } from 'virtio/devices/net';
 import { vsock } from 'virtio/devices/vsock';
 import type { DeviceType } from 'virtio/spec';
 import { transitionalIds } from 'virtio/transports/pci';
@@ -20,7 +21,7 @@ const modernBuses = ['pci', 'mmio', 'ccw-1', 'ccw-2'] as const;
 const legacyBuses = ['pci-transitional', 'pci-legacy', 'mmio-legacy', 'ccw-0'] as const;
 
 /** Types that exist here, by id. */
-const types: readonly DeviceType[] = [blk, consoleType, entropy, vsock, fs];
+const types: readonly DeviceType[] = [blk, consoleType, entropy, net, vsock, fs];
 
 /** Every device type that exists here, by id. */
 export const deviceTypes: readonly DeviceTypeEntry[] = types.map((type) => ({

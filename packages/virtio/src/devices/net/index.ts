@@ -1,6 +1,8 @@
 export type { NetTimer } from './coalescing.ts';
 export type { RxCounters, TxCounters } from './counters.ts';
 export { NetDevice, netDevice } from './device.ts';
+export { driverFeatures, OpenNet, type OpenNetOptions, openNet, type ReceivedFrame } from './driver.ts';
+export { type GuestOffload, NetCommands, type ReceiveMode } from './driver-control.ts';
 export { type FlowFilterLimits, flowFilters } from './flow-filter.ts';
 export type { NetOptions } from './options.ts';
 export * from './spec.ts';

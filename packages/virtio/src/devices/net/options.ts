@@ -11,7 +11,7 @@ export interface NetOptions {
   readonly mtu?: number;
   /** Pairs of a receive and a transmit queue, 1 to 32768; 1 unless told. */
   readonly queuePairs?: number;
-  /** Descriptors in each receive and transmit queue; 256 unless told. */
+  /** Descriptors in each queue; 256 unless told. */
   readonly queueSize?: number;
   /** Units of 1 MBit per second, 0 to 0x7fffffff; the driver is not told unless it is here. */
   readonly speed?: number;
