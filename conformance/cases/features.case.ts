@@ -215,7 +215,8 @@ async function accepts({ transport }: DeviceUnderTest, features: FeatureSet): Pr
 function closed({ type }: DeviceUnderTest, set: FeatureSet): FeatureSet {
   let all = set;
   for (let lacks = type.missingRequirements(all); lacks.length > 0; lacks = type.missingRequirements(all)) {
-    all = all.union(type.featureSet(lacks.map(({ requires }) => requires)));
+    // The first of those that would do.
+    all = all.union(type.featureSet(lacks.map(({ anyOf: [one = ''] }) => one)));
   }
   return all;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { deviceType } from './device-type.ts';
+import { deviceType, type FeatureDeclaration } from './device-type.ts';
 import { FeatureSet } from './features.ts';
 import { le16, le32, struct } from './layout.ts';
 
@@ -42,9 +42,64 @@ describe('deviceType', () => {
 
   it('tells what a feature lacks', () => {
     expect(type.missingRequirements(type.featureSet(['FAST', 'MULTIPORT']))).toEqual([
-      { feature: 'FAST', requires: 'EVENT_IDX' },
+      { feature: 'FAST', requires: 'EVENT_IDX', anyOf: ['EVENT_IDX'] },
     ]);
     expect(type.missingRequirements(type.featureSet(['FAST', 'MULTIPORT', 'EVENT_IDX']))).toEqual([]);
+  });
+
+  it('tells of features that need one of several', () => {
+    const choosy = deviceType({
+      id: 4,
+      name: 'choosy',
+      features: { A: 0, B: 1, C: { bit: 2, requires: [['A', 'B'], 'VERSION_1'] } },
+      queues: {},
+      config: struct('config', { either: le16 }),
+      configRequires: { either: ['A', 'B'] },
+    });
+    const lacks = (...names: ('A' | 'B' | 'C' | 'VERSION_1')[]) =>
+      choosy.missingRequirements(choosy.featureSet(names)).map(({ requires }) => requires);
+    expect(lacks('C')).toEqual(['A or B', 'VERSION_1']);
+    expect(lacks('C', 'B', 'VERSION_1')).toEqual([]);
+    expect(choosy.configRequires).toEqual({ either: ['A', 'B'] });
+    const features: Record<string, FeatureDeclaration> = { A: { bit: 0, requires: [['D', 'E']] } };
+    const broken = () => deviceType({ id: 4, name: 'broken', features, queues: {} });
+    expect(broken).toThrow(/requires D, which is unknown/);
+  });
+
+  it('finds a queue that stands behind as many as were negotiated', () => {
+    const moving = deviceType({
+      id: 4,
+      name: 'moving',
+      features: { MANY: 0, MORE: 1 },
+      queues: {
+        in: { from: 0, every: 2 },
+        out: { from: 1, every: 2 },
+        last: { behind: { each: 2, field: 'pairs', with: ['MANY', 'MORE'] } },
+      },
+      config: struct('config', { pairs: le16 }),
+    });
+    expect([moving.movesQueues, type.movesQueues]).toEqual([true, false]);
+    const settled = (pairs: unknown, ...features: string[]) => ({
+      has: (feature: string) => features.includes(feature),
+      config: { pairs },
+    });
+    for (const [one, at] of [
+      [undefined, 2],
+      [settled(4), 2],
+      [settled(4, 'MANY'), 8],
+      [settled(3, 'MORE', 'MANY'), 6],
+      [settled(0, 'MANY'), 2],
+      [settled(undefined, 'MANY'), 2],
+    ] as const) {
+      expect(moving.queueIndex('last', 0, one)).toBe(at);
+      expect(moving.queueAt(at, one)).toEqual({ name: 'last', number: 0 });
+      expect(moving.queueLabel(at, one)).toBe('last');
+      expect(moving.queueAt(at - 1, one)).toEqual({ name: 'out', number: at / 2 - 1 });
+      expect(moving.queueIndex('in', at / 2 - 1, one)).toBe(at - 2);
+      expect(moving.queueIndex('in', at / 2, one)).toBeUndefined();
+      expect(moving.queueAt(at + 1, one)).toBeUndefined();
+    }
+    expect(moving.queueIndex('last', 1)).toBeUndefined();
   });
 
   it('refuses a declaration that contradicts itself or the specification', () => {

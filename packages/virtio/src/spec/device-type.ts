@@ -112,8 +112,15 @@ export interface DeviceType<F extends string = string, Q extends string = string
   featureNames(set: FeatureSet): string[];
   /** The set of the named features. */
   featureSet(names: Iterable<F | ReservedFeatureName>): FeatureSet;
-  /** What each feature in the set needs and does not find there, as `A` or `A or B`; empty when the set is sound. */
-  missingRequirements(set: FeatureSet): { readonly feature: string; readonly requires: string }[];
+  /** What each feature in the set needs and does not find there; empty when the set is sound. */
+  missingRequirements(set: FeatureSet): MissingRequirement[];
+}
+
+/** A feature in a set, and what it needs there: one of `anyOf`, or as `A or B`. */
+export interface MissingRequirement {
+  readonly feature: string;
+  readonly requires: string;
+  readonly anyOf: readonly string[];
 }
 
 /** The names of a device type's features, queues and configuration fields. */
@@ -238,7 +245,7 @@ export function deviceType<
           ({ feature, anyOf }) =>
             set.has(features[feature] ?? 0) && !anyOf.some((name) => set.has(features[name] ?? 0)),
         )
-        .map(({ feature, anyOf }) => ({ feature, requires: anyOf.join(' or ') })),
+        .map(({ feature, anyOf }) => ({ feature, requires: anyOf.join(' or '), anyOf })),
   };
 }
 

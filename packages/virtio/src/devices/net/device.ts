@@ -310,7 +310,11 @@ class Port implements Endpoint, NetControls, Moderation {
     return saved;
   }
 
+  /** @throws {UsageError} BAD_STATE for what `save` never gives. */
   restore(state: Json): void {
+    if (typeof state !== 'object' || state === null || Array.isArray(state)) {
+      throw new UsageError('BAD_STATE', 'this is not the saved state of a network device');
+    }
     this.#saved = state;
     // The configuration is the one that was saved; the link is this device's.
     this.carrier(this.#link?.up === true);

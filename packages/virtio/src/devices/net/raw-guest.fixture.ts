@@ -1,12 +1,14 @@
+import type { LegacyInterface } from '../../device/legacy.ts';
 import { open } from '../../driver/open.ts';
 import type { OpenDevice } from '../../driver/open-device.ts';
 import type { OpenOptions } from '../../driver/options.ts';
 import type { VirtioError } from '../../errors.ts';
 import type { Endpoint, Link } from '../../link/endpoint.ts';
 import { finished, noOffloads, type Offload, type TakenOffloads } from '../../link/offload.ts';
+import { FeatureSet } from '../../spec/features.ts';
 import { joined } from '../../spec/joined.ts';
 import type { StructValue } from '../../spec/layout.ts';
-import { Loopback } from '../../transports/loopback/loopback.ts';
+import { Loopback, type LoopbackOptions } from '../../transports/loopback/loopback.ts';
 import type { NetDevice } from './device.ts';
 import { type NetFeature, net } from './spec.ts';
 import { headerLength, virtio_net_hdr } from './spec-header.ts';
@@ -34,23 +36,28 @@ export class RawGuest {
     this.transport = transport;
     this.opened = opened;
     this.errors = errors;
-    this.headerLength = headerLength((feature) => opened.has(feature));
+    this.headerLength = headerLength((feature) => opened.has(feature), transport.legacy !== undefined);
   }
 
   static async open(
     device: NetDevice,
     features: readonly NetFeature[],
     options: Partial<OpenOptions<typeof net>> = {},
+    legacy?: LegacyInterface,
+    legacyBits: readonly number[] = [],
   ): Promise<RawGuest> {
     const errors: VirtioError[] = [];
-    const transport = new Loopback(device, { onError: (error) => void errors.push(error) });
+    const transport = new AcceptsMore(device, legacyBits, {
+      legacy,
+      onError: (error) => void errors.push(error),
+    });
     const opened = await open(transport, net, { features, ...options });
     return new RawGuest(transport, opened, errors);
   }
 
   /** Sends a frame behind a header; settles when the device has used its buffer. */
   async send(frame: Uint8Array, fields: HeaderFields = {}, number = 0): Promise<void> {
-    const header = virtio_net_hdr.encode(fields).subarray(0, this.headerLength);
+    const header = this.opened.encode(virtio_net_hdr, fields).subarray(0, this.headerLength);
     await this.opened.queue('transmitq', number).request(joined(header, frame), 0);
   }
 
@@ -59,10 +66,15 @@ export class RawGuest {
     return this.decode(await this.opened.queue('receiveq', number).request(new Uint8Array(), length));
   }
 
+  /** Gives the device so many buffers; nobody cares what becomes of them. */
+  give(count: number, number = 0): void {
+    for (let i = 0; i < count; i++) this.hear(2048, number).catch(() => {});
+  }
+
   decode(bytes: Uint8Array): RawFrame {
     const whole = new Uint8Array(virtio_net_hdr.size);
     whole.set(bytes.subarray(0, this.headerLength));
-    const header = virtio_net_hdr.read(new DataView(whole.buffer));
+    const header = virtio_net_hdr.read(this.opened.view(whole));
     return { header, frame: bytes.slice(this.headerLength), length: bytes.length };
   }
 
@@ -87,6 +99,20 @@ export const pairsOf =
     ]).flat(),
     { name: 'controlq' },
   ];
+
+/** Accepts bits besides, which no driver of ours knows. */
+class AcceptsMore extends Loopback {
+  readonly #bits: FeatureSet;
+
+  constructor(device: NetDevice, bits: readonly number[], options: LoopbackOptions) {
+    super(device, options);
+    this.#bits = FeatureSet.of(bits);
+  }
+
+  override writeDriverFeatures(features: FeatureSet): Promise<void> {
+    return super.writeDriverFeatures(features.union(this.#bits));
+  }
+}
 
 /** The other end of a link, which keeps what it is given. */
 export class Far implements Endpoint {
@@ -151,11 +177,11 @@ export function frameOf(
   seed = 0,
   to: readonly number[] = broadcast,
 ): Uint8Array<ArrayBuffer> {
-  const frame = Uint8Array.from({ length }, (_, i) => (i * 7 + seed) & 0xff);
+  const frame = new Uint8Array(Math.max(length, 14)).map((_, i) => (i * 7 + seed) & 0xff);
   frame.set(to);
   frame.set([0x02, 0, 0, 0, 0, 9], 6);
   frame.set([0x88, 0xb5], 12);
-  return frame;
+  return frame.slice(0, length);
 }
 
 export const broadcast: readonly number[] = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
