@@ -9,6 +9,8 @@ const examples = readdirSync(here).filter((name) => name.endsWith('.ts') && !nam
 /** What each example prints, in outline. */
 const prints: Readonly<Record<string, RegExp>> = {
   'adder.ts': /^42 5$/,
+  'network.ts':
+    /^hello from the host\nhello from the guest\nhello from a service of the program\n4 bytes back, 0 frames dropped$/,
   'own-device.ts': /^a die of 20 sides: (?:(?:1?[1-9]|10|20) ?){5}$/,
   'vsock.ts': /^FROM THE GUEST, AND BACK\n5 bytes\n0 bytes\n7000 bytes$/,
 };

@@ -31,6 +31,7 @@ export class DhcpServer {
     statistics: Statistics,
     udp: UdpSender,
     neighbours: Neighbours,
+    isOwn: (address: Uint8Array) => boolean,
   ) {
     this.#settings = settings;
     this.#options = options;
@@ -38,7 +39,7 @@ export class DhcpServer {
     this.#statistics = statistics;
     this.#udp = udp;
     this.#neighbours = neighbours;
-    this.leases = new Leases(plan);
+    this.leases = new Leases(plan, isOwn);
   }
 
   /** Takes a datagram for the server's port, to all or to our address. */

@@ -38,6 +38,7 @@ export class Forwarding {
     switch (this.#plan.kindOf(destination)) {
       case 'dns':
       case 'router':
+      case 'service':
         return own;
       case 'host':
         if (protocol === 'icmp' || restrict || !hostLoopback || uplink === undefined) return own;

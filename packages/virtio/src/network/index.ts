@@ -24,3 +24,5 @@ export type {
   Uplink,
   UplinkListener,
 } from './uplink.ts';
+export { type FetchInit, type FetchOptions, fetchUplink, type ResponseLike } from './uplinks/fetch.ts';
+export { type WebSocketLike, type WispOptions, wispUplink } from './uplinks/wisp.ts';

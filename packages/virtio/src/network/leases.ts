@@ -19,11 +19,14 @@ interface Lease {
 /** Which guest has which address, until when. */
 export class Leases {
   readonly #plan: Ipv4Plan;
+  readonly #isOwn: (address: Uint8Array) => boolean;
   readonly #byAddress = new Map<number, Lease>();
   readonly #byIdentity = new Map<string, Lease>();
 
-  constructor(plan: Ipv4Plan) {
+  /** @param isOwn whether the network itself has an address */
+  constructor(plan: Ipv4Plan, isOwn: (address: Uint8Array) => boolean) {
     this.#plan = plan;
+    this.#isOwn = isOwn;
   }
 
   /** Leases that there are, those that ended and were not given to others among them. */
@@ -79,10 +82,10 @@ export class Leases {
 
   /** True of an address that can be given to somebody: of the network, not ours, nobody's or of a lease that ended. */
   #free(address: number, now: number): boolean {
-    const { network, host, dns, broadcast } = this.#plan;
+    const { network, broadcast } = this.#plan;
     const bytes = bytesOf(address);
-    if (!network.has(bytes) || [network.address, host, dns, broadcast].some((own) => sameBytes(own, bytes)))
-      return false;
+    if (!network.has(bytes) || sameBytes(bytes, network.address) || sameBytes(bytes, broadcast)) return false;
+    if (this.#isOwn(bytes)) return false;
     const lease = this.#byAddress.get(address);
     return lease === undefined || lease.until <= now;
   }

@@ -128,7 +128,9 @@ export class UserNetwork implements Endpoint {
       (datagram) => this.#udpFlows.receive(datagram),
     ];
     if (ipv4 && dhcp) {
-      const server = new DhcpServer(settings, dhcp, ipv4, statistics, udp, this.#neighbours);
+      const server = new DhcpServer(settings, dhcp, ipv4, statistics, udp, this.#neighbours, (address) =>
+        plan.isOwn(address),
+      );
       services.unshift(({ packet, port, payload }) => {
         if (packet.version !== 4 || port !== dhcpPort.SERVER) return false;
         if (!packet.toMany && !sameBytes(packet.destination, ipv4.host)) return false;
@@ -187,7 +189,13 @@ export class UserNetwork implements Endpoint {
     if (!this.#services.add(address, port, service)) {
       throw new UsageError('BAD_STATE', `somebody listens at port ${port} of that address already`);
     }
-    return { close: () => this.#services.remove(address, port) };
+    this.#plan.claim(address);
+    return {
+      close: () => {
+        if (!this.#services.remove(address, port)) return;
+        this.#plan.release(address);
+      },
+    };
   }
 
   /**

@@ -1,4 +1,4 @@
-import { isPlace, Prefix, sameBytes } from './address.ts';
+import { addressKey, isPlace, Prefix, sameBytes } from './address.ts';
 import type { Settings } from './options.ts';
 
 /** What an address is to this network. */
@@ -9,6 +9,8 @@ export type AddressKind =
   | 'dns'
   /** The router, by its address on the link. */
   | 'router'
+  /** One at which a service of the program's own is. */
+  | 'service'
   /** One that a guest may have. */
   | 'guest'
   /** A place outside. */
@@ -22,6 +24,8 @@ const limitedBroadcast = Uint8Array.of(255, 255, 255, 255);
 /** Who has which address. */
 export class Plan {
   readonly #settings: Settings;
+  /** Addresses of the network at which services are, and how many. */
+  readonly #claims = new Map<string, number>();
 
   constructor(settings: Settings) {
     this.#settings = settings;
@@ -33,6 +37,7 @@ export class Plan {
     if (plan === undefined) return 'nowhere';
     if (sameBytes(address, plan.host)) return 'host';
     if (sameBytes(address, plan.dns)) return 'dns';
+    if (this.#claims.size > 0 && this.#claims.has(addressKey(address))) return 'service';
     if (address.length === 4) {
       if (ipv4?.network.has(address)) return this.isMany(address) ? 'nowhere' : 'guest';
     } else if (linkLocal.has(address)) {
@@ -49,7 +54,22 @@ export class Plan {
   /** True of addresses that are this network's own. */
   isOwn(address: Uint8Array): boolean {
     const kind = this.kindOf(address);
-    return kind === 'host' || kind === 'dns' || kind === 'router';
+    return kind === 'host' || kind === 'dns' || kind === 'router' || kind === 'service';
+  }
+
+  /** A service begins at an address. Guests find it as they find each other when it is one that a guest could have. */
+  claim(address: Uint8Array): void {
+    const key = addressKey(address);
+    const kind = this.kindOf(address);
+    if (kind === 'guest' || kind === 'service') this.#claims.set(key, (this.#claims.get(key) ?? 0) + 1);
+  }
+
+  /** A service that began there has ended. */
+  release(address: Uint8Array): void {
+    const key = addressKey(address);
+    const left = (this.#claims.get(key) ?? 0) - 1;
+    if (left > 0) this.#claims.set(key, left);
+    else this.#claims.delete(key);
   }
 
   /** True of an address of all, or of a group. */

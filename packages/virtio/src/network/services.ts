@@ -16,8 +16,9 @@ export class Services {
     return true;
   }
 
-  remove(address: Uint8Array, port: number): void {
-    this.#services.delete(addressKey(address) + String.fromCharCode(port));
+  /** False when nobody was there. */
+  remove(address: Uint8Array, port: number): boolean {
+    return this.#services.delete(addressKey(address) + String.fromCharCode(port));
   }
 
   /** Who takes connections there; a failure of it resets its connection and nothing else. */
