@@ -1,6 +1,5 @@
 import type { Completion, OpenQueue } from '../../driver/queue.ts';
 import { PeerError } from '../../errors.ts';
-import type { Offload } from '../../link/offload.ts';
 import { ethernetHeader, netClauses } from './spec.ts';
 import { FrameBuffer } from './spec-frame-buffer.ts';
 import type { FrameHeader, HeaderRules } from './spec-frame-header.ts';
@@ -30,7 +29,7 @@ export interface ReceiveRules {
 /** Who is given the frames of a receive queue. */
 export interface FrameSink {
   /** The frame is lent until this returns. False when it cannot be taken: it is offered again after `drain`. */
-  deliver(frame: Uint8Array, offload: Offload): boolean;
+  deliver(frame: Uint8Array, header: FrameHeader): boolean;
   /** A frame was dropped, since its header tells what cannot be. */
   dropped(mistake: string): void;
   /** The device broke a rule that cannot be lived with. */
@@ -126,7 +125,8 @@ export class DriverReceiver {
     }
     const frame = this.#frames.view(length);
     this.#gather(frame, buffers);
-    if (!this.#sink.deliver(frame, header.offload)) return false;
+    if (header.coalesced) header.restore(frame);
+    if (!this.#sink.deliver(frame, header)) return false;
     this.#release(buffers);
     return true;
   }

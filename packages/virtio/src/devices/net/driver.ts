@@ -20,6 +20,7 @@ import {
   duplexMode,
   ethernetHeader,
   largestFrame,
+  type NetConfig,
   type NetFeature,
   net,
   netClauses,
@@ -30,6 +31,7 @@ import {
 import { negotiatedOffloads } from './spec-control.ts';
 import { flowOf } from './spec-flow.ts';
 import { FrameHeader, type HeaderRules } from './spec-frame-header.ts';
+import { hashReport } from './spec-hash.ts';
 import { headerLength } from './spec-header.ts';
 import { isMulticast, macAddress, randomMac } from './spec-mac.ts';
 import { hostOffloads, takenOf, takesLarge } from './spec-offload.ts';
@@ -37,7 +39,7 @@ import { hostOffloads, takenOf, takesLarge } from './spec-offload.ts';
 /** How a driver wants its network device. */
 export interface OpenNetOptions
   extends Pick<OpenOptions<typeof net>, 'reserved' | 'indirectPolicy' | 'onFailure'> {
-  /** Of the device's own features, those to accept; all that the driver knows, unless told. */
+  /** Of the device's own features, those to accept; {@link driverFeatures} unless told. */
   readonly features?: OpenOptions<typeof net>['features'];
   /** The driver's address where the device gives none; one that is nobody's unless told. */
   readonly mac?: string | Uint8Array;
@@ -58,9 +60,11 @@ export interface OpenNetOptions
 export interface ReceivedFrame {
   readonly frame: Uint8Array;
   readonly offload: Offload;
+  /** With HASH_REPORT, of a frame that has one: its hash, and over what it is, one of `hashReport`. */
+  readonly hash?: { readonly value: number; readonly report: number };
 }
 
-/** What the driver knows. */
+/** What the driver accepts unless told; it knows HASH_REPORT, RSC_EXT and OUT_NET_HEADER besides. */
 export const driverFeatures: readonly NetFeature[] = [
   'CSUM',
   'GUEST_CSUM',
@@ -84,12 +88,18 @@ export const driverFeatures: readonly NetFeature[] = [
   'GUEST_ANNOUNCE',
   'MQ',
   'CTRL_MAC_ADDR',
+  'DEVICE_STATS',
+  'HASH_TUNNEL',
+  'VQ_NOTF_COAL',
+  'NOTF_COAL',
   'GUEST_USO4',
   'GUEST_USO6',
   'HOST_USO',
   'GUEST_HDRLEN',
+  'RSS',
   'STANDBY',
   'SPEED_DUPLEX',
+  'RSS_CONTEXT',
   'GUEST_UDP_TUNNEL_GSO',
   'GUEST_UDP_TUNNEL_GSO_CSUM',
   'HOST_UDP_TUNNEL_GSO',
@@ -140,7 +150,7 @@ export class OpenNet extends NetCommands {
       // The device's word is a hint, and no more.
       exactLength: false,
       fromDevice: true,
-      coalesced: false,
+      coalesced: device.has('RSC_EXT'),
     };
     this.#mac = ownMac(device, options);
     this.#linkUp = isUp(device);
@@ -152,7 +162,7 @@ export class OpenNet extends NetCommands {
     const mergeable = device.has('MRG_RXBUF');
     const buffers = buffersOf(length + (large ? largestFrame : largest), mergeable);
     const sink: FrameSink = {
-      deliver: (frame, offload) => this.#deliver(frame, offload),
+      deliver: (frame, header) => this.#deliver(frame, header),
       dropped: (mistake) => options.onDropped?.(mistake),
       fail: (error) => device.fail(error),
     };
@@ -184,6 +194,11 @@ export class OpenNet extends NetCommands {
   /** True when the feature was negotiated. */
   has(feature: Parameters<OpenDevice<typeof net>['has']>[0]): boolean {
     return this.#device.has(feature);
+  }
+
+  /** The configuration as it was read last. */
+  get config(): Partial<NetConfig> {
+    return this.#device.config;
   }
 
   /** The driver's own address. */
@@ -372,12 +387,18 @@ export class OpenNet extends NetCommands {
     return this.#transmitters[number]!.send(frame, offload);
   }
 
-  #deliver(frame: Uint8Array, offload: Offload): boolean {
+  #deliver(frame: Uint8Array, header: FrameHeader): boolean {
+    const { offload } = header;
     const link = this.#link;
     if (link !== undefined) return !link.up || link.send(frame, offload);
     const reader = this.#readers.shift();
     if (reader === undefined) return false;
-    reader.resolve({ frame: frame.slice(), offload: copyOffload({ ...offload }) });
+    const isHashed = this.has('HASH_REPORT') && header.hashReport !== hashReport.NONE;
+    reader.resolve({
+      frame: frame.slice(),
+      offload: copyOffload({ ...offload }),
+      ...(isHashed && { hash: { value: header.hash, report: header.hashReport } }),
+    });
     return true;
   }
 

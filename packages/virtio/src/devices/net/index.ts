@@ -2,7 +2,25 @@ export type { NetTimer } from './coalescing.ts';
 export type { RxCounters, TxCounters } from './counters.ts';
 export { NetDevice, netDevice } from './device.ts';
 export { driverFeatures, OpenNet, type OpenNetOptions, openNet, type ReceivedFrame } from './driver.ts';
+export {
+  type CoalescingSettings,
+  type FrameQueue,
+  queueCoalescing,
+  setCoalescing,
+  setQueueCoalescing,
+} from './driver-coalescing.ts';
 export { type GuestOffload, NetCommands, type ReceiveMode } from './driver-control.ts';
+export { type FlowRule, type OpenFlowFilters, openFlowFilters } from './driver-flow-filter.ts';
+export {
+  type Hashes,
+  type OpenRssContexts,
+  openRssContexts,
+  type Rss,
+  setHashes,
+  setHashTunnels,
+  setRss,
+} from './driver-rss.ts';
+export { type Counters, type NetStatistics, readStatistics } from './driver-statistics.ts';
 export { type FlowFilterLimits, flowFilters } from './flow-filter.ts';
 export type { NetOptions } from './options.ts';
 export * from './spec.ts';

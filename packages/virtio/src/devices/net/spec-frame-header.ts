@@ -1,3 +1,4 @@
+import { ipProtocol, networkOffset, PacketHeaders } from '../../link/headers.ts';
 import {
   type Offload,
   type Segmentation,
@@ -13,6 +14,9 @@ const field = virtio_net_hdr.field;
 const { NEEDS_CSUM, DATA_VALID, RSC_INFO, UDP_TUNNEL_CSUM } = headerFlag;
 const { UDP_TUNNEL_IPV4, UDP_TUNNEL_IPV6, ECN } = gsoFlag;
 const tunnelBits = UDP_TUNNEL_IPV4 | UDP_TUNNEL_IPV6;
+
+/** Where TCP's header has its checksum. */
+const tcpChecksum = 16;
 
 /** The least headers of a packet: Ethernet and IPv4; UDP in it. */
 const leastNetwork = 20;
@@ -51,7 +55,10 @@ export class FrameHeader {
     ecn: false,
     tunnel: undefined,
   };
+  /** What was decoded last was put together of several segments, with RSC_EXT: `restore` says what is left to do to it. */
+  coalesced = false;
   readonly #view: DataView;
+  readonly #headers = new PacketHeaders();
   readonly #tunnel: Writable<TunnelOffload> = {
     ipv6: false,
     outerChecksum: false,
@@ -130,6 +137,7 @@ export class FrameHeader {
     const flags = field.flags.get(view);
     const type = field.gso_type.get(view);
     const isCoalesced = rules.coalesced && (flags & RSC_INFO) !== 0;
+    this.coalesced = isCoalesced;
     offload.needsChecksum = (flags & NEEDS_CSUM) !== 0 && !isCoalesced;
     offload.checksumValid = rules.fromDevice && ((flags & DATA_VALID) !== 0 || isCoalesced);
     offload.checksumStart = 0;
@@ -152,9 +160,35 @@ export class FrameHeader {
       const isTold = rules.fromDevice && (flags & NEEDS_CSUM) === 0;
       return (flags & UDP_TUNNEL_CSUM) === 0 || isTold ? undefined : notTunnelled;
     }
-    // A coalesced packet is a finished one to whoever takes it.
+    // Where its checksum is stands in the frame alone: `restore` looks there.
     if (isCoalesced) return undefined;
     return this.#decodeSegmentation(type, flags, frameLength, rules);
+  }
+
+  /**
+   * Finds in a coalesced frame of TCP what is left to do to it: the fields for that tell of its segments. `offload` says that
+   * nothing is, where there is none.
+   */
+  restore(frame: Uint8Array): void {
+    const view = this.#view;
+    const { offload } = this;
+    const headers = this.#headers;
+    const kind = field.gso_type.get(view) & ~ECN;
+    const version = kind === segmentation.TCP4 ? 4 : kind === segmentation.TCP6 ? 6 : 0;
+    const needs = (field.flags.get(view) & NEEDS_CSUM) !== 0;
+    const network = networkOffset(frame);
+    if (!needs || network < 0 || !headers.read(frame, network) || headers.version !== version) return;
+    const payload = headers.payloadAt(frame);
+    if (payload < 0 || headers.protocol !== ipProtocol.TCP || field.gso_size.get(view) === 0) return;
+    offload.needsChecksum = true;
+    offload.checksumValid = false;
+    offload.checksumStart = headers.transportAt;
+    offload.checksumOffset = tcpChecksum;
+    // Compared with these just now.
+    offload.segmentation = kind as Segmentation;
+    offload.segmentSize = field.gso_size.get(view);
+    offload.headerLength = payload;
+    offload.ecn = (field.gso_type.get(view) & ECN) !== 0;
   }
 
   #decodeSegmentation(
