@@ -14,7 +14,7 @@ export class Inode {
   readonly type: number;
   readonly place: Place;
   readonly ino: number;
-  /** What it is found again by when its descriptor was needed for others. */
+  /** What it is found again by while its descriptor is let go of. */
   handle: Uint8Array | undefined;
   /** How often it was found, less how often that was given back. */
   uses = 0;
@@ -55,7 +55,7 @@ export class Inodes {
   readonly #descriptors: Descriptors;
   readonly #calls: FolderCalls;
   readonly #places: Place[] = [];
-  /** Inodes with a descriptor and a handle, the one that was opened first in front. */
+  /** Inodes with a descriptor that can be had again, the one that was opened first in front. */
   readonly #spare = new Set<Inode>();
   readonly root: Inode;
 
@@ -133,9 +133,7 @@ export class Inodes {
     const place = this.#place(mount, device) ?? this.#addPlace(fd, mount, device, mode);
     const inode = new Inode(fd, mode & S.IFMT, place, ino);
     place.inodes.set(ino, inode);
-    if (place.anchor < 0) return inode;
-    inode.handle = this.#handleOf(fd);
-    if (inode.handle !== undefined) this.#spare.add(inode);
+    if (place.anchor >= 0) this.#spare.add(inode);
     return inode;
   }
 
@@ -170,6 +168,8 @@ export class Inodes {
   #letGo(): boolean {
     for (const inode of this.#spare) {
       this.#spare.delete(inode);
+      inode.handle = this.#handleOf(inode.fd);
+      if (inode.handle === undefined) continue;
       this.#descriptors.close(inode.fd);
       inode.fd = -1;
       return true;

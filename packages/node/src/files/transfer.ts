@@ -17,15 +17,21 @@ export class Transfer {
 
   /** Fills the pieces, or as many bytes of them as there are; answers how many. */
   read(fd: number, offset: number, targets: readonly Uint8Array[]): number {
-    return this.#move(this.#calls.readVector, fd, offset, targets);
+    return this.#move(this.#calls.readVector, fd, offset, targets, true);
   }
 
   /** Stores the pieces; answers how many bytes were taken, which are fewer when the disk is full in between. */
   write(fd: number, offset: number, sources: readonly Uint8Array[]): number {
-    return this.#move(this.#calls.writeVector, fd, offset, sources);
+    return this.#move(this.#calls.writeVector, fd, offset, sources, false);
   }
 
-  #move(call: FolderCalls['readVector'], fd: number, offset: number, pieces: readonly Uint8Array[]): number {
+  #move(
+    call: FolderCalls['readVector'],
+    fd: number,
+    offset: number,
+    pieces: readonly Uint8Array[],
+    isRead: boolean,
+  ): number {
     let done = 0;
     let first = 0;
     let skip = 0;
@@ -33,6 +39,7 @@ export class Transfer {
       while (first < pieces.length && skip >= pieces[first]!.length) skip -= pieces[first++]!.length;
       if (first === pieces.length) return done;
       const count = this.#vectors.fill(pieces, first, skip);
+      const { wanted } = this.#vectors;
       const result = call(fd, this.#vectors.bytes, count, offset + done, 0);
       if (result === -EINTR) continue;
       if (result <= 0) {
@@ -40,6 +47,8 @@ export class Transfer {
         throw failed(result);
       }
       done += result;
+      // What is read of a file is less at its end alone.
+      if (isRead && result < wanted) return done;
       skip += result;
     }
   }
