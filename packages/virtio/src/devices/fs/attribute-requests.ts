@@ -1,10 +1,10 @@
-import { writeStatx } from './attributes.ts';
 import type { AttributeChanges, Attributes, FileTime, TreeStatistics } from './file-tree.ts';
 import { answerDone, answerWith, bounded, type Handler, missing } from './handler.ts';
 import { bodyAt } from './input.ts';
 import { answerAt } from './output.ts';
 import type { FuseRequest } from './request.ts';
 import type { Session } from './session.ts';
+import { writeStatx } from './spec-attribute-structs.ts';
 import { FsError } from './spec-errno.ts';
 import { getattrFlag, longestName, setattrValid } from './spec-fuse.ts';
 import {

@@ -94,7 +94,7 @@ for (const [name, opcode] of Object.entries(fuseOpcode) as [FuseOpcodeName, numb
   kinds[opcode] = {
     handler: handlers[name],
     least: bodyAt + (form.least ?? size),
-    answer: answerAt + (form.out?.size ?? 0),
+    answer: form.silent === true ? 0 : answerAt + (form.out?.size ?? 0),
     behind: bodyAt + size,
     isPriority: form.priority === true,
     isSilent: form.silent === true,

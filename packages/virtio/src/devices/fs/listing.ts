@@ -1,6 +1,6 @@
-import { writeEntry } from './attributes.ts';
 import type { DirectorySink, Entry } from './file-tree.ts';
 import type { Session } from './session.ts';
+import { writeEntry } from './spec-attribute-structs.ts';
 import { fuse_dirent, fuse_direntplus, fuse_entry_out } from './spec-fuse-structs.ts';
 import { encodeNameInto, roomForName } from './spec-names.ts';
 

@@ -66,8 +66,11 @@ function answerLock(session: Session, request: FuseRequest, lock: FileLock | und
 export const setLock: Handler = (session, request) => lock(session, request, undefined);
 
 export const setLockWaiting: Handler = (session, request) => {
-  const wait: Interruption & { interrupted: boolean } = { interrupted: false, onInterrupt: undefined };
   const id = session.uniqueOf(request);
+  const wait: Interruption & { interrupted: boolean } = {
+    interrupted: session.early.delete(id),
+    onInterrupt: undefined,
+  };
   session.waiting.set(id, () => {
     if (wait.interrupted) return;
     wait.interrupted = true;

@@ -124,10 +124,24 @@ export const forgetMany: Handler = (session, request) => {
   }
 };
 
-/** A request that waits is to give up; one that does not is answered all the sooner. */
-export const interrupt: Handler = (session) => {
-  const unique = fuse_interrupt_in.field.unique.get(session.input.view, bodyAt);
-  session.waiting.get(unique)?.();
+/** How many interruptions are remembered whose requests have not come: most of them were answered already. */
+const mostEarly = 256;
+
+/** A request that waits is to give up; so is one that is still to come. What does not wait is answered all the sooner. */
+export const interrupt: Handler = ({ input, waiting, early }) => {
+  const unique = fuse_interrupt_in.field.unique.get(input.view, bodyAt);
+  const giveUp = waiting.get(unique);
+  if (giveUp !== undefined) {
+    giveUp();
+    return;
+  }
+  early.add(unique);
+  if (early.size <= mostEarly) return;
+  // The first in a set is the oldest.
+  for (const oldest of early) {
+    early.delete(oldest);
+    return;
+  }
 };
 
 /** What makes a guest stop asking: no control of the device behind a file, no wake-up, no block of a disk. */

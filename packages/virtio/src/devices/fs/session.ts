@@ -1,7 +1,6 @@
 import { HostError, type VirtioError } from '../../errors.ts';
 import { type Endian, guestView } from '../../spec/guest-endian.ts';
 import type { Chain } from '../../virtqueue/chain.ts';
-import { type Lifetime, lifetime, writeAttributes, writeEntry } from './attributes.ts';
 import type { Attributes, CacheRules, Created, DataCache, Entry, FileTree, OpenFile } from './file-tree.ts';
 import { type Handle, HandleTable } from './handle-table.ts';
 import { Input } from './input.ts';
@@ -9,6 +8,7 @@ import { LockOwners } from './lock-owners.ts';
 import { type KnownNode, NodeTable } from './node-table.ts';
 import { answerAt, Output } from './output.ts';
 import type { FuseRequest } from './request.ts';
+import { type Lifetime, lifetime, writeAttributes, writeEntry } from './spec-attribute-structs.ts';
 import { type ErrnoName, errno, FsError } from './spec-errno.ts';
 import { type InitFlagName, initFlag, openReply } from './spec-fuse.ts';
 import { fuse_attr_out, fuse_entry_out, fuse_open_out } from './spec-fuse-structs.ts';
@@ -42,6 +42,8 @@ export class Session {
   readonly output: Output = new Output();
   /** How requests that can be interrupted are, by their `unique`. */
   readonly waiting: Map<bigint, () => void> = new Map();
+  /** Requests that are to be interrupted and have not come yet: queues are processed in any order. */
+  readonly early: Set<bigint> = new Set();
   /** Bytes of data that one request has at most. */
   readonly mostData: number;
   /** Rises with each session: what comes late is told by it. */
@@ -108,6 +110,7 @@ export class Session {
     this.flags = new Set();
     for (const interrupt of [...this.waiting.values()]) interrupt();
     this.waiting.clear();
+    this.early.clear();
     for (const handle of this.handles.takeAll()) this.close(handle);
     this.nodes.clear();
   }

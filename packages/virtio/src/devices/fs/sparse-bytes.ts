@@ -88,7 +88,8 @@ export class SparseBytes {
       if (piece === undefined) continue;
       const start = number * pieceSize;
       const from = Math.max(0, offset - start);
-      const to = Math.min(piece.length, end - start);
+      // Behind the last byte is nothing to keep.
+      const to = end >= this.#size ? piece.length : Math.min(piece.length, end - start);
       if (from === 0 && to === piece.length) this.#remove(number, piece);
       else piece.fill(0, from, to);
     }

@@ -1,4 +1,4 @@
-import type { Attributes } from './file-tree.ts';
+import type { Attributes } from './spec-attributes.ts';
 import { attrFlag, statxMask } from './spec-fuse.ts';
 import { fuse_attr, fuse_entry_out, fuse_statx } from './spec-fuse-structs.ts';
 
@@ -23,6 +23,28 @@ export function writeAttributes(view: DataView, base: number, attributes: Attrib
   rdev.set(view, base, attributes.rdev);
   blksize.set(view, base, attributes.blksize);
   flags.set(view, base, attributes.submount === true ? attrFlag.SUBMOUNT : 0);
+}
+
+/** Reads `fuse_attr`. */
+export function readAttributes(view: DataView, base: number): Attributes {
+  return {
+    ino: ino.get(view, base),
+    mode: mode.get(view, base),
+    nlink: nlink.get(view, base),
+    uid: uid.get(view, base),
+    gid: gid.get(view, base),
+    rdev: rdev.get(view, base),
+    size: size.get(view, base),
+    blocks: blocks.get(view, base),
+    blksize: blksize.get(view, base),
+    atime: atime.get(view, base),
+    atimensec: atimensec.get(view, base),
+    mtime: mtime.get(view, base),
+    mtimensec: mtimensec.get(view, base),
+    ctime: ctime.get(view, base),
+    ctimensec: ctimensec.get(view, base),
+    submount: (flags.get(view, base) & attrFlag.SUBMOUNT) !== 0,
+  };
 }
 
 /** Seconds as FUSE has them: whole ones, and nanoseconds. */
