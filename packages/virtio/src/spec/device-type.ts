@@ -30,6 +30,11 @@ export type QueueDeclaration<N extends string = string> =
       readonly numberedFrom?: number;
       /** A queue that stands behind all others, whose number depends on what was negotiated. */
       readonly behind?: CountedQueues<N>;
+      /**
+       * The family goes on one place further where the feature was negotiated: the queue that requires it has the place
+       * then, and is nowhere otherwise.
+       */
+      readonly makesRoomFor?: N;
     };
 
 /** How many queues a device has before its last one: `each` for every one that is counted. */
@@ -188,11 +193,22 @@ export function deviceType<
     return counted === undefined ? Number.POSITIVE_INFINITY : counted.each * countOf(counted, settled);
   };
 
+  const givesRoom = new Set(queueEntries.flatMap(([, place]) => familyOf(place).makesRoomFor ?? []));
+  /** A family with its place as it is then; one that is nowhere then has none. */
+  const placed = (place: QueueDeclaration<Name>, settled: SettledDevice) => {
+    const { first = [], from, every = 1, requires, makesRoomFor } = familyOf(place);
+    if (requires !== undefined && givesRoom.has(requires) && !settled.has(requires)) {
+      return { first: [], from: undefined, every };
+    }
+    const moved = makesRoomFor !== undefined && settled.has(makesRoomFor);
+    return { first, from: from !== undefined && moved ? from + 1 : from, every };
+  };
+
   const queueAt = (index: number, settled = unsettled): QueueName<Q> | undefined => {
     const end = lastIndex(settled);
     if (index >= end) return last === undefined || index > end ? undefined : { name: last[0], number: 0 };
     for (const [queue, place] of queueEntries) {
-      const { first = [], from = Number.POSITIVE_INFINITY, every = 1 } = familyOf(place);
+      const { first, from = Number.POSITIVE_INFINITY, every } = placed(place, settled);
       const among = first.indexOf(index);
       if (among >= 0) return { name: queue, number: among };
       const steps = (index - from) / every;
@@ -218,11 +234,11 @@ export function deviceType<
     driverWritable: declaration.driverWritable ?? [],
     pciClass: declaration.pciClass ?? 0xff00,
     legacy,
-    movesQueues: last !== undefined,
+    movesQueues: last !== undefined || givesRoom.size > 0,
     queueIndex(queue, number = 0, settled = unsettled) {
       const end = lastIndex(settled);
       if (queue === last?.[0]) return number === 0 ? end : undefined;
-      const { first = [], from, every = 1 } = familyOf<Name>(declaration.queues[queue]);
+      const { first, from, every } = placed(declaration.queues[queue], settled);
       const behind = number - first.length;
       const index = behind < 0 || from === undefined ? first[number] : from + behind * every;
       return index !== undefined && index < end ? index : undefined;

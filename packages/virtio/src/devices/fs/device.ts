@@ -1,9 +1,11 @@
-import { Device } from '../../device/device.ts';
+import { type ActiveDevice, Device } from '../../device/device.ts';
 import { UsageError, type VirtioError } from '../../errors.ts';
 import type { ReservedFeatureName } from '../../spec/features.ts';
 import { encodeUtf8 } from '../../spec/utf8.ts';
 import type { FileTree, OpenFile } from './file-tree.ts';
 import { FuseServer } from './fuse-server.ts';
+import { longestNotification, Notifications } from './notifications.ts';
+import { restoreSession, saveSession } from './saved.ts';
 import type { FsLimits } from './session.ts';
 import { fs, longestTag } from './spec.ts';
 
@@ -21,6 +23,11 @@ export interface FsOptions<N extends object = object, F extends OpenFile = OpenF
   /** Bytes of data in one request at most: 1 MiB unless told; a power of two from 4 KiB to 128 MiB. */
   readonly maxData?: number;
   readonly limits?: FsLimits;
+  /**
+   * Offers the notification queue, by which the guest is told of what changed beneath it; Linux's driver has none. False
+   * unless told.
+   */
+  readonly notifications?: boolean;
   readonly reserved?: readonly ReservedFeatureName[] | undefined;
   /** Hears what a file tree failed with that is no file system's error: the guest reads EIO. */
   readonly onError?: (error: VirtioError) => void;
@@ -30,6 +37,7 @@ export interface FsOptions<N extends object = object, F extends OpenFile = OpenF
 export class FsDevice extends Device<typeof fs> {
   readonly tag: string;
   readonly #server: FuseServer;
+  readonly #notifications: Notifications;
 
   /** @internal Use {@link fsDevice}. */
   constructor(options: FsOptions) {
@@ -50,21 +58,63 @@ export class FsDevice extends Device<typeof fs> {
       mostData: maxData,
       onError: options.onError,
     });
+    let active: ActiveDevice<typeof fs> | undefined;
+    const notifications = new Notifications(server.session, () => active?.queue('notification'));
     super(fs, {
-      offers: [],
+      offers: options.notifications === true ? ['NOTIFICATION'] : [],
       reserved: options.reserved,
       queues: { hiprio: { size: queueSize }, requestq: { count: queues, size: queueSize } },
-      config: { tag: encodedTag, num_request_queues: queues },
+      config: {
+        tag: encodedTag,
+        num_request_queues: queues,
+        notify_buf_size: options.notifications === true ? longestNotification : 0,
+      },
+      activate: (now) => {
+        active = now;
+      },
+      available: { notification: () => notifications.flush() },
       serve: {
         hiprio: (chain) => server.serve(chain, true),
         requestq: (chain) => server.serve(chain, false),
       },
-      reset: () => server.reset(),
-      // The configuration is the one that was saved; the tag is this device's.
-      restore: () => this.configSpace.update({ tag: encodedTag, num_request_queues: queues }),
+      reset: () => {
+        active = undefined;
+        notifications.clear();
+        server.reset();
+      },
+      save: () => saveSession(server.session),
+      restore: (state) => {
+        // The configuration is the one that was saved; the tag is this device's.
+        this.configSpace.update({ tag: encodedTag, num_request_queues: queues });
+        restoreSession(server.session, state);
+      },
     });
     this.tag = tag;
     this.#server = server;
+    this.#notifications = notifications;
+  }
+
+  /** True when the driver takes notifications. */
+  get notifies(): boolean {
+    return this.#notifications.mayTell;
+  }
+
+  /**
+   * Tells the guest that what it keeps of a file is old: a range of its data, all unless told, and its attributes. `node` is
+   * the tree's own object. False when the guest cannot be told: it takes no notifications, or too many wait for it.
+   */
+  fileChanged(node: object, offset = 0, length = 0): boolean {
+    return this.#notifications.file(node, offset, length);
+  }
+
+  /** Tells the guest that a name in a directory stands for something else than it did, or for nothing any more. */
+  nameChanged(directory: object, name: string): boolean {
+    return this.#notifications.name(directory, name);
+  }
+
+  /** Tells the guest that a file has lost a name, as if it had been removed by the guest itself. */
+  nameRemoved(directory: object, node: object, name: string): boolean {
+    return this.#notifications.removed(directory, node, name);
   }
 
   /** Files that the guest knows, the root among them. */

@@ -7,6 +7,7 @@ import { decodeUtf8 } from '../../spec/utf8.ts';
 import { changedFields } from './driver-attributes.ts';
 import { FsFile } from './driver-file.ts';
 import { type DirectoryItem, readListing } from './driver-listing.ts';
+import { type FsNotification, takeNotifications } from './driver-notifications.ts';
 import { type FoundNode, Paths, readEntry } from './driver-paths.ts';
 import { type Asker, FuseClient, terminated, viewOf } from './driver-session.ts';
 import { fs } from './spec.ts';
@@ -25,6 +26,8 @@ export interface OpenFsOptions
   > {
   /** Request queues to use at most: 1 unless told. */
   readonly queues?: number;
+  /** Takes notifications where the device offers them. */
+  readonly onNotification?: (notification: FsNotification) => void;
   /** Whom the device takes the requests for: root unless told. */
   readonly asker?: Partial<Asker>;
 }
@@ -386,13 +389,16 @@ export async function openFs(transport: Transport, options: OpenFsOptions = {}):
   const device = await open(transport, fs, {
     ...options,
     queueSize: options.queueSize ?? 1024,
-    features: [],
-    queues({ config }) {
-      used = Math.min(wanted, Math.max(1, config.num_request_queues ?? 1));
+    features: options.onNotification === undefined ? [] : ['NOTIFICATION'],
+    queues(negotiated) {
+      used = Math.min(wanted, Math.max(1, negotiated.config.num_request_queues ?? 1));
       const numbers = Array.from({ length: used }, (_, number) => number);
-      return [{ name: 'hiprio' }, ...numbers.map((number) => ({ name: 'requestq' as const, number }))];
+      const requestqs = numbers.map((number) => ({ name: 'requestq', number }) as const);
+      const told = negotiated.has('NOTIFICATION') ? [{ name: 'notification' } as const] : [];
+      return [{ name: 'hiprio' }, ...told, ...requestqs];
     },
   });
+  if (device.has('NOTIFICATION')) takeNotifications(device, options.onNotification ?? (() => {}));
   const asker = { uid: 0, gid: 0, pid: 1, ...options.asker };
   const client = new FuseClient(device, used, asker);
   try {

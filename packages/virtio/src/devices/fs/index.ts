@@ -3,6 +3,7 @@ export * from './device.ts';
 export { type OpenFileOptions, type OpenFs, type OpenFsOptions, openFs } from './driver.ts';
 export type { FsFile, LockFound, LockRequest } from './driver-file.ts';
 export type { DirectoryItem } from './driver-listing.ts';
+export type { FsNotification } from './driver-notifications.ts';
 export * from './file-tree.ts';
 export { LockTable } from './locks.ts';
 export { type MemoryFiles, type MemoryFilesOptions, memoryFiles } from './memory-files.ts';

@@ -48,6 +48,11 @@ export class NodeTable {
     return known;
   }
 
+  /** The same; `undefined` for a number that stands for nothing. */
+  tryGet(id: number): KnownNode | undefined {
+    return this.#byId.get(id);
+  }
+
   /** The file as the guest knows it, if it does. */
   find(node: object): KnownNode | undefined {
     return this.#byNode.get(node);

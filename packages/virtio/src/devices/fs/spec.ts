@@ -18,7 +18,11 @@ export const virtio_fs_config: Struct<typeof configFields> = struct('virtio_fs_c
 export const fs = deviceType({
   id: 26,
   name: 'fs',
-  queues: { hiprio: 0, requestq: { from: 1 } },
+  queues: {
+    hiprio: 0,
+    notification: { first: [1], requires: 'NOTIFICATION' },
+    requestq: { from: 1, makesRoomFor: 'NOTIFICATION' },
+  },
   features: { NOTIFICATION: 0 },
   config: virtio_fs_config,
   configRequires: { notify_buf_size: 'NOTIFICATION' },
