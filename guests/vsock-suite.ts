@@ -87,7 +87,7 @@ export function vsockSuite(boot: (device: VsockDevice) => Promise<ConsoleSession
   test(`a stream carries ${megabytes} MB out of the guest unchanged`, async () => {
     await machine.text(`socat -u VSOCK-CONNECT:2:${port.source} - | tail -c ${pieceLength} >/tmp/r`);
     await machine.text(
-      `i=0; while [ $i -lt ${pieces} ]; do echo $i; cat /tmp/r; i=$((i+1)); done |
+      `i=0; while [ $i -lt ${pieces} ]; do echo $i; cat /tmp/r; echo . >&2; i=$((i+1)); done |
        socat -b 65536 -u - VSOCK-CONNECT:2:${port.sink}; rm /tmp/r`,
     );
     expect(await sink).toBe(expectedHash(piece, pieces));

@@ -73,6 +73,13 @@ const recipes = {
   },
   tshark: { packages: ['tshark'], program: 'tshark', folder: 'usr/bin', check: ['--version'] },
   iperf3: { packages: ['iperf3'], program: 'iperf3', folder: 'usr/bin', check: ['--version'] },
+  'vhost-device-vsock': {
+    packages: ['vhost-device-vsock'],
+    program: 'vhost-device-vsock',
+    folder: 'usr/bin',
+    check: ['--version'],
+    suite: 'forky',
+  },
   'qemu-s390x': { ...qemu, packages: ['qemu-system-s390x'], program: 'qemu-system-s390x' },
 } as const satisfies Record<string, ToolRecipe>;
 
