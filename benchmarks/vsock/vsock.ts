@@ -155,6 +155,10 @@ const median = (values: readonly number[]): number =>
   [...values].sort((a, b) => a - b)[values.length >>> 1] ?? 0;
 const rounded = (value: number): number => (value < 100 ? Math.round(value * 100) / 100 : Math.round(value));
 
+const names = ['rust', 'ours', 'none'] as const;
+type Name = (typeof names)[number];
+const nothingYet = (): Record<Name, Measured[]> => ({ rust: [], ours: [], none: [] });
+
 try {
   const { file, environment } = await ensureTool('vhost-device-vsock', { path: [] });
   const peers = {
@@ -177,18 +181,17 @@ try {
       },
     } satisfies Peer,
   };
-  const names = ['rust', 'ours', 'none'] as const;
   const results = loads.map((load) => ({
     load,
-    of: { rust: [] as Measured[], ours: [] as Measured[], none: [] as Measured[] },
+    of: nothingYet(),
   }));
   for (let round = 0; round < rounds; round++) {
     for (const { load, of } of results)
       for (const name of names) of[name].push(await measure(peers[name], load));
   }
   const rows = results.map(({ load, of }) => {
-    const rate = (name: (typeof names)[number]): number => median(of[name].map((one) => one.rate));
-    const cpu = (name: (typeof names)[number]): number => rounded(median(of[name].map((one) => one.cpu)));
+    const rate = (name: Name): number => median(of[name].map((one) => one.rate));
+    const cpu = (name: Name): number => rounded(median(of[name].map((one) => one.cpu)));
     return {
       what: load.name,
       ours: rounded(rate('ours')),

@@ -1,3 +1,4 @@
+import { hasUring } from 'virtio-node/storage';
 import { expect, it } from 'vitest';
 import { clausesCommand } from './clauses.ts';
 import { doctorCommand } from './doctor/doctor.ts';
@@ -66,5 +67,7 @@ it('finds on this machine what these tests run on', async () => {
   const states = new Map(checks.map(({ name, state }: { name: string; state: string }) => [name, state]));
   expect(states.get('node')).toBe('ok');
   expect(states.get('v86')).toBe('ok');
+  // A container's rules may forbid it.
+  expect(states.get('io_uring')).toBe(hasUring() ? 'ok' : 'optional');
   expect(status).toBe(canRun ? exitStatus.ok : exitStatus.environment);
 });

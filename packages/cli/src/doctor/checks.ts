@@ -6,6 +6,7 @@ import { delimiter, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { cacheFolder } from 'virtio-node/guests';
+import { hasUring } from 'virtio-node/storage';
 import { formatBytes } from '../format-bytes.ts';
 import { versionOf } from '../version.ts';
 import type { Check } from './findings.ts';
@@ -27,6 +28,7 @@ export const checks: readonly (() => Promise<Check>)[] = [
   checkCache,
   checkKoffi,
   ...hostChecks,
+  checkUring,
   checkUml,
   checkQemu,
   checkChromium,
@@ -152,6 +154,23 @@ async function checkKoffi(): Promise<Check> {
       advice: 'npm install; without it --disk cannot lock its file, and refuses',
     };
   }
+}
+
+/** What `--direct` moves bytes of files by. */
+async function checkUring(): Promise<Check> {
+  const name = 'io_uring';
+  // Where koffi does not load, there is nothing to ask with.
+  const found = await Promise.resolve()
+    .then(hasUring)
+    .catch(() => false);
+  if (found) return { name, state: 'ok', found: 'files that go past the page cache use it' };
+  return {
+    name,
+    state: 'optional',
+    found: 'none to be had: files go through threads instead, which is slower',
+    advice:
+      'use Linux 5.5 or later; sysctl kernel.io_uring_disabled and the rules of containers switch it off',
+  };
 }
 
 /** A guest that is a process of this machine; it is a program for one processor. */

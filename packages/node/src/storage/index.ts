@@ -10,3 +10,4 @@ export {
 } from './open-storage.ts';
 export { createQcow2, type NewQcow2 } from './qcow2/create.ts';
 export { openQcow2, type Qcow2Options, type Qcow2Storage } from './qcow2/open.ts';
+export { hasUring } from './uring/uring.ts';

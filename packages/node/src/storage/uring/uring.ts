@@ -267,3 +267,10 @@ function systemError(result: number): Error {
   const code = getSystemErrorName(result);
   return Object.assign(new Error(code), { code, errno: -result });
 }
+
+/** Tries whether files can go through io_uring here. */
+export function hasUring(): boolean {
+  const uring = Uring.open();
+  uring?.close();
+  return uring !== undefined;
+}

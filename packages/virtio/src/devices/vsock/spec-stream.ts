@@ -33,6 +33,11 @@ export abstract class VsockSocket {
     return this.connection.over;
   }
 
+  /** True while something that was received waits to be read: the next read settles at once. */
+  get holds(): boolean {
+    return this.connection.holds;
+  }
+
   /** Sends nothing more: the other side comes to the end of what it reads. What was written before is sent. */
   end(): void {
     this.connection.end();
