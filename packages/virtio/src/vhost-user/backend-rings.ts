@@ -1,6 +1,7 @@
 import type { Descriptor, EventHost } from '../channel/descriptors.ts';
 import type { QueueWatch } from '../device/active-queue.ts';
 import type { DeviceCore } from '../device/core.ts';
+import { featuresMistake } from '../device/offer.ts';
 import { holdQueue, startQueue, stopQueue } from '../device/queue-control.ts';
 import { PeerError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
@@ -70,8 +71,11 @@ export class BackendRings {
     return ring;
   }
 
-  /** What the driver has accepted, with the two bits that are between the ends of the connection alone. */
-  setFeatures(bits: bigint): void {
+  /**
+   * What the driver has accepted, with the two bits that are between the ends of the connection alone. Says what is wrong
+   * with it, as in "the driver …": such features are never settled.
+   */
+  setFeatures(bits: bigint): string | undefined {
     const own = (1n << BigInt(protocolFeaturesBit)) | (1n << BigInt(logAllBit));
     const features = featureSet(bits & ~own);
     const unoffered = features.without(this.#core.offered);
@@ -83,14 +87,18 @@ export class BackendRings {
       // Another driver, or the same one once more.
       if (this.#core.status !== 0) this.#core.reset();
       this.#features = features;
+      // Where queues stand may depend on them, and those are set up before the features are settled.
+      if (this.#core.status === 0) this.#writeFeatures();
     }
     this.#logsWrites = (bits & (1n << BigInt(logAllBit))) !== 0n;
     this.#logOrNot();
-    if ((bits & (1n << BigInt(protocolFeaturesBit))) !== 0n) return;
-    for (const ring of this.#rings) {
-      ring.enabled = true;
-      this.#update(ring);
+    if ((bits & (1n << BigInt(protocolFeaturesBit))) === 0n) {
+      for (const ring of this.#rings) {
+        ring.enabled = true;
+        this.#update(ring);
+      }
     }
+    return featuresMistake(this.#core.device.type, features, this.#core.offered);
   }
 
   /** Settles the features; false when they will not do. */
@@ -100,11 +108,15 @@ export class BackendRings {
     if ((core.status & FEATURES_OK) !== 0) return true;
     core.writeStatus(ACKNOWLEDGE);
     core.writeStatus(ACKNOWLEDGE | DRIVER);
-    for (let word = 0; word < featureWords; word++) {
-      core.writeDriverFeatures(word, this.#features.word(word));
-    }
+    this.#writeFeatures();
     core.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK);
     return (core.status & FEATURES_OK) !== 0;
+  }
+
+  #writeFeatures(): void {
+    for (let word = 0; word < featureWords; word++) {
+      this.#core.writeDriverFeatures(word, this.#features.word(word));
+    }
   }
 
   setSize(index: number, size: number): void | Promise<void> {

@@ -166,7 +166,8 @@ export class VhostUserBackend {
     SET_FEATURES: ({ u64 }) => {
       const unknown = u64 & ~this.#offeredBits;
       if (unknown !== 0n) throw bad(`SET_FEATURES has bits 0x${unknown.toString(16)}, not offered`);
-      this.#rings.setFeatures(u64);
+      const mistake = this.#rings.setFeatures(u64);
+      if (mistake !== undefined) throw new Refusal(`the driver ${mistake}`);
     },
     GET_PROTOCOL_FEATURES: () => ({ u64: protocolFeatureBits(this.#offered) }),
     SET_PROTOCOL_FEATURES: ({ u64 }) => {
