@@ -262,7 +262,7 @@ function takeAcknowledgment(
       if (sender.selected(start, end)) fresh = true;
     }
     if (fresh) sender.duplicate();
-  } else if (!advances && sender.waits && sender.edge === edge && isBare(segment)) {
+  } else if (!advances && sender.waits && !sender.probing && sender.edge === edge && isBare(segment)) {
     sender.duplicate();
   }
   sender.findLosses();

@@ -170,7 +170,7 @@ export class Connection implements Due {
     this.pathSegment = options.segment;
     this.ownShift = Receiver.scaleFor(options.receiveBuffer);
     this.sender = new Sender(options.first, options.segment, owner.chunks);
-    this.receiver = new Receiver(options.receiveBuffer, owner.chunks, owner.budget);
+    this.receiver = new Receiver(options.receiveBuffer, options.segment, owner.chunks, owner.budget);
     this.#begunAt = owner.now();
     this.#heardAt = this.#begunAt;
   }

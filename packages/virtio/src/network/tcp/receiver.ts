@@ -36,6 +36,8 @@ export class Receiver {
   readonly queue: ReceiveQueue;
   /** By how many bits our windows are shifted; 0 when the peer does not scale. */
   shift = 0;
+  /** Bytes in a full segment of the peer's, as far as we asked for it. */
+  readonly segment: number;
   /** A range that came twice, for the next acknowledgment to tell (RFC 2883); nothing when both are equal. */
   duplicateStart = 0;
   duplicateEnd = 0;
@@ -51,9 +53,10 @@ export class Receiver {
   /** The promise that the budget knows of. */
   #promised = 0;
 
-  /** @param most bytes that may wait for the reader */
-  constructor(most: number, chunks: Chunks, budget: Budget) {
+  /** @param most bytes that may wait for the reader; `segment` bytes in a full segment */
+  constructor(most: number, segment: number, chunks: Chunks, budget: Budget) {
     this.queue = new ReceiveQueue(chunks);
+    this.segment = segment;
     this.#most = most;
     this.#size = Math.min(firstWindow, most);
     this.#budget = budget;
@@ -156,18 +159,24 @@ export class Receiver {
         this.#size = Math.min(2 * this.#size, this.#most);
       }
     }
-    const free = this.#budget.free + this.#promised;
-    const size = Math.min(this.#size, Math.max(free, leastWindow), 65_535 * 2 ** this.shift);
-    this.edge = Math.max(this.edge, this.queue.begin + size);
+    const size = this.#reach;
+    const gain = this.queue.begin + size - this.edge;
+    // Not by crumbs (RFC 9293, 3.8.6.2.2).
+    if (gain >= Math.min(size / 2, this.segment)) this.edge += gain;
     this.#promise(this.edge - this.queue.begin);
   }
 
-  /** Bytes by which the edge could move, against what the peer may still send: an update is due when it is as much. */
+  /** True when the edge could move by as much as the peer may still send, and by more than crumbs: it is to be told. */
   get updateDue(): boolean {
-    const left = this.edge - this.next;
+    const size = this.#reach;
+    const gain = this.queue.begin + size - this.edge;
+    return gain >= Math.max(this.edge - this.next, Math.min(size / 2, this.segment));
+  }
+
+  /** How far the window may reach from what was read: as far as the reader's pace and the memory of all allow. */
+  get #reach(): number {
     const free = this.#budget.free + this.#promised;
-    const size = Math.min(this.#size, Math.max(free, leastWindow), 65_535 * 2 ** this.shift);
-    return this.queue.begin + size - this.edge >= Math.max(left, 1);
+    return Math.min(this.#size, Math.max(free, leastWindow), 65_535 * 2 ** this.shift);
   }
 
   /** The connection is over: nothing more is promised. What was not read can still be. */

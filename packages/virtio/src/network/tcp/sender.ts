@@ -59,6 +59,7 @@ export class Sender {
   #forced = false;
   /** The end was sent again in this recovery, so that the peer says more (`RescueRxt`). */
   #rescued = false;
+  #rescuing = false;
   /** What tells the round trip once it is acknowledged, and when it was sent; -1 when nothing does. */
   #timedPosition = -1;
   #timedAt = 0;
@@ -197,7 +198,7 @@ export class Sender {
     const { scoreboard, unacknowledged } = this;
     const lost = scoreboard.lostBelow(this.segment);
     this.#lostBelow = Math.max(this.#lostBelow, lost);
-    this.#findLostAgain(lost);
+    this.#findLostAgain();
     if (this.#recovery !== 'none' || !this.waits) return;
     if (lost <= unacknowledged && this.#duplicates < duplicateThreshold) return;
     this.#recovery = 'fast';
@@ -213,8 +214,10 @@ export class Sender {
    * What was sent again may be lost again. It is when enough arrived of what was sent after it: the idea of RFC 8985, with
    * one retransmission watched at a time. RFC 6675 alone would wait for the time-out.
    */
-  #findLostAgain(lost: number): void {
-    if (this.#watchedEnd < 0 || lost <= this.#watchedNext) return;
+  #findLostAgain(): void {
+    if (this.#watchedEnd < 0) return;
+    const arrived = this.scoreboard.between(this.#watchedNext, this.scoreboard.end);
+    if (arrived <= (duplicateThreshold - 1) * this.segment) return;
     if (this.#missing(this.#watchedEnd) > 0) this.#sentAgain = this.unacknowledged;
     this.#watchedEnd = -1;
   }
@@ -300,6 +303,7 @@ export class Sender {
     const last = Math.max(this.#sentAgain, scoreboard.end, this.next - this.segment);
     if (this.#rescued || last >= Math.min(this.next, this.edge)) return false;
     this.#rescued = true;
+    this.#rescuing = true;
     return this.#found(last, Math.min(this.next, this.edge) - last);
   }
 
@@ -320,7 +324,8 @@ export class Sender {
     if (this.from < this.next) {
       this.#forced = false;
       this.#sentAgainAt = now;
-      this.#sentAgain = Math.max(this.#sentAgain, Math.min(to, this.next));
+      if (!this.#rescuing) this.#sentAgain = Math.max(this.#sentAgain, Math.min(to, this.next));
+      this.#rescuing = false;
       if (this.#watchedEnd < 0) {
         this.#watchedEnd = this.#sentAgain;
         this.#watchedNext = this.next;

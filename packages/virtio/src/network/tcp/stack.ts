@@ -143,7 +143,7 @@ export class TcpStack implements Tcp, ConnectionOwner {
     this.#flush();
   }
 
-  connect(local: TcpAddress, remote: TcpAddress): Promise<TcpStream> {
+  async connect(local: TcpAddress, remote: TcpAddress): Promise<TcpStream> {
     const connection = this.#begin(local, remote);
     return new Promise((resolve, reject) => {
       const stream: Stream = new Stream(connection, this.#limits.sendBuffer, (failure) => {

@@ -254,9 +254,9 @@ export class Stream implements TcpStream, ConnectionUser {
       // It may have reset the connection meanwhile.
       if (receiver.unread === 0) break;
       receiver.read(taken, false);
-      this.#connection.windowMoved();
     }
     this.#serving = false;
+    this.#connection.windowMoved();
     if (this.#closing) {
       this.#closing = false;
       this.#close();
