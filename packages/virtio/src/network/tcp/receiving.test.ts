@@ -144,7 +144,7 @@ describe('the window', () => {
     peer.open({ scale: 0 });
     let seq = 1;
     const windows: number[] = [];
-    for (let i = 0; i < 200; i++) {
+    for (let i = 0; i < 100; i++) {
       peer.sendLarge(1448, 'A', { seq, data: 28_960 });
       seq += 28_960;
       windows.push(peer.window(4));

@@ -5,46 +5,73 @@ import { Segment } from './segment.ts';
 import { TcpStack } from './stack.ts';
 
 interface Timer {
-  at: number;
+  readonly at: number;
   readonly order: number;
-  fire: () => void;
+  fire: (() => void) | undefined;
 }
+
+const isBefore = (a: Timer, b: Timer): boolean => a.at < b.at || (a.at === b.at && a.order < b.order);
 
 /** Time that passes only when a test says so. */
 export class SimulatedClock implements Clock {
   #now = 0;
   #order = 0;
-  readonly #timers = new Set<Timer>();
+  /** A heap; timers that were taken back lie in it until their time comes. */
+  readonly #timers: Timer[] = [];
+  /** Timers that are set. */
+  pending = 0;
 
   now(): number {
     return this.#now;
   }
 
-  get pending(): number {
-    return this.#timers.size;
-  }
-
   setTimer(milliseconds: number, fire: () => void): () => void {
-    const timer = { at: this.#now + milliseconds, order: this.#order++, fire };
-    this.#timers.add(timer);
+    const timer: Timer = { at: this.#now + milliseconds, order: this.#order++, fire };
+    this.pending++;
+    this.#add(timer);
     return () => {
-      this.#timers.delete(timer);
+      if (timer.fire !== undefined) this.pending--;
+      timer.fire = undefined;
     };
   }
 
   /** Lets time pass to the next timer, if that is not behind `limit`. False when there is none. */
   step(limit = Number.POSITIVE_INFINITY): boolean {
-    let next: Timer | undefined;
-    for (const timer of this.#timers) {
-      if (next === undefined || timer.at < next.at || (timer.at === next.at && timer.order < next.order)) {
-        next = timer;
-      }
+    for (let next = this.#timers[0]; next !== undefined && next.at <= limit; next = this.#timers[0]) {
+      this.#removeFirst();
+      const { fire } = next;
+      if (fire === undefined) continue;
+      next.fire = undefined;
+      this.pending--;
+      this.#now = Math.max(this.#now, next.at);
+      fire();
+      return true;
     }
-    if (next === undefined || next.at > limit) return false;
-    this.#timers.delete(next);
-    this.#now = Math.max(this.#now, next.at);
-    next.fire();
-    return true;
+    return false;
+  }
+
+  #add(timer: Timer): void {
+    const heap = this.#timers;
+    let at = heap.length;
+    for (let above = (at - 1) >> 1; at > 0 && isBefore(timer, heap[above]!); above = (at - 1) >> 1) {
+      heap[at] = heap[above]!;
+      at = above;
+    }
+    heap[at] = timer;
+  }
+
+  #removeFirst(): void {
+    const heap = this.#timers;
+    const last = heap.pop()!;
+    if (heap.length === 0) return;
+    let at = 0;
+    for (let below = 1; below < heap.length; below = 2 * at + 1) {
+      if (below + 1 < heap.length && isBefore(heap[below + 1]!, heap[below]!)) below++;
+      if (!isBefore(heap[below]!, last)) break;
+      heap[at] = heap[below]!;
+      at = below;
+    }
+    heap[at] = last;
   }
 
   /** Lets so many milliseconds pass. */

@@ -108,7 +108,7 @@ export class Stream implements TcpStream, ConnectionUser {
     return true;
   }
 
-  read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  async read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
     if (this.#handler !== undefined) {
       throw new UsageError('BAD_STATE', 'the stream has a handler, which is given what comes');
     }
@@ -184,6 +184,8 @@ export class Stream implements TcpStream, ConnectionUser {
       return taken;
     } finally {
       this.#giving = false;
+      // It may have reset the connection, of which it hears when it has done.
+      if (this.#over) this.#serve();
     }
   }
 
