@@ -1,7 +1,7 @@
 import type { Descriptor, EventHost } from '../channel/descriptors.ts';
 import type { QueueWatch } from '../device/active-queue.ts';
 import type { DeviceCore } from '../device/core.ts';
-import { featuresMistake } from '../device/offer.ts';
+import { featuresMistake, mostQueueSizes } from '../device/offer.ts';
 import { holdQueue, startQueue, stopQueue } from '../device/queue-control.ts';
 import { PeerError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
@@ -25,6 +25,8 @@ export class BackendRings {
   readonly #events: EventHost;
   readonly #poll: ((look: () => void) => () => void) | undefined;
   readonly #rings: readonly Vring[];
+  /** The sizes of its queues, whatever is negotiated. */
+  readonly #most: readonly number[];
   #features = FeatureSet.empty;
   #logsWrites = false;
   #inflight: InflightMemory | undefined;
@@ -42,6 +44,7 @@ export class BackendRings {
     this.#lent = lent;
     this.#events = events;
     this.#poll = poll;
+    this.#most = mostQueueSizes(core.device);
     this.#rings = Array.from({ length: core.adminQueueIndex }, (_, index) => new Vring(index, events));
   }
 
@@ -65,9 +68,8 @@ export class BackendRings {
    */
   ring(index: number): Vring {
     const ring = this.#rings[index];
-    if (ring === undefined || (this.#core.queues[index]?.maxSize ?? 0) === 0) {
-      throw bad(`there is no queue ${index}`);
-    }
+    // Front ends set some of a queue up before they say by which features it is there.
+    if (ring === undefined || (this.#most[index] ?? 0) === 0) throw bad(`there is no queue ${index}`);
     return ring;
   }
 
