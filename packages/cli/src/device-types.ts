@@ -21,7 +21,7 @@ const modernBuses = ['pci', 'mmio', 'ccw-1', 'ccw-2'] as const;
 const legacyBuses = ['pci-transitional', 'pci-legacy', 'mmio-legacy', 'ccw-0'] as const;
 
 /** Types that exist here, by id. */
-const types: readonly DeviceType[] = [blk, consoleType, entropy, net, vsock, fs];
+const types: readonly DeviceType[] = [net, blk, consoleType, entropy, vsock, fs];
 
 /** Every device type that exists here, by id. */
 export const deviceTypes: readonly DeviceTypeEntry[] = types.map((type) => ({

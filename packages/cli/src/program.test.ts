@@ -50,6 +50,7 @@ it('hands the options of run on as they were typed, and its status back', async 
         machine: 'v86',
         disk: ['a', 'b,ro'],
         share: [],
+        net: [],
         exec: 'ls -l',
         memory: '256',
         fresh: false,

@@ -3,6 +3,7 @@ import { cacheModes } from 'virtio-node/files';
 import { type BenchArguments, rwNames } from './bench/arguments.ts';
 import type { DescriptorArguments } from './descriptors.ts';
 import { usage } from './exit-status.ts';
+import { netForms } from './network/plan.ts';
 import type { ProbeArguments } from './probe/probe.ts';
 import type { RunArguments } from './run/arguments.ts';
 import { runBuses } from './run/buses.ts';
@@ -84,6 +85,13 @@ function buildProgram(
       collect,
       [],
     )
+    .option(
+      '--net <NETWORK>',
+      `a network device, and what it is connected to: ${netForms}; may be given again; user unless told`,
+      collect,
+      [],
+    )
+    .option('--capture <FILE>', 'write all frames of the networks, as pcapng')
     .option('--memory <MIB>', 'memory of the machine, for v86 a power of two', '256')
     .option('--exec <COMMAND>', 'run one command: its output on stdout, its exit status as ours')
     .option('--kernel <FILE>', 'a bzImage of your own (i386), for v86')
@@ -185,7 +193,13 @@ function addServe(program: Command, serve: (type: string, args: ServeArguments) 
     )
     .option('--gid-map <GUEST:HOST:COUNT>', 'fs: the same for groups', collect, [])
     .addOption(new Option('--sandbox <MODE>', 'fs: none, as there is none').hideHelp())
-    .option('--queues <N>', 'blk, fs: request queues', '1')
+    .option('--net <NETWORK>', `net: what it is connected to, as for run: ${netForms}; user unless told`)
+    .option('--mac <ADDRESS>', "net: the driver's address; one that is nobody's unless told")
+    .option('--mtu <BYTES>', 'net: the largest packet, which the driver is told')
+    .option('--no-offloads', 'net: leave no checksums and no segments to one another')
+    .option('--no-mergeable', 'net: every frame received in one buffer')
+    .option('--capture <FILE>', 'net: write all frames, as pcapng')
+    .option('--queues <N>', 'blk, fs: request queues; net: pairs of queues', '1')
     .option('--queue-size <N>', 'descriptors in a queue at most', '1024')
     .option('--no-packed', 'offer no packed rings')
     .option('--no-event-idx', 'offer no event index')
@@ -221,6 +235,7 @@ Examples:
   qemu-system-x86_64 $(virtio serve blk --socket-path /tmp/disk.sock --scratch 64 --print-qemu-args) ...
   virtio serve entropy --socket-path /tmp/rng.sock
   virtio serve fs --socket-path /tmp/fs.sock --shared-dir . --tag here --readonly
+  virtio serve net --socket-path /tmp/net.sock --net user,forward=tcp:8080:80
   virtio serve blk --socket-path /tmp/disk.sock --blk-file disk.img --vfio-user      for QEMU 11's vfio-user-pci
   virtio serve vsock --socket-path /tmp/vsock.sock --uds-path /tmp/guest.vsock
   virtio serve console --socket-path /tmp/console.sock      your terminal is the guest's /dev/hvc0
@@ -237,6 +252,7 @@ Examples:
   echo hello | virtio run --exec 'tr a-z A-Z'
   virtio run --share ~/project --exec 'make -C /mnt/project'
   virtio run --bus mmio --exec 'ls /sys/bus/virtio/devices -l'
+  virtio run --net user,forward=tcp:8080:80 --capture frames.pcapng
   virtio run --machine uml --disk disk.img       the same at the speed of this machine
 
 Without --exec the exit status is 0 when you leave or the guest powers off, 1 when it panics.

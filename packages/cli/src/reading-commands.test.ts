@@ -42,7 +42,7 @@ it('lists each device type by the names of its table', () => {
 it('lists the same for people', () => {
   const output = capture();
   listCommand(output, { json: false });
-  expect(output.text()).toMatch(/^blk \(id 2, block device\)\n {2}sides {5}device, driver\n/);
+  expect(output.text()).toMatch(/^blk \(id 2, block device\)\n {2}sides {5}device, driver\n/m);
 });
 
 it('knows all 308 clauses, and that the counts add up to them', () => {

@@ -7,6 +7,9 @@ export interface RunArguments {
   readonly vsock?: string;
   /** Folders that the guest has; the current one unless told. */
   readonly share: readonly string[];
+  /** What network devices are connected to, in this order; a user network unless told. */
+  readonly net: readonly string[];
+  readonly capture?: string;
   readonly exec?: string;
   readonly kernel?: string;
   readonly initrd?: string;

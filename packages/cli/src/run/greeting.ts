@@ -24,11 +24,13 @@ export interface GreetedMachine {
   /** Where its sockets are on this machine. */
   readonly sockets: string | undefined;
   readonly shares: readonly GreetedShare[];
+  /** Its networks, and what there is to know of each. */
+  readonly networks: readonly (readonly string[])[];
 }
 
 /** The lines above the first prompt: what is attached, and what to try. */
 export function greeting(
-  { guest, bus, hasEntropy, disks, sockets, shares }: GreetedMachine,
+  { guest, bus, hasEntropy, disks, sockets, shares, networks }: GreetedMachine,
   colour: boolean,
 ): string[] {
   const writable = disks.findIndex(({ readOnly }) => !readOnly);
@@ -49,6 +51,11 @@ export function greeting(
     ...shares.map(
       ({ tag, folder, readOnly }) =>
         `  folder   ${`/mnt/${tag}`.padEnd(12)}${folder}${readOnly ? ' (read-only)' : ''}`,
+    ),
+    ...networks.flatMap((lines, index) =>
+      lines.map((line, at) =>
+        at === 0 ? `  network  ${`eth${index}`.padEnd(12)}${line}` : `${' '.repeat(23)}${line}`,
+      ),
     ),
     ...tries.map((command, index) => `  ${index === 0 ? 'try' : '   '}      ${command}`),
     `${bold('Ctrl-A x', colour)} leaves, Ctrl-A h helps.`,

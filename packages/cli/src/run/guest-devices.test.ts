@@ -24,7 +24,7 @@ it('says on the host what lies beneath a disk that fails, and the guest hears th
     control: () => {},
     diskError: (device: string, error: HostError) => void heard.push([device, error]),
   };
-  const { named } = makeGuestDevices([whole, storage], output, true, undefined, []);
+  const { named } = makeGuestDevices([whole, storage], output, true, undefined, [], []);
   const disk = named.find(({ name }) => name === 'blk1');
   if (disk === undefined) throw new Error('there is no second disk');
   const opened = await openBlk(new Loopback(disk.device));

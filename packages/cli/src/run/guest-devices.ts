@@ -27,13 +27,14 @@ export interface GuestDevices {
   readonly input: ConsolePort;
 }
 
-/** Makes the devices of a machine: a console, a source of randomness where it is of use, the disks, sockets, and shares. */
+/** Makes the devices of a machine: a console, a source of randomness where it is of use, disks, sockets, shares, networks. */
 export function makeGuestDevices(
   storages: readonly Storage[],
   output: GuestOutput,
   hasEntropy: boolean,
   sockets: Device | undefined,
   shares: readonly Device[],
+  networks: readonly Device[],
 ): GuestDevices {
   const hvc = consoleDevice({
     onData: output.terminal,
@@ -53,6 +54,7 @@ export function makeGuestDevices(
     }),
     ...(sockets === undefined ? [] : [{ name: 'vsock', device: sockets }]),
     ...shares.map((device, index) => ({ name: `fs${index}`, device })),
+    ...networks.map((device, index) => ({ name: `net${index}`, device })),
   ];
   return { named, terminal: hvc.console, control: hvc.port(controlPort), input: hvc.port(stdinPort) };
 }

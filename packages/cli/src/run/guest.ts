@@ -21,6 +21,7 @@ export interface GuestOptions {
   readonly shares: readonly OpenShare[];
   /** A folder is not mounted in the guest that was to be. */
   readonly onUnmounted: (tag: string) => void;
+  readonly networks: readonly Device[];
   readonly storages: readonly Storage[];
   /** What the guest writes on our console; it waits while a promise is pending. */
   readonly onTerminal: (bytes: Uint8Array) => void | Promise<void>;
@@ -86,6 +87,7 @@ export class Guest {
       options.hasEntropy,
       options.sockets,
       options.shares.map(({ device }) => device),
+      options.networks,
     );
     const window = new GuestWindow(devices.terminal);
     const machine = await options.image.create(devices.named, {

@@ -6,7 +6,15 @@ import { exitStatus } from '../exit-status.ts';
 import type { RunArguments } from './arguments.ts';
 import { planRun } from './plan.ts';
 
-const none: RunArguments = { machine: 'v86', disk: [], share: [], memory: '256', fresh: false, json: false };
+const none: RunArguments = {
+  machine: 'v86',
+  disk: [],
+  share: [],
+  net: [],
+  memory: '256',
+  fresh: false,
+  json: false,
+};
 
 let folder: string;
 const at = (name: string): string => join(folder, name);
@@ -52,10 +60,10 @@ it('shares the current folder for reading, unless told, where there is room and 
   expect(await shares({ bus: 'mmio' })).toEqual([usual]);
   expect(await shares({ bus: 'pci-legacy' })).toEqual([]);
   expect(await shares({ share: ['none'] })).toEqual([]);
-  const given = Array.from({ length: 11 }, (_, index) => `.:t${index}`);
+  const given = Array.from({ length: 10 }, (_, index) => `.:t${index}`);
   expect((await shares({ share: given })).map(({ tag }) => tag)).toEqual(given.map((text) => text.slice(2)));
   await expect(shares({ share: [...given, '.:more'] })).rejects.toThrow(
-    /12 times; beside the disks 11 shares/,
+    /11 times; beside the disks 10 shares/,
   );
   await expect(shares({ share: ['.'], bus: 'mmio-legacy' })).rejects.toThrow(/younger than the legacy/);
 });
@@ -94,7 +102,17 @@ it.each<[string, () => Partial<RunArguments>, RegExp]>([
   ['memory in letters', () => ({ memory: '1G' }), /from 128 to 2047/],
   ['too little memory', () => ({ memory: '16' }), /from 128 to 2047/],
   ['too much memory', () => ({ memory: '4096' }), /from 128 to 2047/],
-  ['thirteen disks', () => ({ disk: Array.from({ length: 13 }, () => 'x') }), /12 disks fit/],
+  ['twelve disks', () => ({ disk: Array.from({ length: 12 }, () => 'x') }), /11 disks fit/],
+  [
+    'thirteen disks and no network',
+    () => ({ disk: Array.from({ length: 13 }, () => 'x'), net: ['none'] }),
+    /12 disks fit/,
+  ],
+  ['thirteen networks', () => ({ net: Array.from({ length: 13 }, () => 'user') }), /12 networks fit/],
+  ['a network that is none', () => ({ net: ['slirp'] }), /slirp is no network/],
+  ['a capture of nothing', () => ({ net: ['none'], capture: at('c') }), /nothing to write/],
+  ['a capture over a disk', () => ({ disk: [at('disk')], capture: at('symlink') }), /overwrite --disk/],
+  ['a capture over the trace', () => ({ trace: at('t'), capture: at('t') }), /overwrite --trace/],
   ['a bus that is none', () => ({ bus: 'isa' }), /--bus isa is no bus; give one of pci, /],
   ['an empty command', () => ({ exec: ' ' }), /needs a command/],
 ])('refuses %s, and writes nothing', async (_, mistake, message) => {

@@ -1,8 +1,9 @@
 import { constants, type Stats } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { basename, dirname, resolve } from 'node:path';
 import { type ImageFormat, imageFormat, isNbdUri } from 'virtio-node/storage';
 import { usage } from '../exit-status.ts';
+import { type NetPlan, parseNets } from '../network/plan.ts';
 import { parseShares, type SharePlan } from '../share/plan.ts';
 import { wholeNumber } from '../whole-number.ts';
 import type { RunArguments } from './arguments.ts';
@@ -26,6 +27,10 @@ export interface RunPlan extends ImageOptions {
   readonly shares: readonly SharePlan[];
   /** Where the guest's ports are as Unix sockets. */
   readonly vsock: string | undefined;
+  /** Network devices, in the order in which they stand on the bus. */
+  readonly nets: readonly NetPlan[];
+  /** Where all their frames are written to. */
+  readonly capture: string | undefined;
   readonly exec: string | undefined;
   readonly fresh: boolean;
   readonly trace: string | undefined;
@@ -33,7 +38,7 @@ export interface RunPlan extends ImageOptions {
 }
 
 const sector = 512;
-/** PCI slots 16 to 31 hold them, our two other devices, and two of the emulator; one fewer with sockets. */
+/** PCI slots 16 to 31 hold them, our two other devices, and two of the emulator; one fewer with sockets, and with each network. */
 const mostDisks = 12;
 
 /**
@@ -49,7 +54,11 @@ export async function planRun(args: RunArguments): Promise<RunPlan> {
   if (args.vsock !== undefined && bus !== undefined && !bus.hasYoungTypes)
     throw usage(`--vsock does not go with --bus ${bus.name}: sockets are younger than the legacy interface`);
   if (args.exec !== undefined && args.exec.trim() === '') throw usage('--exec needs a command');
-  const fit = args.vsock === undefined ? mostDisks : mostDisks - 1;
+  const nets = parseNets(args.net.length === 0 ? ['user'] : args.net);
+  if (args.capture !== undefined && nets.length === 0)
+    throw usage('--capture has nothing to write with --net none; leave one of the two out');
+  const fit = mostDisks - nets.length - (args.vsock === undefined ? 0 : 1);
+  if (fit < 0) throw usage(`--net was given ${nets.length} times; ${nets.length + fit} networks fit`);
   if (args.disk.length > fit) throw usage(`--disk was given ${args.disk.length} times; ${fit} disks fit`);
   const shares = planShares(args.share, bus, fit - Math.max(1, args.disk.length));
   const disks = args.disk.map(parseDisk);
@@ -67,13 +76,17 @@ export async function planRun(args: RunArguments): Promise<RunPlan> {
       throw usage(`--disk ${disk.path} is the same file as ${other}; give each file once`);
     used.set(id, `--disk ${disk.path}`);
   }
-  if (args.trace !== undefined) await checkTrace(args.trace, used);
+  if (args.trace !== undefined)
+    used.set(await checkWritten('--trace', args.trace, used), `--trace ${args.trace}`);
+  if (args.capture !== undefined) await checkWritten('--capture', args.capture, used);
   return {
     machine,
     bus,
     disks,
     shares,
     vsock: args.vsock,
+    nets,
+    capture: args.capture,
     memory,
     exec: args.exec,
     kernel: args.kernel,
@@ -196,15 +209,21 @@ async function checkFile(option: string, path: string): Promise<Stats> {
   return found;
 }
 
-async function checkTrace(path: string, used: ReadonlyMap<string, string>): Promise<void> {
+/** Checks a file that is to be written, and gives what is equal for two names of it. */
+async function checkWritten(
+  option: string,
+  path: string,
+  used: ReadonlyMap<string, string>,
+): Promise<string> {
   const found = await stat(path).catch(() => undefined);
-  if (found?.isDirectory() === true) throw usage(`--trace ${path} is a folder; give a file in it`);
-  const other = found === undefined ? undefined : used.get(identity(found));
-  if (other !== undefined) throw usage(`--trace ${path} would overwrite ${other}; give it another file`);
+  if (found?.isDirectory() === true) throw usage(`${option} ${path} is a folder; give a file in it`);
+  const id = found === undefined ? resolve(path) : identity(found);
+  const other = used.get(id);
+  if (other !== undefined) throw usage(`${option} ${path} would overwrite ${other}; give it another file`);
   const writable = found === undefined ? dirname(path) : path;
-  if (await may(writable, constants.W_OK)) return;
+  if (await may(writable, constants.W_OK)) return id;
   throw usage(
-    `--trace ${path}: ${found === undefined ? `${writable} is no folder where ${basename(path)} can be made` : 'it cannot be written'}; give another file`,
+    `${option} ${path}: ${found === undefined ? `${writable} is no folder where ${basename(path)} can be made` : 'it cannot be written'}; give another file`,
   );
 }
 

@@ -2,6 +2,8 @@ import { join } from 'node:path';
 import type { Tracer } from 'virtio/device';
 import { HostError, type VirtioError } from 'virtio/errors';
 import { cacheFolder } from 'virtio-node/guests';
+import { makeNetDevice } from '../network/device.ts';
+import { type OpenNetworks, openNetworks } from '../network/open.ts';
 import { type Output, takesColour } from '../output.ts';
 import { type OpenShare, openShares } from '../share/open.ts';
 import type { RunArguments } from './arguments.ts';
@@ -58,17 +60,24 @@ interface Held {
   readonly disks: readonly OpenDisk[];
   readonly sockets: OpenSockets | undefined;
   readonly shares: readonly OpenShare[];
+  readonly networks: OpenNetworks;
 }
 
 /** Opens all of it, or nothing. */
-async function hold({ disks: diskPlans, vsock, shares: sharePlans }: RunPlan, report: Report): Promise<Held> {
+async function hold(plan: RunPlan, report: Report): Promise<Held> {
+  const { disks: diskPlans, vsock, shares: sharePlans, nets, capture } = plan;
   const disks = await openDisks(diskPlans);
   let sockets: OpenSockets | undefined;
+  let shares: readonly OpenShare[] = [];
   try {
     sockets = await openSockets(vsock);
-    const shares = openShares(sharePlans, (tag, error) => report.notice(`share ${tag}: ${error.message}`));
-    return { disks, sockets, shares };
+    shares = openShares(sharePlans, (tag, error) => report.notice(`share ${tag}: ${error.message}`));
+    const networks = await openNetworks(nets, (plan) => makeNetDevice(plan), capture, {
+      notice: (name, message) => report.notice(`${name}: ${message}`),
+    });
+    return { disks, sockets, shares, networks };
   } catch (error) {
+    for (const share of shares) share.close();
     await sockets?.close();
     await closeDisks(disks);
     throw error;
@@ -82,6 +91,7 @@ class Run {
   readonly #disks: readonly OpenDisk[];
   readonly #sockets: OpenSockets | undefined;
   readonly #shares: readonly OpenShare[];
+  readonly #networks: OpenNetworks;
   readonly #report: Report;
   readonly #terminal = new RawTerminal();
   readonly #states = new SavedStates(join(cacheFolder(), 'states'));
@@ -94,11 +104,12 @@ class Run {
   /** The guest's console is the command's standard output from the moment that it runs. */
   #outputIsData: boolean;
 
-  constructor(plan: RunPlan, { disks, sockets, shares }: Held, report: Report) {
+  constructor(plan: RunPlan, { disks, sockets, shares, networks }: Held, report: Report) {
     this.#plan = plan;
     this.#disks = disks;
     this.#sockets = sockets;
     this.#shares = shares;
+    this.#networks = networks;
     this.#report = report;
     this.command = plan.exec ?? (process.stdin.isTTY ? undefined : pipedShell);
     this.#outputIsData = this.command === undefined;
@@ -131,13 +142,15 @@ class Run {
       await this.#guest?.machine.destroy();
     } finally {
       this.#trace?.close();
+      await this.#networks.close();
       await this.#sockets?.close();
       for (const share of this.#shares) share.close();
       await closeDisks(this.#disks);
     }
     await this.#saved;
     await Promise.all([drained(process.stdout), drained(process.stderr)]);
-    if (this.#trace?.error !== undefined) throw this.#trace.error;
+    const error = this.#trace?.error ?? this.#networks.captureError;
+    if (error !== undefined) throw error;
   }
 
   async #life(image: MachineImage, fresh: boolean): Promise<Ending> {
@@ -185,6 +198,7 @@ class Run {
       sockets: this.#sockets?.device,
       shares: this.#shares,
       onUnmounted: (tag) => this.#report.notice(`the guest could not mount ${tag} at /mnt/${tag}`),
+      networks: this.#networks.networks.map(({ device }) => device),
       onTerminal: (bytes) => {
         this.#consoleUsed = true;
         this.#terminal.watch(bytes);
@@ -230,6 +244,7 @@ class Run {
         disks,
         sockets: this.#sockets?.path,
         shares: this.#shares,
+        networks: this.#networks.networks.map(({ lines }) => lines),
       },
       takesColour(process.stderr),
     ))

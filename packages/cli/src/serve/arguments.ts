@@ -25,6 +25,12 @@ export interface ServeArguments extends ShareArguments {
   readonly serial: string;
   readonly guestCid?: string;
   readonly udsPath?: string;
+  readonly net?: string;
+  readonly mac?: string;
+  readonly mtu?: string;
+  readonly offloads: boolean;
+  readonly mergeable: boolean;
+  readonly capture?: string;
   readonly once: boolean;
   readonly trace?: string;
   readonly json: boolean;

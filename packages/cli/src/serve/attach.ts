@@ -4,7 +4,7 @@ import { servedType } from './served-types.ts';
 
 /** What QEMU is to be started with, beside what the machine has anyway: its memory must be there for others to map. */
 export function qemuArguments(plan: ServePlan, memory = '512M'): string[] | undefined {
-  const { at, packed, queues, queueSize, share } = plan;
+  const { at, packed, queues, queueSize, share, net } = plan;
   const type = servedType(plan.type);
   if (typeof at === 'number') return undefined;
   const machine = [
@@ -16,18 +16,27 @@ export function qemuArguments(plan: ServePlan, memory = '512M'): string[] | unde
     return [...machine, '-device', JSON.stringify({ driver: 'vfio-user-pci', socket })];
   }
   if (type.qemu === undefined) return undefined;
+  const isNet = type.name === 'net';
   const device = [
-    `${type.qemu},chardev=vhost-${type.name}`,
+    // QEMU is the network device itself, and knows us as one of its networks.
+    isNet ? `${type.qemu},netdev=vhost-net` : `${type.qemu},chardev=vhost-${type.name}`,
     ...(type.name === 'blk' ? [`num-queues=${queues}`] : []),
     ...(share === undefined
       ? []
       : [`tag=${share.tag}`, `queue-size=${queueSize}`, `num-request-queues=${queues}`]),
     ...(packed && share === undefined ? ['packed=on'] : []),
+    ...(isNet && queues > 1 ? [`mq=on,vectors=${2 * queues + 2}`] : []),
+    ...(isNet && net.mac !== undefined
+      ? [`mac=${Buffer.from(net.mac).toString('hex').match(/../g)?.join(':')}`]
+      : []),
+    ...(isNet && net.mtu !== undefined ? [`host_mtu=${net.mtu}`] : []),
   ];
+  const netdev = ['-netdev', `vhost-user,id=vhost-net,chardev=vhost-${type.name},queues=${queues}`];
   return [
     ...machine,
     // It connects again when this program was started anew.
     ...['-chardev', `socket,id=vhost-${type.name},path=${resolve(at)},reconnect-ms=1000`],
+    ...(isNet ? netdev : []),
     ...['-device', device.join(',')],
   ];
 }

@@ -23,12 +23,14 @@ const typed: ServeArguments = {
   announceSubmounts: false,
   uidMap: [],
   gidMap: [],
+  offloads: true,
+  mergeable: true,
   once: false,
   json: false,
 };
 
 it.each<[string, Partial<ServeArguments>, RegExp]>([
-  ['foo', {}, /no device type foo here; there are blk, console, entropy, vsock, fs/],
+  ['foo', {}, /no device type foo here; there are blk, console, entropy, net, vsock, fs/],
   ['blk', {}, /one of --blk-file FILE, --scratch MIB/],
   ['blk', { blkFile: 'a', scratch: '1' }, /one of --blk-file FILE, --scratch MIB/],
   ['blk', { scratch: '1', null: '1' }, /one of --blk-file FILE, --scratch MIB/],
@@ -51,6 +53,13 @@ it.each<[string, Partial<ServeArguments>, RegExp]>([
   ['fs', { sharedDir: '.', readonly: true, writeback: true }, /does not go with --readonly/],
   ['fs', { sharedDir: '.', sandbox: 'chroot' }, /there is none here but `none`/],
   ['fs', { sharedDir: '.', uidMap: ['1:2'] }, /--uid-map 1:2: give GUEST:HOST:COUNT/],
+  ['entropy', { net: 'user' }, /--net is for networks/],
+  ['blk', { scratch: '1', offloads: false }, /--no-offloads is for networks/],
+  ['net', { net: 'none' }, /needs a network/],
+  ['net', { net: 'tap' }, /--net tap names no interface/],
+  ['net', { mac: 'x' }, /--mac x: that is no MAC address/],
+  ['net', { mtu: '9' }, /--mtu 9: an MTU/],
+  ['net', { serial: 'x'.repeat(21) }, /longer than 20 characters/],
   ['entropy', { fd: '4' }, /one of --socket-path PATH and --fd NUMBER/],
   ['entropy', { socket: 'b' }, /one of --socket-path PATH and --fd NUMBER/],
 ])('refuses to serve %s with %j', (name, options, message) => {
@@ -111,6 +120,17 @@ it('shares a folder as virtiofsd does', () => {
     'vhost-user-fs-pci,chardev=vhost-fs,tag=x,queue-size=1024,num-request-queues=1',
   );
   expect(umlArgument(plan)).toBe('virtio_uml.device=/run/d.sock:26');
+});
+
+it('says how to attach a network device', () => {
+  const plan = planServe('net', { ...typed, queues: '4', mac: '2:0:0:0:0:a', mtu: '9000', net: 'tap:t' });
+  expect(plan.net).toMatchObject({ kind: 'tap', name: 't', mtu: 9000 });
+  expect(shellWords(qemuArguments(plan)?.slice(6) ?? [])).toBe(
+    '-chardev socket,id=vhost-net,path=/run/d.sock,reconnect-ms=1000 ' +
+      '-netdev vhost-user,id=vhost-net,chardev=vhost-net,queues=4 ' +
+      '-device virtio-net-pci,netdev=vhost-net,packed=on,mq=on,vectors=10,mac=02:00:00:00:00:0a,host_mtu=9000',
+  );
+  expect(umlArgument(plan)).toBe('virtio_uml.device=/run/d.sock:1');
 });
 
 it('lends a PCI function for the drivers it is told', () => {

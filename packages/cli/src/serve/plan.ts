@@ -1,6 +1,7 @@
 import type { ReservedFeatureName } from 'virtio/spec';
 import type { ImageFormat } from 'virtio-node/storage';
 import { usage } from '../exit-status.ts';
+import { type NetPlan, parseMac, parseMtu, parseNet } from '../network/plan.ts';
 import { planServedShare, type ServedShare, shareOptions } from '../share/served.ts';
 import { wholeNumber } from '../whole-number.ts';
 import type { ServeArguments } from './arguments.ts';
@@ -9,7 +10,7 @@ import type { ServeArguments } from './arguments.ts';
 const mostQueueSize = 1024;
 const mostQueues = 64;
 /** The types that can have more than one. */
-const manyQueues: readonly string[] = ['blk', 'fs'];
+const manyQueues: readonly string[] = ['blk', 'fs', 'net'];
 
 /** The CIDs that a guest can have, and the one that it has unless told. */
 const leastCid = 3;
@@ -19,7 +20,7 @@ const mostCid = 0xffff_fffe;
 export type ServedName = (typeof servedNames)[number];
 
 /** All of them. */
-export const servedNames = ['blk', 'console', 'entropy', 'vsock', 'fs'] as const;
+export const servedNames = ['blk', 'console', 'entropy', 'net', 'vsock', 'fs'] as const;
 
 /** What `--vfio-user` takes. */
 export const servedInterfaces = ['modern', 'transitional', 'legacy'] as const;
@@ -52,6 +53,14 @@ export interface ServePlan {
   readonly udsPath: string | undefined;
   /** The folder that is shared, for the type of that. */
   readonly share: ServedShare | undefined;
+  /** The network that a network device is connected to. */
+  readonly net: NetPlan;
+  /** Checksums and segments may be left to it, and to its driver. */
+  readonly offloads: boolean;
+  /** A received frame may lie in several buffers. */
+  readonly mergeable: boolean;
+  /** Where all its frames are written to. */
+  readonly capture: string | undefined;
   readonly once: boolean;
   readonly trace: string | undefined;
   readonly json: boolean;
@@ -81,6 +90,14 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
   });
   refuseOthers(type, 'vsock', 'sockets', { '--guest-cid': args.guestCid, '--uds-path': args.udsPath });
   refuseOthers(type, 'fs', 'folders', shareOptions(args));
+  refuseOthers(type, 'net', 'networks', {
+    '--net': args.net,
+    '--mac': args.mac,
+    '--mtu': args.mtu,
+    '--capture': args.capture,
+    '--no-offloads': args.offloads ? undefined : true,
+    '--no-mergeable': args.mergeable ? undefined : true,
+  });
   const disks = [args.blkFile, args.scratch, args.null].filter((value) => value !== undefined);
   if (type === 'blk' && disks.length !== 1) {
     throw usage(
@@ -116,6 +133,10 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
     guestCid: whole('--guest-cid', args.guestCid ?? String(leastCid), mostCid, leastCid),
     udsPath: args.udsPath,
     share: type === 'fs' ? planServedShare(args) : undefined,
+    net: netOf(args),
+    offloads: args.offloads,
+    mergeable: args.mergeable,
+    capture: args.capture,
     once: args.once,
     trace: args.trace,
     json: args.json,
@@ -133,6 +154,18 @@ function refuseOthers(
   for (const [option, value] of Object.entries(options)) {
     if (value !== undefined) throw usage(`${option} is for ${things}: virtio serve ${own} ${option} …`);
   }
+}
+
+/** What the device is connected to, with what `--mac` and `--mtu` say. */
+function netOf({ net = 'user', mac, mtu }: ServeArguments): NetPlan {
+  if (net === 'none')
+    throw usage('--net none: a network device that is served needs a network; give another');
+  const plan = parseNet(net);
+  return {
+    ...plan,
+    mac: mac === undefined ? plan.mac : parseMac(mac, '--mac'),
+    mtu: mtu === undefined ? plan.mtu : parseMtu(mtu, '--mtu'),
+  };
 }
 
 function interfaceNamed(given: string | boolean | undefined): ServePlan['vfioUser'] {

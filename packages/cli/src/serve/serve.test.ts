@@ -246,7 +246,7 @@ it('writes the files by which others find the back ends', async () => {
   const target = join(folder, 'found');
   expect(await descriptorsCommand({ user: false, folder: target, json: false }, output)).toBe(0);
   const files = readdirSync(target).sort();
-  const names = ['blk', 'console', 'entropy', 'fs', 'vsock'];
+  const names = ['blk', 'console', 'entropy', 'fs', 'net', 'vsock'];
   expect(files).toEqual(names.map((name) => `60-virtio-ts-${name}.json`));
   const blk = JSON.parse(readFileSync(join(target, files[0] ?? ''), 'utf8'));
   expect(blk).toMatchObject({ type: 'block', description: 'virtio-ts blk' });

@@ -88,7 +88,10 @@ class Server {
     for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
     const { type, trace, at } = this.#plan;
     try {
-      const ready = await servedType(type).make(this.#plan, (error) => this.#show(error));
+      const ready = await servedType(type).make(this.#plan, {
+        onError: (error) => this.#show(error),
+        notice: (message) => this.#report.notice(`${type}: ${message}`),
+      });
       this.#ready = ready;
       if (trace !== undefined) {
         const bus = this.#plan.vfioUser === undefined ? 'vhost-user' : 'vfio-user';
@@ -131,6 +134,7 @@ class Server {
       ...(uml === undefined ? {} : { uml }),
     });
     this.#report.say(`${type} at ${place}; Ctrl-C ends it`);
+    for (const line of this.#ready?.lines ?? []) this.#report.say(`  ${line}`);
     if (qemu !== undefined) this.#report.say(`  QEMU: ${shellWords(qemu)}`);
     if (uml !== undefined) this.#report.say(`  user-mode Linux: ${uml}`);
   }

@@ -4,11 +4,14 @@ import { blk, blkDevice, memoryStorage, type Storage } from 'virtio/devices/blk'
 import { consoleDevice, consoleType } from 'virtio/devices/console';
 import { entropy, entropyDevice } from 'virtio/devices/entropy';
 import { fs } from 'virtio/devices/fs';
+import { net } from 'virtio/devices/net';
 import { vsock } from 'virtio/devices/vsock';
 import { HostError, UsageError } from 'virtio/errors';
 import type { DeviceType } from 'virtio/spec';
 import { openStorage } from 'virtio-node/storage';
 import { usage } from '../exit-status.ts';
+import { makeNetDevice } from '../network/device.ts';
+import { openNetworks } from '../network/open.ts';
 import { pump, writeTo } from '../run/host-streams.ts';
 import { openSocketsAt } from '../run/sockets.ts';
 import { openServedShare } from '../share/open.ts';
@@ -17,8 +20,18 @@ import type { ServedName, ServePlan } from './plan.ts';
 /** A device that is ready to be served. */
 export interface ReadyDevice {
   readonly device: Device;
+  /** What there is to know of it, for people. */
+  readonly lines?: readonly string[];
   /** Makes everything stable and lets go of it. */
   close(): Promise<void>;
+}
+
+/** Whom a device tells what becomes of it. */
+export interface ServedEvents {
+  /** What lies beneath it fails. */
+  readonly onError: (error: HostError) => void;
+  /** Something to know of. */
+  readonly notice: (message: string) => void;
 }
 
 /** A device type that `virtio serve` knows. */
@@ -29,8 +42,7 @@ export interface ServedType {
   readonly backend: { readonly type: string; readonly features?: readonly string[] };
   /** QEMU's front end for it; without one, the general one is to be used where there is one. */
   readonly qemu?: string;
-  /** @param onError hears of what lies beneath the device and fails */
-  make(plan: ServePlan, onError: (error: HostError) => void): Promise<ReadyDevice>;
+  make(plan: ServePlan, events: ServedEvents): Promise<ReadyDevice>;
 }
 
 /**
@@ -48,7 +60,7 @@ export const servedTypes: readonly ServedType[] = [
     type: blk,
     backend: { type: 'block', features: ['read-only', 'blk-file'] },
     qemu: 'vhost-user-blk-pci',
-    async make(plan, onError) {
+    async make(plan, { onError }) {
       const storage = await openDisk(plan);
       const { queues, queueSize, reserved, serial: id, readOnly } = plan;
       return {
@@ -99,12 +111,35 @@ export const servedTypes: readonly ServedType[] = [
     // Options of their own, as younger versions of virtiofsd have them.
     backend: { type: 'fs', features: ['separate-options'] },
     qemu: 'vhost-user-fs-pci',
-    async make({ share, queues, queueSize, reserved }, onError) {
+    async make({ share, queues, queueSize, reserved }, { onError }) {
       if (share === undefined) throw new Error('a plan for a share has one');
       const opened = openServedShare(share, { queues, queueSize, reserved }, (error) => {
         if (error instanceof HostError) onError(error);
       });
       return { device: opened.device, close: async () => opened.close() };
+    },
+  },
+  {
+    name: 'net',
+    type: net,
+    backend: { type: 'net' },
+    qemu: 'virtio-net-pci',
+    async make({ net: plan, capture, queues: queuePairs, ...limits }, { notice }) {
+      const { queueSize, reserved, offloads, mergeable } = limits;
+      const makeDevice = () => makeNetDevice(plan, { queuePairs, queueSize, reserved, offloads, mergeable });
+      const opened = await openNetworks([plan], makeDevice, capture, {
+        notice: (_, message) => notice(message),
+      });
+      const [network] = opened.networks;
+      if (network === undefined) throw new Error('a plan for one network makes one');
+      return {
+        device: network.device,
+        lines: network.lines,
+        async close() {
+          await opened.close();
+          if (opened.captureError !== undefined) throw opened.captureError;
+        },
+      };
     },
   },
 ];
