@@ -1,0 +1,6 @@
+/** Our network device and user network in v86. */
+import { Machine } from './machine.ts';
+import { netGuest } from './net-servers.ts';
+import { netSuite } from './net-suite.ts';
+
+netSuite((devices) => Machine.boot({ ...netGuest, devices }), { bytes: 10_000_000, otherBytes: 1_000_000 });
