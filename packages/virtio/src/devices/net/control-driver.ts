@@ -13,8 +13,7 @@ export const announceClass = (controls: NetControls): ControlClass => ({
   requires: ['GUEST_ANNOUNCE'],
   handle(command) {
     if (command !== announceCommand.ACK) return false;
-    const { status } = controls.config;
-    if ((status & netStatus.ANNOUNCE) !== 0) controls.updateConfig({ status: status & ~netStatus.ANNOUNCE });
+    controls.setStatus(netStatus.ANNOUNCE, false);
     return true;
   },
 });

@@ -201,6 +201,22 @@ describe('VLANs', () => {
   });
 });
 
+describe('the link', () => {
+  it('is as it is now when a driver resumes its device', async () => {
+    const { device, far, guest } = await joined();
+    await guest.opened.suspend();
+    far.up = false;
+    far.up = true;
+    await guest.opened.resume();
+    expect(device.config.status).toBe(netStatus.LINK_UP);
+    await guest.opened.suspend();
+    far.up = true;
+    far.up = false;
+    await guest.opened.resume();
+    expect(device.config.status).toBe(0);
+  });
+});
+
 describe('an announcement', () => {
   // @holds 5.1.9.5.4.2 device: Device Types / Network Device / Device Operation / Control Virtqueue / Gratuitous Packet Sending
   it('is asked for in the configuration until the driver has heard of it', async () => {

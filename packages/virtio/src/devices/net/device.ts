@@ -147,6 +147,8 @@ class Port implements Endpoint, NetControls, Moderation {
   readonly #filtered: Steering | undefined;
   #steering: Steering = firstQueue;
   #link: Link | undefined;
+  /** The configuration field of this name; while the device is suspended it is not there yet. */
+  #status = 0;
   /** This, for drivers that want notifications counted or held back. */
   #moderation: Moderation | undefined;
   /** What another device has saved, until a driver goes on here. */
@@ -211,9 +213,16 @@ class Port implements Endpoint, NetControls, Moderation {
   }
 
   carrier(up: boolean): void {
-    const { status } = this.config;
-    const now = up ? status | netStatus.LINK_UP : status & ~netStatus.LINK_UP;
-    if (now !== status) this.updateConfig({ status: now });
+    this.setStatus(netStatus.LINK_UP, up);
+    // What waited for room is lost while the link is cut.
+    this.transmitter.room();
+  }
+
+  setStatus(bit: number, on: boolean): void {
+    const status = on ? this.#status | bit : this.#status & ~bit;
+    if (status === this.#status) return;
+    this.#status = status;
+    this.updateConfig({ status });
   }
 
   room(): void {
@@ -277,7 +286,7 @@ class Port implements Endpoint, NetControls, Moderation {
 
   announce(): boolean {
     if (this.session?.has('GUEST_ANNOUNCE') !== true || !this.session.has('STATUS')) return false;
-    this.updateConfig({ status: this.config.status | netStatus.ANNOUNCE });
+    this.setStatus(netStatus.ANNOUNCE, true);
     return true;
   }
 
@@ -316,6 +325,7 @@ class Port implements Endpoint, NetControls, Moderation {
       throw new UsageError('BAD_STATE', 'this is not the saved state of a network device');
     }
     this.#saved = state;
+    this.#status = this.config.status;
     // The configuration is the one that was saved; the link is this device's.
     this.carrier(this.#link?.up === true);
   }
@@ -330,9 +340,8 @@ class Port implements Endpoint, NetControls, Moderation {
 
   /** What a driver has changed in the configuration is as it was. */
   #restoreConfig(): void {
-    const { mac, status } = this.config;
-    if (mac.some((byte, i) => byte !== this.#mac[i])) this.updateConfig({ mac: this.#mac });
-    if ((status & netStatus.ANNOUNCE) !== 0) this.updateConfig({ status: status & ~netStatus.ANNOUNCE });
+    if (this.config.mac.some((byte, i) => byte !== this.#mac[i])) this.updateConfig({ mac: this.#mac });
+    this.setStatus(netStatus.ANNOUNCE, false);
   }
 
   /** The tag of a VLAN is no part of the packet. */

@@ -268,7 +268,7 @@ export class OpenNet extends NetCommands {
     return new Promise((resolve, reject) => {
       this.#readers.push({ resolve, reject });
       if (this.#ended !== undefined) this.#end(this.#ended);
-      else for (const receiver of this.#receivers) receiver.drain();
+      else this.#drain();
     });
   }
 
@@ -402,6 +402,10 @@ export class OpenNet extends NetCommands {
     return true;
   }
 
+  #drain(): void {
+    for (const receiver of this.#receivers) receiver.drain();
+  }
+
   #roomToSend(): void {
     this.#link?.room();
     for (const { resolve } of this.#senders.splice(0)) resolve();
@@ -427,21 +431,19 @@ export class OpenNet extends NetCommands {
       },
       attached: (link) => this.#attached(link),
       receive: (frame, offload) => this.#fromLink(frame, offload),
-      room: () => {
-        for (const receiver of this.#receivers) receiver.drain();
-      },
+      room: () => this.#drain(),
+      // What waited for room is lost while the link is cut.
+      carrier: () => this.#drain(),
     };
   }
 
   #attached(link: Link): void {
     this.#link = link;
-    for (const receiver of this.#receivers) receiver.drain();
+    this.#drain();
     // Who stands behind this end has addresses that the device has never heard of.
     if (!this.has('CTRL_RX')) return;
-    this.setMode('promiscuous', true).catch((error) => {
-      if (this.#ended === undefined)
-        this.#device.fail(error instanceof Error ? error : new Error(String(error)));
-    });
+    // A device that refuses does what it can; one that broke has failed by now.
+    this.setMode('promiscuous', true).catch(() => {});
   }
 
   /** A frame that the device cannot take, or that comes when it is gone, is lost. */

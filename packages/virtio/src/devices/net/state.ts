@@ -15,6 +15,8 @@ export interface NetControls {
   /** Pairs of queues that are in use: 1 until the driver asks for more. */
   pairs: number;
   readonly config: NetConfig;
+  /** Sets or clears a bit of the configuration field `status`, and tells the driver. */
+  setStatus(bit: number, on: boolean): void;
   /** Changes configuration fields, and tells the driver. */
   updateConfig(values: Partial<NetConfig>): void;
 }

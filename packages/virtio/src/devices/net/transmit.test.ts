@@ -244,6 +244,21 @@ describe('what a driver sends', () => {
     expect(far.frames.map(({ frame }) => frame)).toEqual([frameOf(60, 1), frameOf(60, 2)]);
   });
 
+  it('waits in its queue until the link is cut, and is lost then', async () => {
+    const device = netDevice();
+    const far = new Far(device.endpoint);
+    far.patience = 0;
+    const guest = await RawGuest.open(device, ['STATUS']);
+    const sent = guest.send(frameOf(60, 1));
+    far.up = false;
+    await sent;
+    expect(device.config.status).toBe(0);
+    far.up = true;
+    far.makeRoom(1);
+    await guest.send(frameOf(60, 2));
+    expect(far.frames.map(({ frame }) => frame)).toEqual([frameOf(60, 2)]);
+  });
+
   it('waits in its queue until that is reset, and no longer', async () => {
     const device = netDevice();
     const far = new Far(device.endpoint);
