@@ -28,12 +28,16 @@ class Served {
   readonly errors: VirtioError[] = [];
   readonly #listening: Listening;
 
-  constructor(path: string, device: Device, legacy: PciLegacySupport | undefined) {
+  constructor(path: string, device: Device, packed: boolean, legacy: PciLegacySupport | undefined) {
     const onError = (error: VirtioError): void => void this.errors.push(error);
     this.path = path;
     this.server = new VfioUserServer({ descriptors, onError }, (host) => {
-      const own = { ...host, msix: msixSignals(host.signalVector), packedRing, inOrder, onError };
-      return new VmmPciFunction(device, legacy === undefined ? own : { ...own, legacy });
+      const own = { ...host, msix: msixSignals(host.signalVector), inOrder, onError };
+      return new VmmPciFunction(device, {
+        ...own,
+        ...(packed ? { packedRing } : {}),
+        ...(legacy === undefined ? {} : { legacy }),
+      });
     });
     this.#listening = listenUnix(path, (channel) => this.server.serve(channel));
   }
@@ -51,10 +55,16 @@ class Served {
 }
 
 describe.each([
-  { driver: 'a modern driver with MSI-X', append: '', interrupts: /PCI-MSI/ },
-  { driver: 'a modern driver without MSI-X', append: 'pci=nomsi', interrupts: /IO-APIC/ },
-  { driver: 'a legacy driver with MSI-X', legacy: legacyOnly(), append: '', interrupts: /PCI-MSI/ },
-])("QEMU's vfio-user-pci and $driver of Linux", ({ legacy, append, interrupts }) => {
+  { driver: 'a modern driver with MSI-X', packed: true, append: '', interrupts: /PCI-MSI/ },
+  { driver: 'a modern driver without MSI-X', packed: false, append: 'pci=nomsi', interrupts: /IO-APIC/ },
+  {
+    driver: 'a legacy driver with MSI-X',
+    packed: false,
+    legacy: legacyOnly(),
+    append: '',
+    interrupts: /PCI-MSI/,
+  },
+])("QEMU's vfio-user-pci and $driver of Linux, packed: $packed", ({ packed, legacy, append, interrupts }) => {
   const storage = memoryStorage(16 * mebibyte);
   const given: Buffer[] = [];
   const shown: Buffer[] = [];
@@ -90,7 +100,9 @@ describe.each([
       },
     });
     const devices = { disk: blkDevice({ storage, id: 'the-disk' }), entropy, terminal };
-    served = Object.entries(devices).map(([name, device]) => new Served(join(folder, name), device, legacy));
+    served = Object.entries(devices).map(
+      ([name, device]) => new Served(join(folder, name), device, packed, legacy),
+    );
     await start();
   });
 
@@ -103,6 +115,9 @@ describe.each([
   test('all three are bound to their drivers, with the interrupts that there are', async () => {
     const bound = await session.text('cd /sys/bus/virtio/drivers; ls -1d */virtio*');
     expect(bound.split('\n')).toEqual(['virtio_blk/virtio0', 'virtio_console/virtio2', 'virtio_rng/virtio1']);
+    // RING_PACKED is bit 34.
+    const rings = await session.text('cut -c35 /sys/bus/virtio/devices/virtio*/features | sort -u');
+    expect(rings).toBe(packed ? '1' : '0');
     const lines = (await session.text('grep virtio /proc/interrupts')).split('\n');
     for (const line of lines) expect(line).toMatch(interrupts);
   });
