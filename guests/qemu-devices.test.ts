@@ -1,6 +1,6 @@
 import { guestFiles, type NativeGuestOptions } from 'virtio-node/guests';
 import { QemuGuest } from 'virtio-node/qemu';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { deviceSuite } from './device-suite.ts';
 import { NativeMachine } from './native-machine.ts';
 import { qemu } from './qemu-machine.ts';
@@ -8,10 +8,16 @@ import { qemu } from './qemu-machine.ts';
 const start = async (options: NativeGuestOptions): Promise<QemuGuest> =>
   QemuGuest.start({ ...options, tool: await qemu('qemu-11'), guest: await guestFiles({ machine: 'qemu' }) });
 
-const machine = deviceSuite((devices) => NativeMachine.boot(start, true, devices), 300_000);
+describe.each([
+  ['split', false],
+  ['packed', true],
+])('on %s rings', (_name, packed) => {
+  const machine = deviceSuite((devices) => NativeMachine.boot(start, packed, devices), 300_000);
 
-test('its drivers are of the modern kind, on packed rings', async () => {
-  // VERSION_1 and RING_PACKED are bits 32 and 34.
-  const features = await machine().text('cut -c33,35 /sys/bus/virtio/devices/virtio*/features');
-  expect(features).toBe('11\n11\n11');
+  test('its drivers are of the modern kind, and use those rings', async () => {
+    // VERSION_1 and RING_PACKED are bits 32 and 34.
+    const bits = packed ? '11' : '10';
+    const features = await machine().text('cut -c33,35 /sys/bus/virtio/devices/virtio*/features');
+    expect(features).toBe(`${bits}\n${bits}\n${bits}`);
+  });
 });
