@@ -1,10 +1,9 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openBlk } from 'virtio/devices/blk';
-import { open } from 'virtio/driver';
-import { bytes, deviceType, le32, struct } from 'virtio/spec';
+import { openFs } from 'virtio/devices/fs';
 import { probeVhostUser, type VhostUserTransport } from 'virtio/vhost-user';
 import { ensureTool, GuardedChild } from 'virtio-node/guests';
 import { connectUnix, NodeDescriptors } from 'virtio-node/host';
@@ -36,54 +35,52 @@ async function imageHolds(sector: number, bytes: Uint8Array): Promise<void> {
 }
 
 describe('virtiofsd', () => {
-  /** As much of the type as is needed here. */
-  const fs = deviceType({
-    id: 26,
-    name: 'fs',
-    queues: { hiprio: 0, requestq: { from: 1 } },
-    features: {},
-    config: struct('virtio_fs_config', { tag: bytes(36), num_request_queues: le32 }),
-  });
-
-  /** FUSE_INIT of version 7.31, behind the header that every request of FUSE has. */
-  function fuseInit(unique: bigint): Uint8Array {
-    const request = new DataView(new ArrayBuffer(40 + 64));
-    request.setUint32(0, request.byteLength, true);
-    request.setUint32(4, 26, true);
-    request.setBigUint64(8, unique, true);
-    request.setUint32(40, 7, true);
-    request.setUint32(44, 31, true);
-    return new Uint8Array(request.buffer);
-  }
-
   it('is driven by us, as another project’s back end of another kind', async () => {
     const tool = await ensureTool('virtiofsd', { path: [] });
     const socket = join(folder, 'fs');
+    const shared = join(folder, 'shared');
+    await mkdir(shared);
+    await writeFile(join(shared, 'there'), 'from the host');
     const child = await GuardedChild.start(
       tool.file,
-      ['--socket-path', socket, '--shared-dir', folder, '--sandbox', 'none', '--tag', 'shared'],
+      ['--socket-path', socket, '--shared-dir', shared, '--sandbox', 'none', '--tag', 'shared', '--xattr'],
       { name: 'virtiofsd', environment: tool.environment },
     );
     try {
       await until(() => child.hasEnded || existsSync(socket));
       if (child.hasEnded) throw await child.ended;
-      const options = { deviceId: fs.id, queueMaxSize: 256, timeout: patience };
-      const transport = await connectVhostUser(socket, options);
+      const transport = await connectVhostUser(socket, {
+        deviceId: 26,
+        queueMaxSize: 1024,
+        timeout: patience,
+      });
       expect(transport.session.protocolFeatures).toEqual(
         expect.arrayContaining(['MQ', 'REPLY_ACK', 'BACKEND_REQ', 'CONFIG', 'RESET_DEVICE']),
       );
-      const opened = await open(transport, fs, { features: [] });
-      const tag = opened.config.tag ?? new Uint8Array(0);
-      expect(new TextDecoder().decode(tag.subarray(0, tag.indexOf(0)))).toBe('shared');
-      const answer = await opened.queue('requestq').request(fuseInit(5n), 16 + 64);
-      const view = opened.view(answer);
-      expect([view.getUint32(0, true), view.getInt32(4, true), view.getBigUint64(8, true)]).toEqual([
-        80,
-        0,
-        5n,
+      const files = await openFs(transport);
+      expect(files.tag).toBe('shared');
+      expect(Buffer.from(await files.readFile('/there')).toString()).toBe('from the host');
+      const content = pattern(3_000_000, 1);
+      await files.mkdir('/d', 0o711);
+      await files.writeFile('/d/file', content, 0o640);
+      expect(sha256(await readFile(join(shared, 'd/file')))).toBe(sha256(content));
+      expect(sha256(await files.readFile('/d/file'))).toBe(sha256(content));
+      expect(await files.stat('/d/file')).toMatchObject({ mode: 0o100640, size: content.length });
+      await files.symlink('d/file', '/link');
+      await files.rename('/there', '/d/moved', 'noreplace');
+      await expect(files.stat('/there')).rejects.toMatchObject({ code: 'ENOENT' });
+      await files.change('/link', { mtime: { seconds: 5, nanoseconds: 6 } });
+      expect(await files.stat('/link', { follow: false })).toMatchObject({ mtime: 5, mtimensec: 6 });
+      const listed = await files.readdir('/d', { attributes: true });
+      expect(listed.map(({ name, attributes }) => [name, attributes?.size]).sort()).toEqual([
+        ['file', content.length],
+        ['moved', 13],
       ]);
-      expect(view.getUint32(16, true)).toBe(7);
-      await opened.close();
+      await files.setXattr('/d/file', 'user.a', Buffer.from('value'));
+      expect(await files.listXattrs('/d/file')).toEqual(['user.a']);
+      await files.unlink('/d/file');
+      expect(await readdir(join(shared, 'd'))).toEqual(['moved']);
+      await files.close();
     } finally {
       await child.kill();
     }

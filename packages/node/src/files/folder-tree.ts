@@ -1,4 +1,4 @@
-import { fdatasync, fsync } from 'node:fs';
+import { fdatasync, fsync, read } from 'node:fs';
 import { promisify } from 'node:util';
 import {
   type Allocation,
@@ -68,6 +68,7 @@ const offsetBytes = [new Uint8Array(offsets[0].buffer), new Uint8Array(offsets[1
 const statfs = new BigInt64Array(16);
 const statfsBytes = new Uint8Array(statfs.buffer);
 
+const readLater = promisify(read);
 const fsyncLater = promisify(fsync);
 const fdatasyncLater = promisify(fdatasync);
 
@@ -271,8 +272,12 @@ export class FolderTree implements FileTree<Inode, SharedFile> {
     return this.#created(directory, fd, mode, isWritable(passed), user, group);
   }
 
-  read(file: SharedFile, offset: number, targets: readonly Uint8Array[]): number {
-    return this.#transfer.read(file.fd, offset, targets);
+  read(file: SharedFile, offset: number, targets: readonly Uint8Array[]): number | undefined {
+    return this.#transfer.read(file.fd, offset, targets, file.inode.place);
+  }
+
+  readLater(file: SharedFile, offset: number, target: Uint8Array): Promise<number> {
+    return file.during((fd) => readOf(fd, offset, target));
   }
 
   write(file: SharedFile, offset: number, sources: readonly Uint8Array[], killPrivileges: boolean): number {
@@ -502,6 +507,20 @@ function putTime(place: 0 | 2, time: FileTime | undefined): void {
 
 function count(value: bigint): number {
   return Number(BigInt.asUintN(53, value));
+}
+
+async function readOf(fd: number, offset: number, target: Uint8Array): Promise<number> {
+  try {
+    let done = 0;
+    while (done < target.length) {
+      const { bytesRead } = await readLater(fd, target, done, target.length - done, offset + done);
+      if (bytesRead === 0) break;
+      done += bytesRead;
+    }
+    return done;
+  } catch (error) {
+    throw errorOf(error);
+  }
 }
 
 async function syncOf(fd: number, dataOnly: boolean): Promise<void> {

@@ -34,6 +34,8 @@ class Place {
   readonly mount: number;
   readonly device: number;
   readonly inodes = new Map<number, Inode>();
+  /** Whether its file system can say that a read would wait. */
+  tellsOfWaiting = true;
   /** An open directory of it, where handles are good for something. */
   anchor = -1;
 

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import {
   existsSync,
   linkSync,
@@ -33,7 +34,7 @@ function share(options: ShareOptions = {}, path: string = folder.path): FolderTr
 function readAll(tree: FolderTree, ...names: string[]): string {
   const file = tree.open(walk(tree, ...names), openFlag.RDONLY);
   const target = new Uint8Array(100);
-  const count = tree.read(file, 0, [target.subarray(0, 3), target.subarray(3)]);
+  const count = tree.read(file, 0, [target.subarray(0, 3), target.subarray(3)]) ?? Number.NaN;
   tree.release(file);
   return new TextDecoder().decode(target.subarray(0, count));
 }
@@ -138,6 +139,22 @@ describe('a shared folder', () => {
     expect(statSync(folder.at('a')).size).toBe(400_000);
     expect(tree.copyRange(file, 131_072, other, 5, 1000)).toBe(1000);
     expect(readFileSync(folder.at('b')).subarray(4, 7)).toEqual(Buffer.from([0, 1, 1]));
+  });
+
+  it('reads at once what is in memory, and later what the disk has to be asked for', async () => {
+    const content = Buffer.from(Array.from({ length: 100_000 }, (_, i) => i % 251));
+    writeFileSync(folder.at('file'), content);
+    const tree = share();
+    const file = tree.open(walk(tree, 'file'), openFlag.RDONLY);
+    const target = new Uint8Array(200_000);
+    expect(tree.read(file, 0, [target])).toBe(content.length);
+    spawnSync('dd', [`if=${folder.at('file')}`, 'of=/dev/null', 'iflag=nocache', 'count=0']);
+    // Not every file system can tell, and not every one forgets.
+    expect([undefined, content.length]).toContain(tree.read(file, 0, [target.fill(0)]));
+    const later = tree.readLater(file, 50_000, target.fill(0));
+    tree.release(file);
+    expect(await later).toBe(50_000);
+    expect(Buffer.compare(target.subarray(0, 50_000), content.subarray(50_000))).toBe(0);
   });
 
   it('gives every entry of a large directory once, in pieces, and goes back', () => {

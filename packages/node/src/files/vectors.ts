@@ -11,8 +11,6 @@ export class Vectors {
   readonly bytes: Uint8Array = new Uint8Array(this.#words.buffer);
   /** Where buffers begin. The engine moves none of them. */
   readonly #starts = new WeakMap<ArrayBufferLike, number>();
-  /** Bytes in the pieces that were filled in last. */
-  wanted = 0;
   #lastBuffer: ArrayBufferLike | undefined;
   #lastStart = 0;
 
@@ -24,20 +22,17 @@ export class Vectors {
   fill(pieces: readonly Uint8Array[], first: number, skip: number): number {
     const count = Math.min(pieces.length - first, most);
     const words = this.#words;
-    let wanted = 0;
     for (let index = 0; index < count; index++) {
       const piece = pieces[first + index]!;
       const hidden = index === 0 ? skip : 0;
       const address = this.#startOf(piece.buffer) + piece.byteOffset + hidden;
       const length = piece.byteLength - hidden;
-      wanted += length;
       const at = 4 * index;
       words[at] = address;
       words[at + 1] = address / 2 ** 32;
       words[at + 2] = length;
       words[at + 3] = length / 2 ** 32;
     }
-    this.wanted = wanted;
     return count;
   }
 

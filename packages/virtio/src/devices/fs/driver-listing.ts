@@ -18,8 +18,8 @@ export interface DirectoryItem {
 
 /** One item as the device told it. */
 export interface ListedItem extends DirectoryItem {
-  /** From where the listing goes on behind it. */
-  readonly next: number;
+  /** From where the listing goes on behind it: any 64 bits, as file systems have them. */
+  readonly next: bigint;
   /** The node that the device told of: 0 for none. */
   readonly nodeId: number;
 }
@@ -46,7 +46,7 @@ export function readListing(answer: Uint8Array, withAttributes: boolean): Listed
       name,
       ino: ino.get(view, at),
       type: type.get(view, at) & 0xf,
-      next: off.get(view, at),
+      next: view.getBigUint64(at + off.offset, true),
       nodeId,
       ...(nodeId === 0 ? {} : { attributes: readAttributes(view, start + fuse_entry_out.field.attr.offset) }),
     });

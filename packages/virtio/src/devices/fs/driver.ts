@@ -292,8 +292,9 @@ export class OpenFs {
     try {
       await this.#client.request('DESTROY', 0, []);
     } catch (error) {
-      // A device that is closed anyway need not say that it is.
-      if (!(error instanceof FsError)) await this.#device.close().then(() => Promise.reject(error));
+      // A device that is closed anyway need not say that it is: virtiofsd says nothing at all.
+      if (!(error instanceof FsError || error instanceof PeerError))
+        await this.#device.close().then(() => Promise.reject(error));
     }
     await this.#device.close();
   }
@@ -345,14 +346,12 @@ export class OpenFs {
     const fh = fuse.fuse_open_out.field.fh.get(viewOf(opened));
     const items: DirectoryItem[] = [];
     try {
-      for (let offset = 0; ; ) {
+      for (let offset = 0n; ; ) {
         const size = Math.min(listingRoom, this.#client.mostData);
-        const answer = await this.#client.request(
-          withAttributes ? 'READDIRPLUS' : 'READDIR',
-          nodeId,
-          [fuse.fuse_read_in.encode({ fh, offset, size })],
-          size,
-        );
+        const body = fuse.fuse_read_in.encode({ fh, size });
+        viewOf(body).setBigUint64(fuse.fuse_read_in.field.offset.offset, offset, true);
+        const kind = withAttributes ? 'READDIRPLUS' : 'READDIR';
+        const answer = await this.#client.request(kind, nodeId, [body], size);
         const listed = readListing(answer, withAttributes);
         for (const { name, ino, type, attributes, nodeId: told } of listed) {
           this.#client.forget(told);

@@ -100,12 +100,19 @@ export const read: Handler = (session, request) => {
   if (!handle.mayRead) throw new FsError('EBADF');
   const offset = bounded(reading.offset.get(input.view, bodyAt));
   const size = reading.size.get(input.view, bodyAt);
-  const { writable } = chainOf(request);
+  const chain = chainOf(request);
+  const { writable } = chain;
   if (size > session.mostData || size > writable.length - answerAt) throw new FsError('EINVAL');
   request.detail = size;
   if (!tree.immediate) return readBounced(session, request, handle, offset, size);
   writable.seek(answerAt);
   const count = tree.read(handle.file, offset, writable.slices(size));
+  if (count === undefined) {
+    // Whatever was put there is none of the answer.
+    writable.seek(0);
+    chain.written = 0;
+    return readBounced(session, request, handle, offset, size);
+  }
   if (typeof count !== 'number')
     throw new FsError('EIO', 'a tree that calls itself immediate gave a promise');
   session.sendBefore(request, checkCount(count, size));
@@ -120,13 +127,17 @@ async function readBounced(
   size: number,
 ): Promise<void> {
   const target = new Uint8Array(size);
-  const count = checkCount(await session.tree.read(handle.file, offset, [target]), size);
+  const { tree } = session;
+  const { file } = handle;
+  const reads = tree.immediate ? tree.readLater?.(file, offset, target) : tree.read(file, offset, [target]);
+  const count = checkCount(await reads, size);
   session.sendBytes(request, target.subarray(0, count));
 }
 
 /** A tree cannot have read or written more than it was asked to. */
-function checkCount(count: number, most: number): number {
-  if (!(count >= 0 && count <= most)) throw new Error(`a file tree moved ${count} of ${most} bytes`);
+function checkCount(count: number | undefined, most: number): number {
+  if (count === undefined || !(count >= 0 && count <= most))
+    throw new Error(`a file tree moved ${count} of ${most} bytes`);
   return count;
 }
 

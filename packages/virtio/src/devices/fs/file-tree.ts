@@ -173,9 +173,11 @@ export interface FileTree<N extends object = object, F extends OpenFile = OpenFi
   temporary?(directory: N, mode: number, flags: number, caller: Caller): Eventually<Created<N, F>>;
   /**
    * Fills `targets` one after the other from `offset`; answers how many bytes there were, fewer only at the end of the
-   * file.
+   * file. A tree that is immediate answers `undefined` where it would have to wait for a disk: `readLater` does.
    */
-  read(file: F, offset: number, targets: readonly Uint8Array[]): Eventually<number>;
+  read(file: F, offset: number, targets: readonly Uint8Array[]): Eventually<number | undefined>;
+  /** As `read`, for a tree that is immediate, of what takes its time; `target` is its own until the promise settles. */
+  readLater?(file: F, offset: number, target: Uint8Array): Promise<number>;
   /** Stores `sources` one after the other; at the end of a file opened with O_APPEND, wherever `offset` is. */
   write?(
     file: F,
