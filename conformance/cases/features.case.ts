@@ -19,7 +19,7 @@ export { configurationsOf } from '../configurations.ts';
 const { ACKNOWLEDGE, DRIVER, FEATURES_OK, FAILED } = status;
 
 /** Bits that no version of the specification describes, or that it keeps back. */
-const unknownBits = [25, 31, 42, 45, 60, 100, 127] as const;
+const unknownBits = [25, 31, 42, 45, 100, 127] as const;
 
 /** 2.2: feature bits. */
 export const cases: readonly ConformanceCase[] = [
