@@ -265,6 +265,8 @@ function takeAcknowledgment(
   } else if (!advances && sender.waits && !sender.probing && sender.edge === edge && isBare(segment)) {
     sender.duplicate();
   }
+  const twice = options.sackBlocks > 0 && sender.position(options.sack[1]!) <= acknowledged;
+  sender.tailAnswered(acknowledged, twice, !advances && options.sackBlocks === 0);
   sender.findLosses();
   if (advances) user.acknowledged();
 }

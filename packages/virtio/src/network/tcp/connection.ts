@@ -128,6 +128,8 @@ export class Connection implements Due {
   #unanswered = 0;
   #quick = quickAtFirst;
   #retransmitAt = never;
+  /** When that comes, the tail is asked about first. */
+  #asksTail = false;
   #acknowledgeAt = never;
   #idleAt = never;
   #tries = 0;
@@ -253,7 +255,9 @@ export class Connection implements Due {
     const { sender } = this;
     // A peer that never has room keeps what nobody waits for no longer than one that is gone.
     if (!this.receiver.closed || sender.edge > sender.unacknowledged) this.#tries = 0;
-    if (advanced) this.#setRetransmit(sender.waits ? now + sender.roundTrip.timeout : never);
+    if (!advanced) return;
+    if (sender.waits) this.#expect(now);
+    else this.#setRetransmit(never);
   }
 
   /** Bytes came in order: they are acknowledged at once, or soon. */
@@ -300,7 +304,14 @@ export class Connection implements Due {
 
   /** Something was sent that is to be acknowledged; or something waits for a peer that has no room. */
   expectAnswer(now: number): void {
-    if (this.#retransmitAt === never) this.#setRetransmit(now + this.sender.roundTrip.timeout);
+    if (this.#retransmitAt === never) this.#expect(now);
+  }
+
+  #expect(now: number): void {
+    const { tailWait, roundTrip } = this.sender;
+    const { timeout } = roundTrip;
+    this.#asksTail = this.synchronized && this.sender.waits && tailWait < timeout;
+    this.#setRetransmit(now + (this.#asksTail ? tailWait : timeout));
   }
 
   /** Sends nothing more once what was written is sent. */
@@ -401,6 +412,13 @@ export class Connection implements Due {
   #retransmit(now: number): void {
     const { sender } = this;
     this.#retransmitAt = never;
+    if (this.#asksTail) {
+      this.#asksTail = false;
+      sender.probeTail();
+      this.#setRetransmit(now + sender.roundTrip.timeout);
+      this.owner.wake(this);
+      return;
+    }
     this.#tries++;
     if (!this.synchronized || this.state === 'SYN-RECEIVED') {
       if (now - this.#begunAt >= longestOpening) this.#giveUp();

@@ -25,6 +25,11 @@ export class Scoreboard {
     return this.#ends.at(-1) ?? 0;
   }
 
+  /** Where the last range starts; 0 without any. */
+  get lastStart(): number {
+    return this.#starts.at(-1) ?? 0;
+  }
+
   /** The peer has these. @returns how many of them it was not known to have */
   add(start: number, end: number): number {
     const starts = this.#starts;

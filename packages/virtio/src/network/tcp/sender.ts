@@ -5,6 +5,10 @@ import { RoundTrip } from './round-trip.ts';
 import { duplicateThreshold, Scoreboard } from './scoreboard.ts';
 import { SendQueue } from './send-queue.ts';
 
+/** Milliseconds before the tail is asked about, at least; and by how much later a peer may acknowledge a single segment. */
+const leastTailWait = 10;
+const latestAcknowledgment = 200;
+
 /**
  * What goes to the peer: what it has acknowledged, what is under way, what is lost and goes again. All are positions in the
  * stream: 0 is our SYN, 1 the first byte, and behind the last byte is the FIN.
@@ -60,6 +64,10 @@ export class Sender {
   /** The end was sent again in this recovery, so that the peer says more (`RescueRxt`). */
   #rescued = false;
   #rescuing = false;
+  /** A probe of the tail is due; up to where the last one was sent, -1 without any; and whether that was sent before. */
+  #tailDue = false;
+  #tailEnd = -1;
+  #tailAgain = false;
   /** What tells the round trip once it is acknowledged, and when it was sent; -1 when nothing does. */
   #timedPosition = -1;
   #timedAt = 0;
@@ -196,12 +204,15 @@ export class Sender {
   /** After an acknowledgment was taken in: finds what is lost, and begins recovery when there is something. */
   findLosses(): void {
     const { scoreboard, unacknowledged } = this;
-    const lost = scoreboard.lostBelow(this.segment);
+    let lost = scoreboard.lostBelow(this.segment);
+    // A probe of the tail that arrived was sent long after all that is missing before it.
+    if (this.#tailEnd >= 0 && scoreboard.end >= this.#tailEnd) lost = Math.max(lost, scoreboard.lastStart);
     this.#lostBelow = Math.max(this.#lostBelow, lost);
     this.#findLostAgain();
     if (this.#recovery !== 'none' || !this.waits) return;
     if (lost <= unacknowledged && this.#duplicates < duplicateThreshold) return;
     this.#recovery = 'fast';
+    this.#tailEnd = -1;
     this.#recoveryPoint = this.next;
     this.congestion.lost(this.next - unacknowledged);
     this.#sentAgain = unacknowledged;
@@ -222,6 +233,55 @@ export class Sender {
     this.#watchedEnd = -1;
   }
 
+  /**
+   * Milliseconds after which the end of what is under way may be lost, so that nothing behind it tells of it; Infinity when
+   * that is no question (RFC 8985, 7.2).
+   */
+  get tailWait(): number {
+    const { smoothed, doublings } = this.roundTrip;
+    const asks = this.selective && this.#recovery === 'none' && this.#tailEnd < 0;
+    if (!asks || doublings > 0 || smoothed === 0 || !this.scoreboard.empty) return Number.POSITIVE_INFINITY;
+    // A single segment may be acknowledged late.
+    const alone = this.next - this.unacknowledged <= this.segment ? latestAcknowledgment : 0;
+    return Math.max(2 * smoothed, leastTailWait) + alone;
+  }
+
+  /** The end of what is under way may be lost: one segment is sent that makes the peer say what it has. */
+  probeTail(): void {
+    this.#tailDue = true;
+  }
+
+  /**
+   * After a probe of the tail: finds out whether it made a loss good, which is one like any other (RFC 8985, 7.4).
+   *
+   * @param twice the acknowledgment tells of a range that came twice; `bare` it tells of nothing at all
+   */
+  tailAnswered(acknowledged: number, twice: boolean, bare: boolean): void {
+    if (this.#tailEnd < 0 || acknowledged < this.#tailEnd) return;
+    if (!this.#tailAgain || twice || (acknowledged === this.#tailEnd && bare)) this.#tailEnd = -1;
+    else if (acknowledged > this.#tailEnd) {
+      this.#tailEnd = -1;
+      this.congestion.lost(this.next - this.unacknowledged);
+      this.congestion.recovered();
+    }
+  }
+
+  #planTail(): boolean {
+    this.#tailDue = false;
+    if (this.#recovery !== 'none') return false;
+    const { next, segment } = this;
+    const fresh = Math.min(segment, this.end - next, this.edge - next);
+    this.#tailAgain = fresh <= 0;
+    if (fresh > 0) {
+      this.#tailEnd = next + fresh;
+      return this.#found(next, fresh);
+    }
+    const from = Math.max(this.unacknowledged, next - segment);
+    this.#tailEnd = next;
+    this.#rescuing = true;
+    return this.#found(from, Math.min(next, this.edge) - from);
+  }
+
   /** Nothing was acknowledged for too long: all that is not known to have arrived is lost. */
   timedOut(): void {
     const again = this.#recovery === 'timeout' && this.#gaveUpAt === this.unacknowledged;
@@ -229,6 +289,7 @@ export class Sender {
     this.congestion.timedOut(this.next - this.unacknowledged, again);
     this.roundTrip.doublings++;
     this.#recovery = 'timeout';
+    this.#tailEnd = -1;
     this.#recoveryPoint = this.next;
     this.#duplicates = 0;
     this.#duplicateBytes = 0;
@@ -259,7 +320,12 @@ export class Sender {
   plan(most: number, now: number, override: boolean): boolean {
     if (!this.waits && now - this.#sentAt > this.roundTrip.timeout) this.congestion.idle();
     const room = Math.floor(this.congestion.window) - this.underWay;
-    return this.#planLost(most, room) || this.#planNew(most, room, override) || this.#planDoubtful(room);
+    return (
+      this.#planLost(most, room) ||
+      (this.#tailDue && this.#planTail()) ||
+      this.#planNew(most, room, override) ||
+      this.#planDoubtful(room)
+    );
   }
 
   #planLost(most: number, room: number): boolean {

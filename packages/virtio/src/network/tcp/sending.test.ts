@@ -190,6 +190,81 @@ describe('a loss', () => {
   });
 });
 
+describe('the tail', () => {
+  /** A connection whose round trip is known, with so many segments of 1000 bytes under way from 1001 on. */
+  function underWay(segments: number): { peer: Peer; give: (length: number) => void } {
+    const peer = new Peer();
+    const { stream } = peer.open({ mss: 1000, sackPermitted: true });
+    const give = (length: number) => void stream.give(bytes(length));
+    give(1000);
+    peer.clock.pass(20);
+    peer.send('A', { ack: 1001 });
+    give(1000 * segments);
+    peer.take();
+    return { peer, give };
+  }
+
+  it('is asked about long before time is up, by its last segment', () => {
+    const { peer } = underWay(3);
+    peer.clock.pass(9);
+    expect(peer.take()).toEqual([]);
+    peer.clock.pass(1);
+    expect(peer.take()).toEqual(['PA 3001+1000 1']);
+    // Once; then comes the time-out.
+    peer.clock.pass(199);
+    expect(peer.take()).toEqual([]);
+    peer.clock.pass(1);
+    expect(peer.take()).toEqual(['A 1001+1000 1']);
+  });
+
+  it('tells what was lost before it', () => {
+    const { peer } = underWay(3);
+    peer.clock.pass(10);
+    peer.take();
+    peer.send('A', { ack: 1001, sack: [[3001, 4001]] });
+    expect(peer.take()).toEqual(['A 1001+1000 1', 'A 2001+1000 1']);
+    peer.send('A', { ack: 4001 });
+    expect(peer.take()).toEqual([]);
+  });
+
+  it('is asked about by what is new, when there is something', () => {
+    const peer = new Peer();
+    const { stream } = peer.open({ mss: 1000, sackPermitted: true });
+    stream.give(bytes(40_000));
+    peer.clock.pass(20);
+    peer.send('A', { ack: 10_001 });
+    expect(peer.take().at(-1)).toBe('A 29001+1000 1');
+    peer.clock.pass(10);
+    expect(peer.take()).toEqual(['A 30001+1000 1']);
+  });
+
+  /** How many segments go at once after the tail was asked about, and what was said then. */
+  function after(...answers: Parameters<Peer['send']>[1][]): number {
+    const { peer, give } = underWay(9);
+    peer.clock.pass(10);
+    for (const answer of answers) peer.send('A', answer);
+    give(1000);
+    peer.send('A', { ack: 11_001 });
+    peer.take();
+    give(30_000);
+    return peer.take().length;
+  }
+
+  it('costs room on the path only when it was lost', () => {
+    const whole = after({ ack: 10_001 }, { ack: 10_001, sack: [[9001, 10_001]] });
+    expect(whole).toBeGreaterThan(10);
+    expect(after({ ack: 10_001 })).toBeLessThan(whole);
+  });
+
+  it('of a single segment waits for a late acknowledgment', () => {
+    const { peer } = underWay(1);
+    peer.clock.pass(199);
+    expect(peer.take()).toEqual([]);
+    peer.clock.pass(1);
+    expect(peer.take()).toEqual(['PA 1001+1000 1']);
+  });
+});
+
 describe('what may be under way', () => {
   it('is ten segments at first, and twice as much a round trip later', () => {
     const peer = sending(100_000);
