@@ -56,6 +56,7 @@ export class Forwards {
   readonly #listeners = new Set<UplinkListener>();
   /** By the guest's address and port. */
   readonly #datagrams = new Map<string, DatagramForward>();
+  #closed = false;
 
   constructor(settings: Settings, statistics: Statistics, plan: Plan, tcp: Tcp, udp: UdpSender) {
     this.#settings = settings;
@@ -78,6 +79,10 @@ export class Forwards {
     const listener = await (protocol === 'tcp'
       ? this.#listen(uplink, { address, port }, guest, guestPort)
       : this.#listenDatagrams(uplink, { address, port }, guest, guestPort));
+    if (this.#closed) {
+      listener.close();
+      throw new UsageError('BAD_STATE', 'the network was closed meanwhile');
+    }
     this.#listeners.add(listener);
     return {
       address: listener.address,
@@ -98,6 +103,7 @@ export class Forwards {
   }
 
   close(): void {
+    this.#closed = true;
     for (const listener of this.#listeners) listener.close();
     this.#listeners.clear();
     this.#datagrams.clear();
@@ -147,9 +153,6 @@ export class Forwards {
   ): Promise<UplinkListener> {
     if (uplink?.listenDatagrams === undefined) throw cannot();
     const key = keyOf(guest, guestPort);
-    if (this.#datagrams.has(key)) {
-      throw new UsageError('BAD_ARGUMENT', `there is a forward to port ${guestPort} of that guest already`);
-    }
     const peers = new Map<string, Peer>();
     const send = await uplink.listenDatagrams(where, {
       received: (bytes, address, port) => {
@@ -162,6 +165,10 @@ export class Forwards {
       },
       failed: () => {},
     });
+    if (this.#datagrams.has(key)) {
+      send.close();
+      throw new UsageError('BAD_ARGUMENT', `there is a forward to port ${guestPort} of that guest already`);
+    }
     this.#datagrams.set(key, { peers, send });
     return {
       address: send.address,

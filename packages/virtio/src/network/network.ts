@@ -243,7 +243,7 @@ export class UserNetwork implements Endpoint {
     return true;
   }
 
-  /** Lets go of everything: connections are reset, sockets closed, frames lost from now on. */
+  /** Lets go of everything, the uplink among it: connections are reset, sockets closed, frames lost from now on. */
   close(): void {
     if (this.#closed) return;
     this.#forwards.close();
