@@ -243,7 +243,10 @@ export class UserNetwork implements Endpoint {
     return true;
   }
 
-  /** Lets go of everything, the uplink among it: connections are reset, sockets closed, frames lost from now on. */
+  /**
+   * Lets go of everything: connections are reset, sockets closed, frames lost from now on. The uplink is its owner's to
+   * close, as it may serve other networks.
+   */
   close(): void {
     if (this.#closed) return;
     this.#forwards.close();
@@ -255,7 +258,6 @@ export class UserNetwork implements Endpoint {
     this.#ndp?.stop();
     this.#ip.reassembly.clear();
     this.#neighbours.clear();
-    this.#settings.uplink?.close?.();
   }
 
   #emptyInbox(): void {

@@ -131,6 +131,6 @@ export interface Uplink {
   query?(message: Uint8Array, options: QueryOptions): Promise<Uint8Array | undefined>;
   /** Asks whether somebody is there, as ping does: true when it answered, whatever it said. */
   echo?(address: string, payload: Uint8Array): Promise<boolean>;
-  /** Lets go of everything that it holds open. */
+  /** Lets go of everything that it holds open, of all networks that it serves. */
   close?(): void;
 }
