@@ -26,7 +26,6 @@ export const notYetBelow: readonly { readonly below: string; readonly why: strin
   { below: 'Device Types / GPU Device', why: 'GPU device: not built yet' },
   { below: 'Device Types / Input Device', why: 'input device: not built yet' },
   { below: 'Device Types / Crypto Device', why: 'crypto device: not built yet' },
-  { below: 'Device Types / File System Device', why: 'file system device: not built yet' },
   { below: 'Device Types / RPMB Device', why: 'RPMB device: not built yet' },
   { below: 'Device Types / IOMMU Device', why: 'IOMMU device: not built yet' },
   { below: 'Device Types / Sound Device', why: 'sound device: not built yet' },

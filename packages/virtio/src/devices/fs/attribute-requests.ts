@@ -66,7 +66,7 @@ export const setAttributes: Handler = (session, request) => {
   const time = (bit: number, now: number, seconds: number, nanoseconds: number): FileTime | undefined => {
     if (!has(bit)) return undefined;
     if (has(now)) return 'now';
-    if (nanoseconds > 999_999_999) throw new FsError('EINVAL');
+    if (nanoseconds > 999_999_999) throw FsError.of('EINVAL');
     return { seconds, nanoseconds };
   };
   const { MODE, UID, GID, SIZE, FH, ATIME, MTIME, CTIME, ATIME_NOW, MTIME_NOW, KILL_SUIDGID } = setattrValid;
@@ -84,7 +84,7 @@ export const setAttributes: Handler = (session, request) => {
     ...(has(KILL_SUIDGID) ? { killPrivileges: true } : {}),
   };
   const handle = has(FH) ? session.handle(request, given.fh) : undefined;
-  if (handle !== undefined && has(SIZE) && !handle.mayWrite) throw new FsError('EBADF');
+  if (handle !== undefined && has(SIZE) && !handle.mayWrite) throw FsError.of('EBADF');
   const changed = tree.setAttributes(node, changes, handle?.file, request);
   return answerWith(changed, session, request, answerAttributes);
 };
@@ -93,8 +93,8 @@ export const access: Handler = (session, request) => {
   const { input, tree } = session;
   const node = session.node(request);
   const mask = fuse_access_in.field.mask.get(input.view, bodyAt);
-  if (mask > 7) throw new FsError('EINVAL');
-  if (tree.readOnly === true && (mask & 2) !== 0) throw new FsError('EROFS');
+  if (mask > 7) throw FsError.of('EINVAL');
+  if (tree.readOnly === true && (mask & 2) !== 0) throw FsError.of('EROFS');
   if (tree.access === undefined) return missing();
   return answerWith(tree.access(node, mask, request), session, request, answerDone);
 };

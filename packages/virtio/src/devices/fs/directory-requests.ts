@@ -49,7 +49,7 @@ function list(session: Session, request: FuseRequest, withAttributes: boolean): 
   const from = bounded(offset.get(input.view, bodyAt));
   const room = size.get(input.view, bodyAt);
   const given = (request.chain?.writable.length ?? 0) - answerAt;
-  if (room > session.mostData || room > given) throw new FsError('EINVAL');
+  if (room > session.mostData || room > given) throw FsError.of('EINVAL');
   const node = session.node(request);
   const listing = spare.pop() ?? new Listing();
   listing.begin(session, room, withAttributes);

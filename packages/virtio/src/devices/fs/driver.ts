@@ -403,7 +403,8 @@ export async function openFs(transport: Transport, options: OpenFsOptions = {}):
   try {
     await client.init();
   } catch (error) {
-    await device.close();
+    // The transport stays the caller's.
+    await device.abandon().catch(() => {});
     throw error;
   }
   return new OpenFs(device, client);

@@ -1,4 +1,5 @@
 import type { Eventually } from '../../device/eventually.ts';
+import { UsageError } from '../../errors.ts';
 import type { Allocation, Created, OpenFile } from './file-tree.ts';
 import type { Handle } from './handle-table.ts';
 import { answerDone, answerWith, bounded, type Handler, missing } from './handler.ts';
@@ -46,9 +47,9 @@ const answerCreated = (session: Session, request: FuseRequest, created: Created<
  */
 function flagsFor(session: Session, given: number): number {
   const mode = given & openFlag.ACCMODE;
-  if (mode === openFlag.ACCMODE) throw new FsError('EINVAL');
+  if (mode === openFlag.ACCMODE) throw FsError.of('EINVAL');
   const changes = mode !== openFlag.RDONLY || (given & openFlag.TRUNC) !== 0;
-  if (changes && session.tree.readOnly === true) throw new FsError('EROFS');
+  if (changes && session.tree.readOnly === true) throw FsError.of('EROFS');
   const flags = given & ~(openFlag.CREAT | openFlag.NOCTTY);
   if (!session.has('WRITEBACK_CACHE')) return flags;
   const widened = mode === openFlag.WRONLY ? (flags & ~openFlag.ACCMODE) | openFlag.RDWR : flags;
@@ -97,12 +98,12 @@ const reading = fuse_read_in.field;
 export const read: Handler = (session, request) => {
   const { input, tree } = session;
   const handle = session.handle(request, reading.fh.get(input.view, bodyAt));
-  if (!handle.mayRead) throw new FsError('EBADF');
+  if (!handle.mayRead) throw FsError.of('EBADF');
   const offset = bounded(reading.offset.get(input.view, bodyAt));
   const size = reading.size.get(input.view, bodyAt);
   const chain = chainOf(request);
   const { writable } = chain;
-  if (size > session.mostData || size > writable.length - answerAt) throw new FsError('EINVAL');
+  if (size > session.mostData || size > writable.length - answerAt) throw FsError.of('EINVAL');
   request.detail = size;
   if (!tree.immediate) return readBounced(session, request, handle, offset, size);
   writable.seek(answerAt);
@@ -114,7 +115,7 @@ export const read: Handler = (session, request) => {
     return readBounced(session, request, handle, offset, size);
   }
   if (typeof count !== 'number')
-    throw new FsError('EIO', 'a tree that calls itself immediate gave a promise');
+    throw new UsageError('BAD_STATE', 'a tree that calls itself immediate gave a promise');
   session.sendBefore(request, checkCount(count, size));
   return undefined;
 };
@@ -147,14 +148,14 @@ export const write: Handler = (session, request) => {
   const { input, tree } = session;
   const { view } = input;
   const handle = session.handle(request, writing.fh.get(view, bodyAt));
-  if (!handle.mayWrite) throw new FsError('EBADF');
+  if (!handle.mayWrite) throw FsError.of('EBADF');
   const offset = bounded(writing.offset.get(view, bodyAt), 'EFBIG');
   const size = writing.size.get(view, bodyAt);
   const kills = (writing.write_flags.get(view, bodyAt) & writeFlag.KILL_SUIDGID) !== 0;
   if (tree.write === undefined) return missing('EBADF');
   const { readable } = chainOf(request);
   if (size > session.mostData || size > readable.remaining || size > request.length - readable.position) {
-    throw new FsError('EINVAL');
+    throw FsError.of('EINVAL');
   }
   bounded(offset + size, 'EFBIG');
   request.detail = size;
@@ -235,13 +236,13 @@ export const allocate: Handler = (session, request) => {
   const { input, tree } = session;
   const given = fuse_fallocate_in.read(input.view, bodyAt);
   const handle = session.handle(request, given.fh);
-  if (!handle.mayWrite) throw new FsError('EBADF');
+  if (!handle.mayWrite) throw FsError.of('EBADF');
   const keepSize = (given.mode & KEEP_SIZE) !== 0;
   const way = allocations.get(given.mode & ~KEEP_SIZE);
   if (way === undefined || tree.allocate === undefined) return missing('EOPNOTSUPP');
   if ((way.keeps === 'must' && !keepSize) || (way.keeps === 'never' && keepSize))
     return missing('EOPNOTSUPP');
-  if (given.length === 0) throw new FsError('EINVAL');
+  if (given.length === 0) throw FsError.of('EINVAL');
   bounded(given.offset + given.length, 'EFBIG');
   const how = { kind: way.kind, keepSize };
   const done = tree.allocate(handle.file, given.offset, given.length, how);
@@ -254,7 +255,7 @@ export const seek: Handler = (session, request) => {
   const handle = session.handle(request, given.fh);
   if (tree.seek === undefined) return missing();
   const isData = given.whence === seekWhence.DATA;
-  if (!isData && given.whence !== seekWhence.HOLE) throw new FsError('EINVAL');
+  if (!isData && given.whence !== seekWhence.HOLE) throw FsError.of('EINVAL');
   const found = tree.seek(handle.file, bounded(given.offset, 'ENXIO'), isData ? 'data' : 'hole');
   return answerWith(found, session, request, answerOffset);
 };
@@ -284,8 +285,8 @@ function copyAtMost(
   const from = session.handle(request, given.fh_in);
   const to = session.handles.get(given.fh_out, given.nodeid_out, false);
   request.otherHandle = to;
-  if (!from.mayRead || !to.mayWrite) throw new FsError('EBADF');
-  if (given.flags !== 0) throw new FsError('EINVAL');
+  if (!from.mayRead || !to.mayWrite) throw FsError.of('EBADF');
+  if (given.flags !== 0) throw FsError.of('EINVAL');
   if (tree.copyRange === undefined) return missing('EOPNOTSUPP');
   bounded(given.off_in + given.len);
   bounded(given.off_out + given.len, 'EFBIG');

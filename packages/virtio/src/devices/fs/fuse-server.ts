@@ -132,6 +132,7 @@ export class FuseServer {
    * Carries out a request; `chain` has its answer when it returns, or when the promise settles.
    *
    * @throws {PeerError} BAD_REQUEST for what cannot be answered, or is in the wrong queue.
+   * @spec 5.11.6.2.1 device: Device Types / File System Device / Device Operation / Device Operation: High Priority Queue
    */
   serve(chain: Chain, isPriority: boolean): void | Promise<void> {
     const { session } = this;

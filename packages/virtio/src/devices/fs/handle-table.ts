@@ -62,7 +62,7 @@ export class HandleTable {
   /** @throws {FsError} EBADF for a number that stands for nothing, or for something of another node. */
   get(id: number, nodeId: number, isDirectory: boolean): Handle {
     const handle = this.ofNode(id, nodeId);
-    if (handle.isDirectory !== isDirectory) throw new FsError('EBADF');
+    if (handle.isDirectory !== isDirectory) throw FsError.of('EBADF');
     return handle;
   }
 
@@ -73,7 +73,7 @@ export class HandleTable {
    */
   ofNode(id: number, nodeId: number): Handle {
     const handle = this.#handles.get(id);
-    if (handle === undefined || handle.known.id !== nodeId) throw new FsError('EBADF');
+    if (handle === undefined || handle.known.id !== nodeId) throw FsError.of('EBADF');
     return handle;
   }
 

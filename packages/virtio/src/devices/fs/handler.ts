@@ -24,7 +24,7 @@ export const answerDone = (session: Session, request: FuseRequest): void => sess
 
 /** For an operation that a tree does not have. */
 export function missing(code: ErrnoName = 'ENOSYS'): never {
-  throw new FsError(code);
+  throw FsError.of(code);
 }
 
 /**
@@ -33,6 +33,6 @@ export function missing(code: ErrnoName = 'ENOSYS'): never {
  * @throws {FsError} of that code for one that no number holds exactly.
  */
 export function bounded(value: number, code: ErrnoName = 'EINVAL'): number {
-  if (value > Number.MAX_SAFE_INTEGER) throw new FsError(code);
+  if (value > Number.MAX_SAFE_INTEGER) throw FsError.of(code);
   return value;
 }

@@ -72,11 +72,11 @@ export class Input {
   name(): string {
     const from = this.at;
     const length = this.#stringLength();
-    if (length > longestName) throw new FsError('ENAMETOOLONG');
+    if (length > longestName) throw FsError.of('ENAMETOOLONG');
     const { bytes } = this;
     const isDots = bytes[from] === dot && (length === 1 || (length === 2 && bytes[from + 1] === dot));
-    if (length === 0 || isDots) throw new FsError('EINVAL');
-    for (let i = from; i < from + length; i++) if (bytes[i] === slash) throw new FsError('EINVAL');
+    if (length === 0 || isDots) throw FsError.of('EINVAL');
+    for (let i = from; i < from + length; i++) if (bytes[i] === slash) throw FsError.of('EINVAL');
     return decodeName(bytes, from, from + length);
   }
 
@@ -88,8 +88,8 @@ export class Input {
   text(most: number = longestPath - 1): string {
     const from = this.at;
     const length = this.#stringLength();
-    if (length > most) throw new FsError('ENAMETOOLONG');
-    if (length === 0) throw new FsError('EINVAL');
+    if (length > most) throw FsError.of('ENAMETOOLONG');
+    if (length === 0) throw FsError.of('EINVAL');
     return decodeName(this.bytes, from, from + length);
   }
 
@@ -99,7 +99,7 @@ export class Input {
    * @throws {FsError} EINVAL when there are fewer.
    */
   copy(length: number): Uint8Array<ArrayBuffer> {
-    if (length > this.left) throw new FsError('EINVAL');
+    if (length > this.left) throw FsError.of('EINVAL');
     const from = this.at;
     this.at += length;
     return this.bytes.slice(from, this.at);
@@ -108,7 +108,7 @@ export class Input {
   #stringLength(): number {
     const from = this.at;
     const nul = this.bytes.indexOf(0, from);
-    if (nul < 0 || nul >= this.end) throw new FsError('EINVAL');
+    if (nul < 0 || nul >= this.end) throw FsError.of('EINVAL');
     this.at = nul + 1;
     return nul - from;
   }

@@ -45,7 +45,7 @@ export class LockOwners {
     let owner = this.#owners.get(id);
     const ofHandle = this.#ofHandle.get(handle) ?? new Set();
     if (owner === undefined) {
-      if (this.#owners.size >= this.#most) throw new FsError('ENOLCK');
+      if (this.#owners.size >= this.#most) throw FsError.of('ENOLCK');
       owner = new LockOwner(id);
       this.#owners.set(id, owner);
     }

@@ -12,7 +12,7 @@ const typeOf = (type: number): FileLock['type'] => {
   if (type === lockType.RDLCK) return 'read';
   if (type === lockType.WRLCK) return 'write';
   if (type === lockType.UNLCK) return 'unlock';
-  throw new FsError('EINVAL');
+  throw FsError.of('EINVAL');
 };
 
 const numberOf: Readonly<Record<FileLock['type'], number>> = {
@@ -26,7 +26,7 @@ const read = ({ input }: Session) => fuse_lk_in.read(input.view, bodyAt);
 function lockOf({ lk, lk_flags }: ReturnType<typeof read>, owner: object): FileLock {
   const start = lk.start;
   const isOpenEnded = lk.end > Number.MAX_SAFE_INTEGER;
-  if (start > Number.MAX_SAFE_INTEGER || (!isOpenEnded && lk.end < start)) throw new FsError('EINVAL');
+  if (start > Number.MAX_SAFE_INTEGER || (!isOpenEnded && lk.end < start)) throw FsError.of('EINVAL');
   return {
     type: typeOf(lk.type),
     start,
@@ -99,7 +99,7 @@ function lock(session: Session, request: FuseRequest, wait: Interruption | undef
   if (wanted.type !== 'unlock') {
     // Ranges are locked as they can be used.
     const mayLock = wanted.whole || (wanted.type === 'read' ? handle.mayRead : handle.mayWrite);
-    if (!mayLock) throw new FsError('EBADF');
+    if (!mayLock) throw FsError.of('EBADF');
   }
   const taken =
     wanted.type === 'unlock' ? wanted : { ...wanted, owner: session.owners.willLock(owner, handle) };

@@ -58,9 +58,9 @@ export class LockTable {
     const locks = known ?? { ranges: [], wholes: [], waiters: [] };
     const blocker = blocking(locks, lock);
     if (blocker !== undefined) {
-      if (wait === undefined) throw new FsError('EAGAIN');
-      if (wait.interrupted) throw new FsError('EINTR');
-      if (!lock.whole && this.#wouldDeadlock(blocker.owner, lock.owner)) throw new FsError('EDEADLK');
+      if (wait === undefined) throw FsError.of('EAGAIN');
+      if (wait.interrupted) throw FsError.of('EINTR');
+      if (!lock.whole && this.#wouldDeadlock(blocker.owner, lock.owner)) throw FsError.of('EDEADLK');
       return this.#wait(file, locks, lock, wait);
     }
     this.#files.set(file, locks);
@@ -94,7 +94,7 @@ export class LockTable {
       wait.onInterrupt = () => {
         end();
         this.#forget(file, locks);
-        reject(new FsError('EINTR'));
+        reject(FsError.of('EINTR'));
       };
     });
   }
@@ -143,7 +143,7 @@ export class LockTable {
 
   /** @throws {FsError} ENOLCK. */
   #checkRoom(more: number): void {
-    if (more > 0 && this.#count + more > this.#most) throw new FsError('ENOLCK');
+    if (more > 0 && this.#count + more > this.#most) throw FsError.of('ENOLCK');
   }
 
   /** True when `from` waits, over others perhaps, for what `owner` holds. */

@@ -45,7 +45,7 @@ const day = 86_400;
 const { MASK, DIRECTORY, REGULAR, SYMLINK, CHARACTER } = fileType;
 
 const fail = (code: ErrnoName): never => {
-  throw new FsError(code);
+  throw FsError.of(code);
 };
 
 /**
@@ -576,7 +576,6 @@ export class MemoryFiles implements FileTree<Inode, MemoryFile> {
     if (inode.nlink > 0 || inode.uses > 0 || inode.open > 0) return;
     if (!this.#inodes.delete(inode.ino)) return;
     inode.data?.setSize(0);
-    inode.data?.clear(0, Number.MAX_SAFE_INTEGER);
     const xattrs = [...(inode.xattrs ?? [])].reduce(
       (sum, [name, { length }]) => sum + name.length + length + inodeRoom,
       0,

@@ -38,7 +38,7 @@ export const makeNode: Handler = (session, request) => {
   const name = input.name();
   const kind = mode & fileType.MASK;
   // Without a type it is a regular file, as mknod has it.
-  if (kind === fileType.DIRECTORY || kind === fileType.SYMLINK) throw new FsError('EINVAL');
+  if (kind === fileType.DIRECTORY || kind === fileType.SYMLINK) throw FsError.of('EINVAL');
   const typed = kind === 0 ? mode | fileType.REGULAR : mode;
   const made = tree.makeNode?.(directory, name, typed & 0xffff, rdev, request) ?? missing('EPERM');
   return answerWith(made, session, request, answerEntry);
@@ -111,7 +111,7 @@ export const rename2: Handler = (session, request) => {
   };
   const { NOREPLACE, EXCHANGE, WHITEOUT } = renameFlag;
   const isUnknown = (given & ~(NOREPLACE | EXCHANGE | WHITEOUT)) !== 0;
-  if (isUnknown || (rule.exchange && (rule.noreplace || rule.whiteout))) throw new FsError('EINVAL');
+  if (isUnknown || (rule.exchange && (rule.noreplace || rule.whiteout))) throw FsError.of('EINVAL');
   return move(session, request, newdir.get(view, bodyAt), rule);
 };
 

@@ -44,7 +44,7 @@ export class NodeTable {
   /** @throws {FsError} ESTALE for a number that stands for nothing, or for nothing any more. */
   get(id: number): KnownNode {
     const known = this.#byId.get(id);
-    if (known === undefined) throw new FsError('ESTALE');
+    if (known === undefined) throw FsError.of('ESTALE');
     return known;
   }
 
@@ -69,7 +69,7 @@ export class NodeTable {
     if (known === undefined) {
       if (this.#byId.size >= this.#most) {
         this.#tree.forget?.(node, 1);
-        throw new FsError('ENFILE');
+        throw FsError.of('ENFILE');
       }
       known = this.#add(node, this.#nextId);
     }

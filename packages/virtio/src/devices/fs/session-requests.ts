@@ -65,7 +65,7 @@ export const init: Handler = (session, request) => {
     return;
   }
   session.minor = Math.min(minor.get(view, bodyAt), fuseVersion.minor);
-  if (theirMajor < fuseVersion.major || session.minor < oldestMinor) throw new FsError('EPROTO');
+  if (theirMajor < fuseVersion.major || session.minor < oldestMinor) throw FsError.of('EPROTO');
   const low = flags.get(view, bodyAt);
   const isLong = request.length >= bodyAt + fuse_init_in.size && hasBit(low, initFlag.INIT_EXT);
   const high = isLong ? flags2.get(view, bodyAt) : 0;

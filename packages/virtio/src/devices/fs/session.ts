@@ -148,7 +148,7 @@ export class Session {
    * @throws {FsError} ENFILE.
    */
   checkHandles(): void {
-    if (this.handles.isFull) throw new FsError('ENFILE');
+    if (this.handles.isFull) throw FsError.of('ENFILE');
   }
 
   /** Has the tree close what the guest closed, once nothing is under way with it. */
@@ -230,7 +230,7 @@ export class Session {
   /** Answers with bytes that stand elsewhere, for which the guest may have left too little room. */
   sendData(request: FuseRequest, bytes: Uint8Array): void {
     if (!this.waits(request)) return;
-    if (answerAt + bytes.length > chainOf(request).writable.length) throw new FsError('ERANGE');
+    if (answerAt + bytes.length > chainOf(request).writable.length) throw FsError.of('ERANGE');
     this.sendBytes(request, bytes);
   }
 

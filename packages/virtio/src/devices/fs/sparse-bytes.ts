@@ -30,9 +30,9 @@ export class SparseBytes {
     return this.#room;
   }
 
-  /** Cuts, or grows by bytes that take no room. */
+  /** Cuts, with what takes room behind the end, or grows by bytes that take none. */
   setSize(size: number): void {
-    if (size < this.#size) this.clear(size, this.#size);
+    if (size <= this.#size) this.clear(size, Number.MAX_SAFE_INTEGER);
     this.#size = size;
   }
 

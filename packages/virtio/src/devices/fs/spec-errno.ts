@@ -71,4 +71,19 @@ export class FsError extends Error {
     super(message);
     this.code = code;
   }
+
+  /**
+   * The one error of its code: for what happens every day. Making an error costs more than most requests, since engines
+   * write down where it was made; that of this one tells nothing.
+   */
+  static of(code: ErrnoName): FsError {
+    let error = made.get(code);
+    if (error === undefined) {
+      error = new FsError(code);
+      made.set(code, error);
+    }
+    return error;
+  }
 }
+
+const made = new Map<ErrnoName, FsError>();

@@ -19,7 +19,7 @@ export const getXattr: Handler = (session, request) => {
 };
 
 function answerValue(session: Session, request: FuseRequest, value: Uint8Array | undefined): void {
-  if (value === undefined) throw new FsError('ENODATA');
+  if (value === undefined) throw FsError.of('ENODATA');
   sendSized(session, request, value);
 }
 
@@ -38,13 +38,13 @@ function answerNames(session: Session, request: FuseRequest, names: readonly str
 /** A guest that gives no room asks how much is needed. */
 function sendSized(session: Session, request: FuseRequest, value: Uint8Array): void {
   if (request.detail > 0) {
-    if (value.length > request.detail) throw new FsError('ERANGE');
+    if (value.length > request.detail) throw FsError.of('ERANGE');
     session.sendData(request, value);
     return;
   }
   const { chain } = request;
   if (chain?.live === true && chain.writable.length < answerAt + fuse_getxattr_out.size) {
-    throw new FsError('EINVAL');
+    throw FsError.of('EINVAL');
   }
   const { view } = session.output;
   fuse_getxattr_out.field.size.set(view, answerAt, value.length);
@@ -62,11 +62,11 @@ export const setXattr: Handler = (session, request) => {
   const given = fuse_setxattr_in.read(input.view, bodyAt);
   if (!isLong) input.at = bodyAt + shortSetxattr;
   const name = xattrName(session);
-  if (given.size > longestXattr) throw new FsError('E2BIG');
+  if (given.size > longestXattr) throw FsError.of('E2BIG');
   const value = input.copy(given.size);
   const create = (given.flags & xattrFlag.CREATE) !== 0;
   const replace = (given.flags & xattrFlag.REPLACE) !== 0;
-  if (given.flags > 3 || (create && replace)) throw new FsError('EINVAL');
+  if (given.flags > 3 || (create && replace)) throw FsError.of('EINVAL');
   const killGroup = isLong && (given.setxattr_flags & setxattrFlag.ACL_KILL_SGID) !== 0;
   const how = { create, replace, killGroup };
   return answerWith(tree.setXattr(node, name, value, how, request), session, request, answerDone);
@@ -83,6 +83,6 @@ export const removeXattr: Handler = (session, request) => {
 function xattrName({ input }: Session): string {
   const from = input.at;
   const name = input.text();
-  if (input.at - 1 - from > longestName) throw new FsError('ERANGE');
+  if (input.at - 1 - from > longestName) throw FsError.of('ERANGE');
   return name;
 }
