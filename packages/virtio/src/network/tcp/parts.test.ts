@@ -4,7 +4,6 @@ import { Chunks } from './chunks.ts';
 import { Cubic } from './cubic.ts';
 import { Deadlines, type Due } from './deadlines.ts';
 import { ReceiveQueue } from './receive-queue.ts';
-import { Reno } from './reno.ts';
 import { RoundTrip } from './round-trip.ts';
 import { Scoreboard } from './scoreboard.ts';
 import { SendQueue } from './send-queue.ts';
@@ -131,28 +130,20 @@ describe('the wait for an acknowledgment', () => {
 });
 
 describe('congestion control', () => {
-  it('of RFC 5681 doubles at first, then adds a segment a round trip, and halves at a loss', () => {
-    const reno = new Reno(1000);
-    expect(reno.window).toBe(10_000);
-    for (let i = 0; i < 10; i++) reno.acknowledged(1000);
-    expect(reno.window).toBe(20_000);
-    reno.lost(20_000);
-    reno.recovered();
-    expect([reno.window, reno.threshold]).toEqual([10_000, 10_000]);
-    for (let i = 0; i < 10; i++) reno.acknowledged(1000);
-    expect(reno.window).toBe(11_000);
-    reno.timedOut(11_000, false);
-    expect([reno.window, reno.threshold]).toEqual([1000, 5500]);
-    reno.timedOut(1000, true);
-    expect(reno.threshold).toBe(5500);
-    reno.acknowledged(1000);
-    expect(reno.window).toBe(2000);
-    reno.resize(500);
-    reno.idle();
-    expect(reno.window).toBe(2000);
+  it('doubles at first, and falls to one segment at a time-out', () => {
+    const cubic = new Cubic(1000);
+    expect(cubic.window).toBe(10_000);
+    for (let i = 0; i < 10; i++) cubic.acknowledged(1000, 0, 0);
+    expect(cubic.window).toBe(20_000);
+    cubic.timedOut(20_000, false);
+    expect([cubic.window, cubic.threshold]).toEqual([1000, 14_000]);
+    cubic.timedOut(1000, true);
+    expect(cubic.threshold).toBe(14_000);
+    cubic.acknowledged(1000, 0, 0);
+    expect(cubic.window).toBe(2000);
   });
 
-  it('of RFC 9438 comes back to where the loss was after K seconds, and goes beyond', () => {
+  it('comes back to where the loss was after K seconds, and goes beyond', () => {
     const cubic = new Cubic(1000);
     for (let i = 0; i < 990; i++) cubic.acknowledged(1000, 0, 0);
     expect(cubic.window).toBe(1_000_000);
@@ -174,20 +165,14 @@ describe('congestion control', () => {
     expect(at.every((window, i) => i === 0 || window >= at[i - 1]!)).toBe(true);
   });
 
-  it('of RFC 9438 grows no slower than Reno where round trips are short', () => {
+  it('grows no slower than Reno where round trips are short', () => {
     const cubic = new Cubic(1000);
-    const reno = new Reno(1000);
-    for (const control of [cubic, reno]) {
-      control.lost(20_000);
-      control.recovered();
-    }
-    const cubicBegan = cubic.window;
-    const renoBegan = reno.window;
-    for (let now = 1; now <= 101; now++) {
-      cubic.acknowledged(cubic.window, now, 1);
-      reno.acknowledged(reno.window);
-    }
-    expect(cubic.window - cubicBegan).toBeGreaterThan(0.4 * (reno.window - renoBegan));
+    cubic.lost(20_000);
+    cubic.recovered();
+    const began = cubic.window;
+    for (let now = 1; now <= 101; now++) cubic.acknowledged(cubic.window, now, 1);
+    // Reno has a segment more each round trip, and loses more of it each time: 0.53 of that is as much.
+    expect(cubic.window - began).toBeGreaterThan(0.5 * 100_000);
   });
 
   it('makes way for others when it loses before it was where it had lost', () => {
