@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { ensureTool, GuardedChild } from 'virtio-node/guests';
 
 /** Where passt has what guests look for: addresses as our own user network has them, and this machine's own services. */
@@ -17,7 +16,8 @@ export async function startPasst(socket: string, ...args: readonly string[]): Pr
     ],
     { name: 'passt', environment: tool.environment },
   );
-  while (!existsSync(socket)) {
+  // The socket is there before anybody listens at it, and who tries it is its one guest.
+  while (!/You can (now )?start qemu/.test(child.complaints)) {
     if (child.hasEnded) throw await child.ended;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
