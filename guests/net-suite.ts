@@ -5,7 +5,7 @@ import type { Device } from 'virtio/device';
 import { type NetDevice, type NetOptions, netDevice } from 'virtio/devices/net';
 import { type Cable, connect } from 'virtio/link';
 import { type UserNetwork, userNetwork } from 'virtio/network';
-import { nodeUplink } from 'virtio-node/network';
+import { netTimer, nodeUplink } from 'virtio-node/network';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ConsoleSession } from './console-session.ts';
 import { Lossy } from './lossy.ts';
@@ -35,7 +35,7 @@ interface Net {
 
 function makeNet(number: number, options: NetOptions, lossShare = 0): Net {
   const mac = `52:54:00:12:34:0${number}`;
-  const device = netDevice({ ...options, mac });
+  const device = netDevice({ ...options, mac, timer: netTimer });
   const prefix = `10.0.${number}`;
   const network = userNetwork({
     uplink: nodeUplink(),

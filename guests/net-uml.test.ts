@@ -28,3 +28,24 @@ test('four pairs of queues are used, and the answers come back', async () => {
   expect(device.received.length).toBe(4);
   expect(machine.errors).toEqual([]);
 });
+
+test('the driver shows the statistics that the device keeps, and tells it which notifications to hold back', async () => {
+  const { machine, device, name } = suite;
+  const shown = await machine.text(
+    `ethtool -S ${name} | grep -E ' (rx_hw_packets|tx_hw_packets|cq_hw_ok_num):'`,
+  );
+  const [received, sent, commands] = shown.split('\n').map((line) => Number(line.split(':')[1]));
+  expect(received).toBeGreaterThan(0);
+  expect(sent).toBeGreaterThan(0);
+  expect(commands).toBeGreaterThan(0);
+  expect(received).toBeLessThanOrEqual(
+    device.received.reduce((sum, { packets }) => sum + Number(packets), 0),
+  );
+  await machine.text(`ethtool -C ${name} rx-usecs 2000 rx-frames 16 tx-usecs 1000 tx-frames 8`);
+  expect(await machine.text(`ethtool -c ${name} | grep -E '^[rt]x-(usecs|frames):' | tr -s '\t ' ' '`)).toBe(
+    'rx-usecs: 2000\nrx-frames: 16\ntx-usecs: 1000\ntx-frames: 8',
+  );
+  // Both settings are the device's to keep to: bytes still arrive.
+  expect(await machine.text(`wget -q -O - ${suite.url}/bytes/3000000 | wc -c`)).toBe('3000000');
+  expect(machine.errors).toEqual([]);
+});

@@ -1,4 +1,5 @@
 import { type NetDevice, type NetFeature, type NetOptions, netDevice } from 'virtio/devices/net';
+import { netTimer } from 'virtio-node/network';
 import type { NetPlan } from './plan.ts';
 
 /** What a network device may do without. */
@@ -12,7 +13,12 @@ export interface NetLimits extends Pick<NetOptions, 'queuePairs' | 'queueSize' |
 /** The network device that a plan is for, with all that it can offer within these limits. */
 export function makeNetDevice({ mac, mtu }: NetPlan, limits: NetLimits = {}): NetDevice {
   const { offloads = true, mergeable = true, ...rest } = limits;
-  const options = { ...rest, ...(mac === undefined ? {} : { mac }), ...(mtu === undefined ? {} : { mtu }) };
+  const options = {
+    ...rest,
+    timer: netTimer,
+    ...(mac === undefined ? {} : { mac }),
+    ...(mtu === undefined ? {} : { mtu }),
+  };
   const device = netDevice(options);
   const all = device.behaviour.offers ?? [];
   const offers = all.filter(

@@ -7,4 +7,5 @@ export {
   type StreamOptions,
 } from './stream.ts';
 export { openTap, type Tap, type TapOptions } from './tap/tap.ts';
+export { netTimer } from './timer.ts';
 export { type NodeUplinkOptions, nodeUplink } from './uplink/uplink.ts';
