@@ -437,7 +437,7 @@ export class DeviceCore implements QueueOwner {
   #settleFeatures(): boolean {
     const { type } = this.device;
     const { driverFeatures } = this;
-    let refusal = featuresMistake(type, driverFeatures, this.offered);
+    let refusal = featuresMistake(type, driverFeatures, this.offered, this.host.isPartial);
     let clause: ClauseId | undefined;
     if (refusal === undefined && !this.#accepted('VERSION_1')) {
       refusal = 'did not accept VERSION_1, bit 32';

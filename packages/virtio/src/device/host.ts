@@ -30,6 +30,8 @@ export interface DeviceHost {
    * the next reset. Else it always is, where there is one.
    */
   readonly transitional?: boolean | undefined;
+  /** True where somebody between the driver and the device may keep features to himself, as the type's table says. */
+  readonly isPartial?: boolean;
   /** Runs a task after the caller's turn; a microtask unless told. A host with an event loop gives its own. */
   readonly defer?: ((task: () => void) => void) | undefined;
   /** Looks at served queues for a while after they ran empty, before the driver is asked to notify: `pollQueues(pacer)`. */

@@ -56,14 +56,20 @@ function sizesOf(
   return sizes;
 }
 
-/** What is wrong with the features that a driver accepts of those that are offered, as in "the driver …". */
+/**
+ * What is wrong with the features that a driver accepts of those that are offered, as in "the driver …". With `isPartial`
+ * somebody between the two keeps some to himself.
+ */
 export function featuresMistake(
   type: DeviceType,
   accepted: FeatureSet,
   offered: FeatureSet,
+  isPartial = false,
 ): string | undefined {
   const unoffered = accepted.without(offered);
   if (!unoffered.isEmpty()) return `accepted ${type.featureNames(unoffered).join(', ')}, not offered`;
-  const missing = type.missingRequirements(accepted)[0];
+  const kept: readonly string[] = isPartial ? type.keptByFrontEnds : [];
+  const lacks = type.missingRequirements(accepted);
+  const missing = lacks.find(({ anyOf }) => !anyOf.some((name) => kept.includes(name)));
   return missing && `accepted ${missing.feature} without ${missing.requires}`;
 }

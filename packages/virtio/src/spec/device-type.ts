@@ -78,6 +78,11 @@ export interface DeviceTypeDeclaration<
   readonly pciClass?: number;
   /** What is different when the device is used through the legacy interface. */
   readonly legacy?: LegacyForm;
+  /**
+   * Features of what some front ends of vhost-user do by themselves: the back end does not hear whether the driver has
+   * accepted them, and features that need them may come without.
+   */
+  readonly keptByFrontEnds?: readonly Extract<keyof F, string>[];
 }
 
 /** The name and number of a queue: `{ name: 'receiveq', number: 2 }` is the third of its family. */
@@ -102,6 +107,7 @@ export interface DeviceType<F extends string = string, Q extends string = string
   readonly driverWritable: readonly Extract<keyof C, string>[];
   readonly pciClass: number;
   readonly legacy: LegacyForm;
+  readonly keptByFrontEnds: readonly F[];
   /** True when the place of a queue depends on what was negotiated: whoever asks must say it. */
   readonly movesQueues: boolean;
   /**
@@ -234,6 +240,7 @@ export function deviceType<
     driverWritable: declaration.driverWritable ?? [],
     pciClass: declaration.pciClass ?? 0xff00,
     legacy,
+    keptByFrontEnds: declaration.keptByFrontEnds ?? [],
     movesQueues: last !== undefined || givesRoom.size > 0,
     queueIndex(queue, number = 0, settled = unsettled) {
       const end = lastIndex(settled);

@@ -100,7 +100,7 @@ export class BackendRings {
         this.#update(ring);
       }
     }
-    return featuresMistake(this.#core.device.type, features, this.#core.offered);
+    return featuresMistake(this.#core.device.type, features, this.#core.offered, true);
   }
 
   /** Settles the features; false when they will not do. */

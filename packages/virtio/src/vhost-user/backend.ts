@@ -123,6 +123,7 @@ export class VhostUserBackend {
     this.core = new DeviceCore(device, {
       memory: this.#lent.memory,
       carries,
+      isPartial: true,
       packedRing: options.packedRing,
       defer: options.defer,
       polling: options.polling,

@@ -42,14 +42,18 @@ export const mqClass = (controls: NetControls, hashing: Hashing, contexts: RssCo
     controls.pairs = controls.config.max_virtqueue_pairs;
     controls.steering = new RssSteering(hashing, settings);
   };
-  const begin = (reporting: boolean): void => {
+  const begin = (reporting: boolean, pairs = 1): void => {
     reports = reporting;
     hashing.settings = noHashes;
-    byFlow(1);
+    byFlow(pairs);
   };
   return {
     requires: ['MQ', 'RSS', 'HASH_REPORT'],
-    begin: (session) => begin(session.has('HASH_REPORT')),
+    begin(session) {
+      // A front end that keeps the control queue to itself enables the pairs that are in use, and no others.
+      const isKept = session.has('MQ') && !session.has('CTRL_VQ');
+      begin(session.has('HASH_REPORT'), isKept ? controls.config.max_virtqueue_pairs : 1);
+    },
     reset: () => begin(false),
     handle(command, data, session) {
       switch (command) {

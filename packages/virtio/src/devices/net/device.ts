@@ -285,7 +285,10 @@ class Port implements Endpoint, NetControls, Moderation {
   }
 
   announce(): boolean {
-    if (this.session?.has('GUEST_ANNOUNCE') !== true || !this.session.has('STATUS')) return false;
+    const { session } = this;
+    // Without a control queue the driver could not say that it has heard of it.
+    const hears = session?.has('GUEST_ANNOUNCE') === true && session.has('STATUS') && session.has('CTRL_VQ');
+    if (!hears) return false;
     this.setStatus(netStatus.ANNOUNCE, true);
     return true;
   }

@@ -86,7 +86,7 @@ export class Receiver {
   receive(frame: Uint8Array, offload: Offload): boolean {
     const { steering, pairs } = this.#controls;
     const wanted = steering.queueFor(frame, offload);
-    const isThere = wanted >= 0 && wanted < pairs && this.#queues[wanted] !== undefined;
+    const isThere = wanted >= 0 && wanted < pairs && this.#queues[wanted]?.held === false;
     if (!isThere && (wanted === noQueue || steering.exact === true)) {
       this.counters[Math.max(wanted, 0)]!.drops++;
       return true;

@@ -103,6 +103,7 @@ export const net = deviceType({
   },
   // An Ethernet controller.
   pciClass: 0x0200,
+  keptByFrontEnds: ['CTRL_VQ'],
   legacy: { features: legacyNetFeatures, driverWritable: ['mac'] },
 });
 
