@@ -1,6 +1,9 @@
 import type { TcpHandler, TcpStream } from './tcp/index.ts';
 import type { FailureReason, StreamEnd } from './uplink.ts';
 
+/** A piece of as many bytes as a read of a socket takes at a time: there is more behind it, nearly always. */
+const fullPiece = 65_536;
+
 /**
  * A guest's connection and the stream outside that belongs to it, joined: bytes both ways without a promise, each side held
  * back by the other, each half ending by itself. This is the end that the stream outside sees. Of what comes from there at
@@ -56,6 +59,8 @@ export class TcpFlow implements StreamEnd {
 
   give(bytes: Uint8Array): boolean {
     if (this.#over || this.#ended || bytes.length === 0) return true;
+    // What is left of a full piece behind its last whole segment goes out with the next, not as a frame of its own.
+    this.#stream?.nagle(bytes.length >= fullPiece);
     if (this.#held === undefined && this.#stream?.give(bytes) === true) return true;
     this.#hold(bytes);
     return false;
