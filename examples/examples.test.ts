@@ -9,6 +9,8 @@ const examples = readdirSync(here).filter((name) => name.endsWith('.ts') && !nam
 /** What each example prints, in outline. */
 const prints: Readonly<Record<string, RegExp>> = {
   'adder.ts': /^42 5$/,
+  'files.ts':
+    /^share written by the host\nfirst.txt: 1 name\(s\), 20 bytes\nsecond.txt: 2 name\(s\), 21 bytes\nagain.txt: 2 name\(s\), 21 bytes\nlink: 1 name\(s\), 10 bytes\nfirst has it\nsecond has it\nwritten by the guest\nENOENT$/,
   'network.ts':
     /^hello from the host\nhello from the guest\nhello from a service of the program\n4 bytes back, 0 frames dropped$/,
   'own-device.ts': /^a die of 20 sides: (?:(?:1?[1-9]|10|20) ?){5}$/,

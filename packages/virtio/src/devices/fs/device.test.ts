@@ -317,6 +317,27 @@ describe('the high priority queue', () => {
   });
 });
 
+it('forgets who held locks when they are given back, or their process closes the file', async () => {
+  const tree = files();
+  const guest = await RawGuest.boot({ files: tree, limits: { lockOwners: 2 } });
+  const node = await lookup(guest, 'file');
+  const fh = await open(guest, node);
+  for (let owner = 1n; owner < 20n; owner++) {
+    const lock = (type: number, end: number) =>
+      guest.encode(fuse.fuse_lk_in, { fh, owner, lk: { start: 0, end, type, pid: 1 } });
+    expect(await guest.request({ opcode: 'SETLK', node, body: [lock(1, 5)] })).toMatchObject({ error: 'ok' });
+    const given =
+      owner % 2n === 0n
+        ? await guest.request({ opcode: 'SETLK', node, body: [lock(2, 2 ** 63)] })
+        : await guest.request({
+            ...{ opcode: 'FLUSH', node },
+            body: [guest.encode(fuse.fuse_flush_in, { fh, lock_owner: owner })],
+          });
+    expect(given).toMatchObject({ error: 'ok' });
+    expect(tree.lockCount).toBe(0);
+  }
+});
+
 describe('reading and writing', () => {
   // @holds 5.11.6.4.1 device: Device Types / File System Device / Device Operation / Device Operation: DAX Window
   it('need no window to a file, which there is none of', async () => {

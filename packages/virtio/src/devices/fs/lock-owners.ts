@@ -7,6 +7,10 @@ class LockOwner {
   readonly id: bigint;
   /** Open files by which it may hold a lock. */
   readonly handles: Set<Handle> = new Set();
+  /** It may hold locks of whole files, which stay when its ranges are given back. */
+  hasWhole = false;
+  /** Locks that it waits for: it may hold them any moment. */
+  waits = 0;
 
   constructor(id: bigint) {
     this.id = id;
@@ -41,7 +45,7 @@ export class LockOwners {
    *
    * @throws {FsError} ENOLCK when there are too many.
    */
-  willLock(id: bigint, handle: Handle): object {
+  willLock(id: bigint, handle: Handle, whole: boolean): object {
     let owner = this.#owners.get(id);
     const ofHandle = this.#ofHandle.get(handle) ?? new Set();
     if (owner === undefined) {
@@ -49,6 +53,7 @@ export class LockOwners {
       owner = new LockOwner(id);
       this.#owners.set(id, owner);
     }
+    if (whole) owner.hasWhole = true;
     owner.handles.add(handle);
     ofHandle.add(owner);
     this.#ofHandle.set(handle, ofHandle);
@@ -59,7 +64,35 @@ export class LockOwners {
   unlockRanges(tree: FileTree<object, OpenFile>, handle: Handle, id: bigint): void | Promise<void> {
     const owner = this.#owners.get(id);
     if (owner === undefined) return;
+    this.#forget(owner, handle);
     return tree.setLock?.(handle.file, unlocked(owner, false), undefined);
+  }
+
+  /** The same, before the guest's own request to give back every range is carried out. */
+  givesBackRanges(handle: Handle, id: bigint): void {
+    const owner = this.#owners.get(id);
+    if (owner !== undefined) this.#forget(owner, handle);
+  }
+
+  /** An owner waits for a lock. */
+  async waiting(id: bigint, pending: Promise<void>): Promise<void> {
+    const owner = this.#owners.get(id);
+    if (owner !== undefined) owner.waits++;
+    try {
+      await pending;
+    } finally {
+      if (owner !== undefined) owner.waits--;
+    }
+  }
+
+  /** No range is locked by it through that open file any more; so mostly nothing is. */
+  #forget(owner: LockOwner, handle: Handle): void {
+    if (owner.hasWhole || owner.waits > 0) return;
+    const ofHandle = this.#ofHandle.get(handle);
+    ofHandle?.delete(owner);
+    if (ofHandle?.size === 0) this.#ofHandle.delete(handle);
+    owner.handles.delete(handle);
+    if (owner.handles.size === 0) this.#owners.delete(owner.id);
   }
 
   /** An open file's lock of the whole is gone. */

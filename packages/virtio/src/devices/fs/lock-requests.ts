@@ -101,7 +101,13 @@ function lock(session: Session, request: FuseRequest, wait: Interruption | undef
     const mayLock = wanted.whole || (wanted.type === 'read' ? handle.mayRead : handle.mayWrite);
     if (!mayLock) throw FsError.of('EBADF');
   }
-  const taken =
-    wanted.type === 'unlock' ? wanted : { ...wanted, owner: session.owners.willLock(owner, handle) };
-  return answerWith(tree.setLock(handle.file, taken, wait), session, request, answerDone);
+  if (wanted.type === 'unlock') {
+    const isAll = !wanted.whole && wanted.start === 0 && wanted.end === Number.POSITIVE_INFINITY;
+    if (isAll) session.owners.givesBackRanges(handle, owner);
+    return answerWith(tree.setLock(handle.file, wanted, wait), session, request, answerDone);
+  }
+  const holder = session.owners.willLock(owner, handle, wanted.whole);
+  const taken = tree.setLock(handle.file, { ...wanted, owner: holder }, wait);
+  const waited = taken instanceof Promise ? session.owners.waiting(owner, taken) : taken;
+  return answerWith(waited, session, request, answerDone);
 }
