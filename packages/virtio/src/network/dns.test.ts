@@ -94,6 +94,8 @@ describe('the name server', () => {
     // By such a name the host is meant, and not who asks.
     expect((await ask(queryOf('mine')))?.addresses).toEqual(['10.0.2.2']);
     expect((await ask(queryOf('localhost')))?.addresses).toEqual(['127.0.0.1']);
+    // A name that has addresses of one family is no name that there is not.
+    expect(await ask(queryOf('localhost', { type: types.AAAA }))).toMatchObject({ code: 0, addresses: [] });
     expect(uplink.queries).toEqual([]);
     expect((await ask(queryOf('host.example')))?.addresses).toEqual(['192.0.2.8']);
     expect(await ask(queryOf('none.example'))).toMatchObject({ code: 3 });

@@ -154,7 +154,9 @@ export class DnsForwarder {
       const shown = isLoopback(address) && !itself ? host : address;
       if (shown !== undefined) found.push(shown);
     }
-    return found.length === 0 ? undefined : answerOf(query, question, dnsCode.NO_ERROR, found, remember);
+    // That name there always is, with addresses of this family or not: RFC 6761, 6.3.
+    if (found.length === 0 && !itself) return undefined;
+    return answerOf(query, question, dnsCode.NO_ERROR, found, remember);
   }
 }
 
