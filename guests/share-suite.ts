@@ -20,6 +20,8 @@ export interface ShareWork {
   readonly files: number;
   /** Two machines of this kind are one after the other's locks. */
   readonly twoGuests: boolean;
+  /** Where the folder is: with other temporary files unless told. */
+  readonly base?: string;
 }
 
 /** Each folder's tag, and how it is shared. */
@@ -35,7 +37,7 @@ const cp = '$([ -e /usr/bin/cp ] && echo /usr/bin/cp || echo /bin/cp)';
 const lock = { EX: 2, EX_NB: 6, UN: 8 } as const;
 
 /** What Linux does with our shares of one folder: one machine, booted once. */
-export function shareSuite(boot: BootWith, { files, twoGuests }: ShareWork): void {
+export function shareSuite(boot: BootWith, { files, twoGuests, base = tmpdir() }: ShareWork): void {
   let folder: string;
   let machine: ConsoleSession;
   const machines: ConsoleSession[] = [];
@@ -58,7 +60,7 @@ export function shareSuite(boot: BootWith, { files, twoGuests }: ShareWork): voi
   }
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'virtio-share-'));
+    folder = await mkdtemp(join(base, 'virtio-share-'));
     await mkdir(join(folder, 'shared'));
     await writeFile(join(folder, 'secret'), 'secret');
     machine = await start();
