@@ -182,7 +182,13 @@ describe('virtio run --exec', () => {
       schema: 1,
       virtio: '1.4',
       transport: 'pci',
-      devices: [{ name: 'console' }, { name: 'entropy' }, { name: 'blk0', type: 'blk', id: 2 }],
+      devices: [
+        { name: 'console' },
+        { name: 'entropy' },
+        { name: 'blk0', type: 'blk', id: 2 },
+        { name: 'fs0', type: 'fs' },
+        { name: 'net0', type: 'net' },
+      ],
     });
     const ofDisk = events.filter(({ device }) => device === 'blk0');
     for (const event of [
