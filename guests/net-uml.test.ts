@@ -12,7 +12,7 @@ const start = async (options: NativeGuestOptions): Promise<UmlMachine> =>
 const suite = netSuite(
   (devices) => NativeMachine.boot(start, true, { devices }),
   { bytes: 100_000_000, otherBytes: 10_000_000 },
-  { queuePairs: 4 },
+  { queuePairs: 4, also: ['HASH_REPORT'] },
 );
 
 test('four pairs of queues are used, and the answers come back', async () => {
@@ -47,5 +47,34 @@ test('the driver shows the statistics that the device keeps, and tells it which 
   );
   // Both settings are the device's to keep to: bytes still arrive.
   expect(await machine.text(`wget -q -O - ${suite.url}/bytes/3000000 | wc -c`)).toBe('3000000');
+  expect(machine.errors).toEqual([]);
+});
+
+test('the driver tells the device when one queue notifies, and where hashes lead', async () => {
+  const { machine, device, name } = suite;
+  await machine.text(`ethtool -C ${name} rx-usecs 2000 rx-frames 16 tx-usecs 1000 tx-frames 4`);
+  await machine.text(`ethtool -Q ${name} queue_mask 0x2 --coalesce rx-usecs 3000 rx-frames 12`);
+  const [rx, tx] = [
+    [16, 2000],
+    [4, 1000],
+  ];
+  const queues = [rx, tx, [12, 3000], tx, rx, tx, rx, tx];
+  expect(device.behaviour.save?.()).toMatchObject({ 6: { queues } });
+
+  await machine.text(`ethtool -X ${name} equal 2; ethtool -K ${name} rxhash on`);
+  const table = Array.from({ length: 128 }, (_, i) => i % 2);
+  expect(device.behaviour.save?.()).toMatchObject({ 4: { rss: { table } } });
+  const before = device.received.map(({ packets }) => packets);
+  await machine.text(
+    `for i in 1 2 3 4 5 6 7 8; do wget -q -O - ${suite.url}/bytes/100000 >/dev/null & done; wait`,
+  );
+  const now = device.received.map(({ packets }, i) => packets - before[i]!);
+  expect(now[0]! + now[1]!).toBeGreaterThan(8);
+  expect(now.slice(2)).toEqual([0, 0]);
+  // Linux was refused nothing that it asked for.
+  const statistics = await machine.text(`ethtool -S ${name}`);
+  const counted = (of: string): number => Number(new RegExp(` ${of}: (\\d+)`).exec(statistics)?.[1]);
+  expect(counted('cq_hw_command_num')).toBeGreaterThan(1);
+  expect(counted('cq_hw_ok_num')).toBe(counted('cq_hw_command_num'));
   expect(machine.errors).toEqual([]);
 });
