@@ -1,9 +1,10 @@
 import type { OpenAdmin, ResourceHandle } from '../../driver/admin/index.ts';
-import { PeerError } from '../../errors.ts';
+import { PeerError, UsageError } from '../../errors.ts';
 import { joined } from '../../spec/joined.ts';
 import type { Fields, StructValue } from '../../spec/layout.ts';
 import { flowAction, type virtio_net_ff_cap_data } from './spec-flow-filter.ts';
 import {
+  areInOrder,
   decodeSelectors,
   encodeSelectors,
   type FlowSelector,
@@ -13,6 +14,8 @@ import {
   flowResourceCapability,
   flowRuleKind,
   flowSelectorCapability,
+  isWithin,
+  keysFit,
 } from './spec-flow-kinds.ts';
 
 /** Bytes of selectors, and of actions, that a device shows at most. */
@@ -39,6 +42,8 @@ export class OpenFlowFilters {
   /** What can be done with a frame: of `flowAction`. */
   readonly actions: readonly number[];
   readonly #admin: OpenAdmin;
+  /** What the classifiers look at, by their ids. */
+  readonly #classifiers = new Map<number, readonly FlowSelector[]>();
 
   /** @internal Use {@link openFlowFilters}. */
   constructor(
@@ -61,13 +66,39 @@ export class OpenFlowFilters {
   /**
    * Makes a classifier: Ethernet, then perhaps the network, then perhaps the transport. Each mask but the last has all bits set
    * of what says which header is next.
+   *
+   * @throws {UsageError} BAD_ARGUMENT for selectors that do not follow from one another, or go beyond the device's.
    */
-  createClassifier(selectors: readonly FlowSelector[]): Promise<ResourceHandle<Fields>> {
-    return this.#create(flowClassifierKind, { count: selectors.length }, encodeSelectors(selectors));
+  async createClassifier(selectors: readonly FlowSelector[]): Promise<ResourceHandle<Fields>> {
+    if (!areInOrder(selectors) || !selectors.every((one) => isWithin(one, this.selectors))) {
+      throw new UsageError(
+        'BAD_ARGUMENT',
+        'net: a classifier is of Ethernet, then perhaps of IP with all bits of the type, then of a transport with all of the protocol',
+      );
+    }
+    const made = await this.#create(
+      flowClassifierKind,
+      { count: selectors.length },
+      encodeSelectors(selectors),
+    );
+    this.#classifiers.set(made.id, selectors);
+    return made;
   }
 
-  /** Makes a rule. Of two that match a frame, the one of the higher group counts, and in a group the one of the higher priority. */
-  createRule({ group, classifier, priority, keys, queue }: FlowRule): Promise<ResourceHandle<Fields>> {
+  /** Makes a rule. Of two that match a frame, the one of the higher group counts, and in a group the one of the higher priority.
+   *
+   * @throws {UsageError} BAD_ARGUMENT for keys that do not fit the classifier, or a priority that is too high.
+   */
+  async createRule({ group, classifier, priority, keys, queue }: FlowRule): Promise<ResourceHandle<Fields>> {
+    if (!keysFit(this.#classifiers.get(classifier.id) ?? [], keys)) {
+      throw new UsageError(
+        'BAD_ARGUMENT',
+        'net: a rule has a key for each selector of its classifier, and each but the last says which header is next',
+      );
+    }
+    if (!(priority >= 0 && priority < this.limits.last_rule_priority)) {
+      throw new UsageError('BAD_ARGUMENT', `net: priorities are below ${this.limits.last_rule_priority}`);
+    }
     const tail = joined(...keys);
     return this.#create(
       flowRuleKind,

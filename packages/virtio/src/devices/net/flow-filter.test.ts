@@ -244,7 +244,9 @@ describe('flow filters', () => {
   ] satisfies [string, FlowSelector[]][])('refuse a classifier with %s', async (_, selectors) => {
     const { admin } = await opened();
     const filters = await openFlowFilters(admin);
-    await expect(filters.createClassifier(selectors)).rejects.toMatchObject({ status: 'EINVAL' });
+    const content = { value: { count: selectors.length }, tail: encodeSelectors(selectors) };
+    await expect(admin.createObject(flowClassifierKind, content)).rejects.toMatchObject({ status: 'EINVAL' });
+    await expect(filters.createClassifier(selectors)).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
   });
 
   // @holds 5.1.9.6.4 device: Device Types / Network Device / Device Operation / Flow filter
@@ -286,6 +288,39 @@ describe('flow filters', () => {
     await rule.modify({ value: { ...value, vq_index: 2 }, tail });
     expect(where(frameFor({}))).toBe(1);
     expect(await rule.query(34)).toMatchObject({ value: { vq_index: 2 }, tail });
+  });
+
+  // @holds 5.1.9.6.5 driver: Device Types / Network Device / Device Operation / Flow filter
+  it('are made by a driver as they are to be', async () => {
+    const { admin } = await opened();
+    const content = { value: { group_priority: 1 } };
+    await expect(admin.createObject(flowGroupKind, content)).rejects.toMatchObject({ code: 'BAD_STATE' });
+    const filters = await openFlowFilters(admin);
+    const group = await filters.createGroup(1);
+    const classifier = await filters.createClassifier([
+      typed,
+      selector(IPV6, 40, { 6: 0xff }),
+      selector(ESP, 8, { 0: 0xff }),
+    ]);
+    const keys = [key(14, { 12: 0x86, 13: 0xdd }), key(40, { 6: 50 }), key(8)];
+    const rule = { group, classifier, priority: 1, keys, queue: 0 };
+    const bad = [
+      { ...rule, keys: keys.slice(1) },
+      { ...rule, keys: [key(14, { 12: 0x08 }), ...keys.slice(1)] },
+      { ...rule, keys: [keys[0]!, key(40, { 6: 17 }), key(8)] },
+      { ...rule, keys: [...keys.slice(0, 2), key(7)] },
+      { ...rule, priority: 255 },
+      { ...rule, priority: -1 },
+    ];
+    for (const one of bad)
+      await expect(filters.createRule(one)).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
+    const made = await filters.createRule(rule);
+    for (const needed of [group, classifier]) {
+      await expect(needed.destroy()).rejects.toMatchObject({ code: 'BAD_STATE' });
+    }
+    await made.destroy();
+    await group.destroy();
+    await classifier.destroy();
   });
 
   it('are gone with a reset', async () => {

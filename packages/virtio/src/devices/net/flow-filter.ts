@@ -1,9 +1,10 @@
 import { capability } from '../../device/admin/capabilities.ts';
 import { AdminRefusal, busy, invalidField } from '../../device/admin/refusal.ts';
 import type { DeviceResources, ResourceObjectType } from '../../device/admin/resource-object.ts';
-import { ipProtocol, networkOffset, PacketHeaders, read16 } from '../../link/headers.ts';
+import { networkOffset, PacketHeaders } from '../../link/headers.ts';
 import { flowAction, flowSelector, flowSelectorFlag, virtio_net_ff_cap_data } from './spec-flow-filter.ts';
 import {
+  areInOrder,
   decodeSelectors,
   encodeSelectors,
   type FlowSelector,
@@ -14,6 +15,7 @@ import {
   flowRuleKind,
   flowSelectorCapability,
   isWithin,
+  selectedProtocol,
   selectorLengths,
 } from './spec-flow-kinds.ts';
 import { type FrameFilter, noQueue, noRule } from './steering.ts';
@@ -26,15 +28,13 @@ export interface FlowFilterLimits {
   readonly rules: number;
 }
 
-const { ETH, IPV4, IPV6, TCP, UDP, ESP } = flowSelector;
+const { ETH, IPV4, IPV6 } = flowSelector;
 
 /** Selectors of a classifier: Ethernet, the network, the transport. */
 const mostSelectors = 3;
 
 /** Rules have priorities below this one. */
 const lastPriority = 255;
-
-const espProtocol = 50;
 
 /** Bytes of all masks: no classifier and no rule has more. */
 const mostTail = 255;
@@ -142,7 +142,7 @@ export class FlowFilter implements FrameFilter {
       if (!isIp || version !== (type === IPV4 ? 4 : 6)) return false;
       at = networkAt;
     } else if (type !== ETH) {
-      if (!isIp || fragment || protocol !== protocolOf(type)) return false;
+      if (!isIp || fragment || protocol !== selectedProtocol.get(type)) return false;
       at = transportAt;
     }
     if (at + mask.length > frame.length) return false;
@@ -259,16 +259,6 @@ export function flowFilters(limits: Partial<FlowFilterLimits> = {}): (pairs: num
   return (pairs) => new FlowFilter({ groups, classifiers, rules }, pairs);
 }
 
-/** Headers follow from one another, and each says which is next. */
-function areInOrder([first, second, third]: readonly FlowSelector[]): boolean {
-  if (first?.type !== ETH) return false;
-  if (second === undefined) return true;
-  if (read16(first.mask, 12) !== 0xffff || (second.type !== IPV4 && second.type !== IPV6)) return false;
-  if (third === undefined) return true;
-  const next = second.mask[second.type === IPV4 ? 9 : 6];
-  return next === 0xff && (third.type === TCP || third.type === UDP || third.type === ESP);
-}
-
 /** Each selector with its own part of the keys. */
 function comparedOf(selectors: readonly FlowSelector[], keys: Uint8Array): Compared[] {
   let at = 0;
@@ -277,9 +267,4 @@ function comparedOf(selectors: readonly FlowSelector[], keys: Uint8Array): Compa
     at += mask.length;
     return { type, mask, key };
   });
-}
-
-function protocolOf(type: number): number {
-  if (type === TCP) return ipProtocol.TCP;
-  return type === UDP ? ipProtocol.UDP : espProtocol;
 }

@@ -1,3 +1,4 @@
+import { etherType, ipProtocol, read16 } from '../../link/headers.ts';
 import type { CapabilityType } from '../../spec/capability.ts';
 import type { ResourceObjectKind } from '../../spec/resource-object.ts';
 import {
@@ -61,7 +62,44 @@ export function decodeSelectors(bytes: Uint8Array, count: number): FlowSelector[
 /** True when all bits of a selector's mask are in that of one of the others, of the same type. */
 export function isWithin({ type, mask }: FlowSelector, others: readonly FlowSelector[]): boolean {
   const other = others.find((one) => one.type === type);
-  return other !== undefined && mask.every((byte, i) => (byte & ~other.mask[i]!) === 0);
+  return other?.mask.length === mask.length && mask.every((byte, i) => (byte & ~other.mask[i]!) === 0);
+}
+
+/** Headers follow from one another, and each says which is next. */
+export function areInOrder([first, second, third, ...rest]: readonly FlowSelector[]): boolean {
+  if (rest.length > 0) return false;
+  if (first?.type !== flowSelector.ETH) return false;
+  if (second === undefined) return true;
+  if (
+    read16(first.mask, 12) !== 0xffff ||
+    (second.type !== flowSelector.IPV4 && second.type !== flowSelector.IPV6)
+  )
+    return false;
+  if (third === undefined) return true;
+  const next = second.mask[second.type === flowSelector.IPV4 ? 9 : 6];
+  return (
+    next === 0xff &&
+    (third.type === flowSelector.TCP || third.type === flowSelector.UDP || third.type === flowSelector.ESP)
+  );
+}
+
+/** The protocol of each transport that can be matched. */
+export const selectedProtocol: ReadonlyMap<number, number> = new Map([
+  [flowSelector.TCP, ipProtocol.TCP],
+  [flowSelector.UDP, ipProtocol.UDP],
+  [flowSelector.ESP, 50],
+]);
+
+/** True when keys are as long as the masks of their selectors, and say which header is next. */
+export function keysFit(selectors: readonly FlowSelector[], keys: readonly Uint8Array[]): boolean {
+  if (keys.length !== selectors.length) return false;
+  if (!keys.every((key, i) => key.length === selectors[i]!.mask.length)) return false;
+  const [eth, ip] = keys;
+  const [, network, transport] = selectors;
+  if (eth === undefined || network === undefined) return true;
+  const isV4 = network.type === flowSelector.IPV4;
+  if (read16(eth, 12) !== (isV4 ? etherType.IPV4 : etherType.IPV6)) return false;
+  return transport === undefined || ip![isV4 ? 9 : 6] === selectedProtocol.get(transport.type);
 }
 
 const any = (): boolean => true;
