@@ -24,7 +24,6 @@ export const notYetBelow: readonly { readonly below: string; readonly why: strin
     below: 'Device Types / Network Device / Device Operation / IPsec Operation',
     why: 'IPsec: waits for the ciphers of ESP, and is not offered',
   },
-  { below: 'Device Types / Network Device', why: 'network device: not built yet' },
   { below: 'Device Types / Memory Balloon Device', why: 'memory balloon device: not built yet' },
   { below: 'Device Types / SCSI Host Device', why: 'SCSI host device: not built yet' },
   { below: 'Device Types / GPU Device', why: 'GPU device: not built yet' },
