@@ -41,10 +41,15 @@ export class Vring {
     this.#kick = kick;
   }
 
-  /** Takes an event over, in place of the one that is there; `undefined` when the front end looks for itself. */
+  /**
+   * Takes an event over, in place of the one that is there; `undefined` when the front end looks for itself. It is signalled
+   * at once: a back end before this one may have died between giving a buffer back and telling so, and its driver would
+   * wait for ever.
+   */
   setCall(event: Descriptor | undefined): void {
     this.#call?.close();
     this.#call = event;
+    this.signalCall();
   }
 
   /** Likewise, for errors. */
