@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { get16, get32, put16 } from './bytes.ts';
 import { connect } from './cable.ts';
-import { read16, read32, write16 } from './headers.ts';
 import { allOffloads, checked, finished, noOffloads, type Offload, segmentation } from './offload.ts';
 import {
   completed,
@@ -191,11 +191,11 @@ describe('checksums', () => {
     const options: PacketOptions = { version: 4, protocol: 'udp', payload: Uint8Array.of(0, 0) };
     const made = packet(options);
     const right = completed(made, 4, 'udp');
-    const rest = read16(right, made.transportAt + 6);
-    write16(made.frame, made.payloadAt, rest);
+    const rest = get16(right, made.transportAt + 6);
+    put16(made.frame, made.payloadAt, rest);
     const { to, link } = joined();
     link.send(made.frame, offloadOf(options, made));
-    expect(read16(to.frames[0]!, made.transportAt + 6)).toBe(0xffff);
+    expect(get16(to.frames[0]!, made.transportAt + 6)).toBe(0xffff);
   });
 });
 
@@ -227,8 +227,8 @@ describe('segments', () => {
     to.frames.forEach((frame, i) => {
       expect(faultsOf(frame)).toEqual([]);
       expect(to.offloads[i]).toBe(checked);
-      expect(read32(frame, transportAt + 4)).toBe((shape.sequence + at) % 0x1_0000_0000);
-      if (shape.version === 4) expect(read16(frame, networkAt + 4)).toBe((shape.id + i) & 0xffff);
+      expect(get32(frame, transportAt + 4)).toBe((shape.sequence + at) % 0x1_0000_0000);
+      if (shape.version === 4) expect(get16(frame, networkAt + 4)).toBe((shape.id + i) & 0xffff);
       const flags = shape.flags & ~(i > 0 ? 0x80 : 0) & ~(i < last ? 0x09 : 0);
       expect(frame[transportAt + 13]).toBe(flags);
       const part = frame.subarray(payloadAt);
@@ -296,7 +296,7 @@ describe('segments', () => {
         const options: PacketOptions = { version: inner, protocol, payload };
         const made = packet(options);
         const tunnel = inTunnel(outer, made);
-        if (!outerChecksum) write16(tunnel.frame, tunnel.outerTransportOffset + 6, 0);
+        if (!outerChecksum) put16(tunnel.frame, tunnel.outerTransportOffset + 6, 0);
         const { outerTransportOffset, innerNetworkOffset, shift } = tunnel;
         const own = offloadOf(options, made, 1000);
         const offload: Offload = {
@@ -310,8 +310,8 @@ describe('segments', () => {
         to.frames.forEach((frame, i) => {
           expect(faultsOf(frame)).toEqual([]);
           expect(faultsOf(frame, innerNetworkOffset)).toEqual([]);
-          expect(read16(frame, outerTransportOffset + 6) === 0).toBe(!outerChecksum);
-          if (outer === 4) expect(read16(frame, 14 + 4)).toBe(9 + i);
+          expect(get16(frame, outerTransportOffset + 6) === 0).toBe(!outerChecksum);
+          if (outer === 4) expect(get16(frame, 14 + 4)).toBe(9 + i);
         });
         const parts = to.frames.map((frame) => frame.subarray(made.payloadAt + shift));
         expect(Buffer.compare(Buffer.concat(parts), payload)).toBe(0);

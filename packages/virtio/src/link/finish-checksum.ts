@@ -1,5 +1,5 @@
+import { put16 } from './bytes.ts';
 import { internetSum } from './checksum.ts';
-import { write16 } from './headers.ts';
 import type { Offload } from './offload.ts';
 
 /** True when the checksum that is to be completed, and its field, lie within the frame. */
@@ -11,5 +11,5 @@ export function checksumLiesWithin(frame: Uint8Array, offload: Offload): boolean
 export function completeChecksum(frame: Uint8Array, start: number, offset: number, end = frame.length): void {
   const sum = internetSum(frame, start, end);
   // 0 says to UDP that there is no checksum; to others it is the same as its complement.
-  write16(frame, start + offset, ~sum & 0xffff || 0xffff);
+  put16(frame, start + offset, ~sum & 0xffff || 0xffff);
 }

@@ -1,3 +1,4 @@
+import { get16 } from './bytes.ts';
 /** Numbers of Ethernet and IP that the link knows. */
 export const etherType = Object.freeze({ IPV4: 0x0800, IPV6: 0x86dd, VLAN: 0x8100, SERVICE_VLAN: 0x88a8 });
 
@@ -18,31 +19,11 @@ export const ethernetHeaderLength = 14;
 const mostTags = 2;
 const mostExtensions = 8;
 
-export function read16(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! << 8) | bytes[at + 1]!;
-}
-
-export function read32(bytes: Uint8Array, at: number): number {
-  return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
-}
-
-export function write16(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value >>> 8;
-  bytes[at + 1] = value;
-}
-
-export function write32(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value >>> 24;
-  bytes[at + 1] = value >>> 16;
-  bytes[at + 2] = value >>> 8;
-  bytes[at + 3] = value;
-}
-
 /** Where a frame's network header begins, behind tags of VLANs; −1 when it carries no IP. */
 export function networkOffset(frame: Uint8Array): number {
   let at = ethernetHeaderLength;
   for (let tags = 0; at <= frame.length; tags++, at += 4) {
-    const type = read16(frame, at - 2);
+    const type = get16(frame, at - 2);
     if (type === etherType.IPV4 || type === etherType.IPV6) return at;
     if (tags === mostTags || (type !== etherType.VLAN && type !== etherType.SERVICE_VLAN)) return -1;
   }
@@ -107,7 +88,7 @@ export class PacketHeaders {
     this.version = 4;
     this.protocol = frame[at + 9]!;
     this.transportAt = at + length;
-    this.fragment = (read16(frame, at + 6) & 0x3fff) !== 0;
+    this.fragment = (get16(frame, at + 6) & 0x3fff) !== 0;
     return true;
   }
 
@@ -141,7 +122,7 @@ export class PacketHeaders {
       if (!isFragment) continue;
       this.fragment = true;
       // What follows in a later fragment is data, whatever it looks like.
-      if ((read16(frame, at - 6) & 0xfff8) !== 0) break;
+      if ((get16(frame, at - 6) & 0xfff8) !== 0) break;
     }
     this.protocol = protocol;
     this.transportAt = at;

@@ -1,5 +1,6 @@
+import { get16, get32, put16, put32 } from './bytes.ts';
 import { internetChecksum, internetSum, pseudoHeaderSum, transportChecksum } from './checksum.ts';
-import { networkOffset, PacketHeaders, read16, read32, write16, write32 } from './headers.ts';
+import { networkOffset, PacketHeaders } from './headers.ts';
 import { finished, type Offload, segmentation } from './offload.ts';
 
 /** What a test frame is made of. */
@@ -38,25 +39,25 @@ export function packet(options: PacketOptions): Packet {
   const frame = new Uint8Array(payloadAt + payload.length);
   frame.set(macs);
   for (let i = 0; i < tags; i++) {
-    write16(frame, 12 + 4 * i, i === 0 && tags > 1 ? 0x88a8 : 0x8100);
-    write16(frame, 14 + 4 * i, 5);
+    put16(frame, 12 + 4 * i, i === 0 && tags > 1 ? 0x88a8 : 0x8100);
+    put16(frame, 14 + 4 * i, 5);
   }
-  write16(frame, networkAt - 2, version === 4 ? 0x0800 : 0x86dd);
+  put16(frame, networkAt - 2, version === 4 ? 0x0800 : 0x86dd);
   const number = protocol === 'tcp' ? 6 : 17;
   const transportLength = frame.length - transportAt;
   if (version === 4) {
     frame[networkAt] = 0x40 | (ipLength / 4);
-    write16(frame, networkAt + 2, (frame.length - networkAt) & 0xffff);
-    write16(frame, networkAt + 4, options.id ?? 0x1234);
-    write16(frame, networkAt + 6, 0x4000);
+    put16(frame, networkAt + 2, (frame.length - networkAt) & 0xffff);
+    put16(frame, networkAt + 4, options.id ?? 0x1234);
+    put16(frame, networkAt + 6, 0x4000);
     frame[networkAt + 8] = 64;
     frame[networkAt + 9] = number;
     frame.set([10, 0, 2, 15, 10, 0, 2, 2], networkAt + 12);
     frame.fill(1, networkAt + 20, transportAt);
-    write16(frame, networkAt + 10, internetChecksum(frame, networkAt, transportAt));
+    put16(frame, networkAt + 10, internetChecksum(frame, networkAt, transportAt));
   } else {
     frame[networkAt] = 0x60;
-    write16(frame, networkAt + 4, (frame.length - networkAt - 40) & 0xffff);
+    put16(frame, networkAt + 4, (frame.length - networkAt - 40) & 0xffff);
     frame[networkAt + 7] = 64;
     for (let i = 0; i < 32; i++) frame[networkAt + 8 + i] = 0x20 + i;
     let announces = networkAt + 6;
@@ -68,21 +69,21 @@ export function packet(options: PacketOptions): Packet {
     }
     frame[announces] = number;
   }
-  write16(frame, transportAt, 4000);
-  write16(frame, transportAt + 2, 53);
+  put16(frame, transportAt, 4000);
+  put16(frame, transportAt + 2, 53);
   const addressesAt = networkAt + (version === 4 ? 12 : 8);
   const pseudo = pseudoHeaderSum(frame, addressesAt, version === 4 ? 4 : 16, number, transportLength);
   if (protocol === 'tcp') {
-    write32(frame, transportAt + 4, options.sequence ?? 0xffff_fff0);
-    write32(frame, transportAt + 8, 77);
+    put32(frame, transportAt + 4, options.sequence ?? 0xffff_fff0);
+    put32(frame, transportAt + 8, 77);
     frame[transportAt + 12] = (5 + tcpOptions) << 4;
     frame[transportAt + 13] = options.flags ?? 0x99;
-    write16(frame, transportAt + 14, 501);
+    put16(frame, transportAt + 14, 501);
     frame.fill(1, transportAt + 20, payloadAt);
-    write16(frame, transportAt + 16, pseudo);
+    put16(frame, transportAt + 16, pseudo);
   } else {
-    write16(frame, transportAt + 4, transportLength & 0xffff);
-    write16(frame, transportAt + 6, pseudo);
+    put16(frame, transportAt + 4, transportLength & 0xffff);
+    put16(frame, transportAt + 6, pseudo);
   }
   frame.set(payload, payloadAt);
   return { frame, networkAt, transportAt, payloadAt };
@@ -114,7 +115,7 @@ export function inTunnel(
   payload.set(tunnelHeader);
   payload.set(inner.frame, 8);
   const around = packet({ version: outer, protocol: 'udp', payload, id: 9 });
-  write16(around.frame, around.transportAt + 2, 4789);
+  put16(around.frame, around.transportAt + 2, 4789);
   const shift = around.payloadAt + 8;
   return {
     frame: around.frame,
@@ -132,14 +133,14 @@ export function faultsOf(frame: Uint8Array, networkAt = networkOffset(frame)): s
   const { version, transportAt, protocol, addressesAt, addressLength } = headers;
   if (version === 4) {
     if (internetSum(frame, networkAt, transportAt) !== 0xffff) faults.push('checksum of IPv4');
-    if (read16(frame, networkAt + 2) !== frame.length - networkAt) faults.push('length of IPv4');
-  } else if (read16(frame, networkAt + 4) !== frame.length - networkAt - 40) faults.push('length of IPv6');
+    if (get16(frame, networkAt + 2) !== frame.length - networkAt) faults.push('length of IPv4');
+  } else if (get16(frame, networkAt + 4) !== frame.length - networkAt - 40) faults.push('length of IPv6');
   if (headers.fragment) return faults;
   const length = frame.length - transportAt;
   const pseudo = pseudoHeaderSum(frame, addressesAt, addressLength, protocol, length);
   if (protocol === 17) {
-    if (read16(frame, transportAt + 4) !== length) faults.push('length of UDP');
-    if (read16(frame, transportAt + 6) === 0) return faults;
+    if (get16(frame, transportAt + 4) !== length) faults.push('length of UDP');
+    if (get16(frame, transportAt + 6) === 0) return faults;
   }
   if (internetSum(frame, transportAt, frame.length, pseudo) !== 0xffff) faults.push('checksum of transport');
   return faults;
@@ -160,15 +161,15 @@ export function reassembled(fragments: readonly Uint8Array[]): Uint8Array {
     let its: number;
     let payloadAt: number;
     if (version === 4) {
-      offset = (read16(fragment, networkAt + 6) & 0x1fff) * 8;
-      more = (read16(fragment, networkAt + 6) & 0x2000) !== 0;
-      its = read16(fragment, networkAt + 4);
+      offset = (get16(fragment, networkAt + 6) & 0x1fff) * 8;
+      more = (get16(fragment, networkAt + 6) & 0x2000) !== 0;
+      its = get16(fragment, networkAt + 4);
       payloadAt = headers.transportAt;
     } else {
       const at = headers.fragmentHeaderAt;
-      offset = read16(fragment, at + 2) & 0xfff8;
+      offset = get16(fragment, at + 2) & 0xfff8;
       more = (fragment[at + 3]! & 1) !== 0;
-      its = read32(fragment, at + 4);
+      its = get32(fragment, at + 4);
       payloadAt = at + 8;
     }
     if (id !== undefined && id !== its) throw new Error('two datagrams');
@@ -193,12 +194,12 @@ export function reassembled(fragments: readonly Uint8Array[]): Uint8Array {
   headers.read(frame, networkOffset(frame));
   const { networkAt } = headers;
   if (headers.version === 4) {
-    write16(frame, networkAt + 2, frame.length - networkAt);
-    write16(frame, networkAt + 6, 0);
-    write16(frame, networkAt + 10, 0);
-    write16(frame, networkAt + 10, internetChecksum(frame, networkAt, headers.transportAt));
+    put16(frame, networkAt + 2, frame.length - networkAt);
+    put16(frame, networkAt + 6, 0);
+    put16(frame, networkAt + 10, 0);
+    put16(frame, networkAt + 10, internetChecksum(frame, networkAt, headers.transportAt));
   } else {
-    write16(frame, networkAt + 4, frame.length - networkAt - 40);
+    put16(frame, networkAt + 4, frame.length - networkAt - 40);
   }
   return frame;
 }
@@ -211,7 +212,7 @@ export function completed(
 ): Uint8Array {
   const copy = frame.slice();
   const at = transportAt + (protocol === 'tcp' ? 16 : 6);
-  write16(copy, at, 0);
+  put16(copy, at, 0);
   const number = protocol === 'tcp' ? 6 : 17;
   const addressesAt = networkAt + (version === 4 ? 12 : 8);
   const pseudo = pseudoHeaderSum(
@@ -221,6 +222,6 @@ export function completed(
     number,
     copy.length - transportAt,
   );
-  write16(copy, at, transportChecksum(copy, transportAt, copy.length, pseudo));
+  put16(copy, at, transportChecksum(copy, transportAt, copy.length, pseudo));
   return copy;
 }

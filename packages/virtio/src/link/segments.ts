@@ -1,5 +1,6 @@
+import { get16, get32, put16, put32 } from './bytes.ts';
 import { internetChecksum, pseudoHeaderSum, transportChecksum } from './checksum.ts';
-import { ipProtocol, networkOffset, PacketHeaders, read16, read32, write16, write32 } from './headers.ts';
+import { ipProtocol, networkOffset, PacketHeaders } from './headers.ts';
 import { type Offload, segmentation } from './offload.ts';
 
 /** Segments that one frame may become: as many as 64 KiB by eight bytes. Who asks for more wants to do harm. */
@@ -121,7 +122,7 @@ export class Segments {
     const { transportAt, addressesAt, addressLength, protocol } = headers;
     const total = frame.length - transportAt;
     // A routed packet's last address is hard to find, but in its checksum's field there is the sum, with the whole length.
-    const partial = read16(frame, this.#checksumAt);
+    const partial = get16(frame, this.#checksumAt);
     if (fragments) {
       this.#fragmentId = (this.#fragmentId + 1) >>> 0;
       const rest = headers.routed
@@ -202,25 +203,25 @@ export class Segments {
     let checksumAt = transportAt + 6;
     if (headers.protocol === ipProtocol.TCP) {
       checksumAt = transportAt + 16;
-      write32(segment, transportAt + 4, (read32(segment, transportAt + 4) + index * size) >>> 0);
+      put32(segment, transportAt + 4, (get32(segment, transportAt + 4) + index * size) >>> 0);
       let flags = segment[transportAt + 13]!;
       if (index > 0) flags &= ~tcpFlags.CWR;
       if (index < count - 1) flags &= ~(tcpFlags.FIN | tcpFlags.PSH);
       segment[transportAt + 13] = flags;
     } else {
-      write16(segment, transportAt + 4, length - transportAt);
+      put16(segment, transportAt + 4, length - transportAt);
     }
-    write16(segment, checksumAt, 0);
+    put16(segment, checksumAt, 0);
     const pseudo = this.#pseudoHeader + (length - transportAt);
-    write16(segment, checksumAt, transportChecksum(segment, transportAt, length, pseudo));
+    put16(segment, checksumAt, transportChecksum(segment, transportAt, length, pseudo));
     if (!tunnel) return;
 
     adjustNetwork(segment, outer, length, index);
     const outerChecksumAt = outer.transportAt + 6;
-    write16(segment, outer.transportAt + 4, length - outer.transportAt);
+    put16(segment, outer.transportAt + 4, length - outer.transportAt);
     // One that the sender completed ahead, for segments of one length, is found to be the same.
-    if (!this.#outerChecksum && read16(segment, outerChecksumAt) === 0) return;
-    write16(segment, outerChecksumAt, 0);
+    if (!this.#outerChecksum && get16(segment, outerChecksumAt) === 0) return;
+    put16(segment, outerChecksumAt, 0);
     const outerLength = length - outer.transportAt;
     const outerPseudo = pseudoHeaderSum(
       segment,
@@ -229,7 +230,7 @@ export class Segments {
       ipProtocol.UDP,
       outerLength,
     );
-    write16(segment, outerChecksumAt, transportChecksum(segment, outer.transportAt, length, outerPseudo));
+    put16(segment, outerChecksumAt, transportChecksum(segment, outer.transportAt, length, outerPseudo));
   }
 
   #makeFragment(): void {
@@ -248,15 +249,14 @@ export class Segments {
     copy(segment, 0, frame, 0, headerLength);
     segment.set(frame.subarray(from, to), payloadAt);
     const checksumAt = this.#checksumAt;
-    if (checksumAt >= from && checksumAt < to)
-      write16(segment, checksumAt - from + payloadAt, this.#checksum);
+    if (checksumAt >= from && checksumAt < to) put16(segment, checksumAt - from + payloadAt, this.#checksum);
     if (headers.version === 4) {
-      if (!whole) write16(segment, headers.networkAt + 6, (more ? 0x2000 : 0) | (offset >>> 3));
+      if (!whole) put16(segment, headers.networkAt + 6, (more ? 0x2000 : 0) | (offset >>> 3));
     } else if (!whole) {
       segment[headerLength] = segment[headers.nextHeaderAt]!;
       segment[headerLength + 1] = 0;
-      write16(segment, headerLength + 2, offset | (more ? 1 : 0));
-      write32(segment, headerLength + 4, this.#fragmentId);
+      put16(segment, headerLength + 2, offset | (more ? 1 : 0));
+      put32(segment, headerLength + 4, this.#fragmentId);
       segment[headers.nextHeaderAt] = ipProtocol.FRAGMENT;
     }
     adjustNetwork(segment, headers, length, 0);
@@ -267,14 +267,14 @@ export class Segments {
 function adjustNetwork(segment: Uint8Array, headers: PacketHeaders, end: number, index: number): void {
   const at = headers.networkAt;
   if (headers.version === 6) {
-    write16(segment, at + 4, end - at - 40);
+    put16(segment, at + 4, end - at - 40);
     return;
   }
-  write16(segment, at + 2, end - at);
-  write16(segment, at + 4, (read16(segment, at + 4) + index) & 0xffff);
-  write16(segment, at + 10, 0);
+  put16(segment, at + 2, end - at);
+  put16(segment, at + 4, (get16(segment, at + 4) + index) & 0xffff);
+  put16(segment, at + 10, 0);
   // Options are part of the header: it ends where what it carries begins.
-  write16(segment, at + 10, internetChecksum(segment, at, at + (segment[at]! & 15) * 4));
+  put16(segment, at + 10, internetChecksum(segment, at, at + (segment[at]! & 15) * 4));
 }
 
 /** Copies some bytes; headers are too short for `set` and its view to be worth it. */

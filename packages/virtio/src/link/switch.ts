@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.ts';
 import type { Endpoint, Link } from './endpoint.ts';
 import { ethernetHeaderLength } from './headers.ts';
+import { macNumber } from './mac.ts';
 import { allOffloads, copyOffload, type Offload, type TakenOffloads } from './offload.ts';
 
 /** How a switch behaves. */
@@ -102,7 +103,7 @@ export class Switch {
 
   #send(from: Port, frame: Uint8Array, offload: Offload): void {
     if ((frame[0]! & 1) === 0) {
-      const known = this.#addresses.get(address(frame, 0));
+      const known = this.#addresses.get(macNumber(frame, 0));
       if (known !== undefined && this.#now() - known.seen < this.#ageing) {
         // It is on the side where the frame came from: that has it already.
         if (known.port !== from) known.port.send(frame, offload);
@@ -117,7 +118,7 @@ export class Switch {
   #learn(from: Port, frame: Uint8Array): void {
     // A source that is a group is none.
     if ((frame[6]! & 1) !== 0) return;
-    const source = address(frame, 6);
+    const source = macNumber(frame, 6);
     const now = this.#now();
     const known = this.#addresses.get(source);
     if (known?.port === from) {
@@ -226,14 +227,6 @@ class Port implements SwitchPort {
     this.#owner.removed();
     this.#link = undefined;
   }
-}
-
-/** An address as a number: it has 48 bits. */
-function address(frame: Uint8Array, at: number): number {
-  const high = (frame[at]! << 8) | frame[at + 1]!;
-  const low =
-    ((frame[at + 2]! << 24) | (frame[at + 3]! << 16) | (frame[at + 4]! << 8) | frame[at + 5]!) >>> 0;
-  return high * 0x1_0000_0000 + low;
 }
 
 /** Frames between neighbours on a link, such as those of spanning trees: a bridge does not forward them (802.1D, 7.12.6). */

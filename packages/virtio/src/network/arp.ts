@@ -1,4 +1,4 @@
-import { get16, put16, put32 } from './bytes.ts';
+import { get16, put16, put32 } from '../link/bytes.ts';
 import { ethernetHeader, etherType } from './ip-packet.ts';
 import type { Neighbours } from './neighbours.ts';
 import type { Settings } from './options.ts';

@@ -1,4 +1,4 @@
-import { get16, get32, put16, put32 } from './bytes.ts';
+import { get16, get32, put16, put32 } from '../link/bytes.ts';
 
 /** Where fields of a message lie: RFC 2131, 2. */
 const field = Object.freeze({

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatMac } from './address.ts';
+import { macText } from '../link/mac.ts';
 import { userNetwork } from './network.ts';
 import type { NetworkOptions } from './options.ts';
 import {
@@ -88,13 +88,13 @@ describe('the server of DHCP', () => {
     const { ask } = network();
     ask(mac(1), [request!, wish(15), host]);
     const renewed = ask(mac(1), [request!], { client: '10.0.2.15' });
-    expect(renewed).toMatchObject({ type: 5, yours: '10.0.2.15', to: '10.0.2.15', mac: formatMac(mac(1)) });
+    expect(renewed).toMatchObject({ type: 5, yours: '10.0.2.15', to: '10.0.2.15', mac: macText(mac(1)) });
   });
 
   it('answers to all where the guest cannot hear otherwise', () => {
     const { ask } = network();
     expect(ask(mac(1), [discover!], { flags: 0x8000 })).toMatchObject({ to: '255.255.255.255' });
-    expect(ask(mac(1), [discover!])).toMatchObject({ to: '10.0.2.15', mac: formatMac(mac(1)) });
+    expect(ask(mac(1), [discover!])).toMatchObject({ to: '10.0.2.15', mac: macText(mac(1)) });
   });
 
   it('tells a guest with an address of its own about the network', () => {

@@ -1,4 +1,4 @@
-import { get16, put16 } from './bytes.ts';
+import { get16, put16 } from '../link/bytes.ts';
 import { encodeDomains } from './ndp.ts';
 import type { Settings } from './options.ts';
 import type { Statistics } from './statistics.ts';

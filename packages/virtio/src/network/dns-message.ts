@@ -1,4 +1,4 @@
-import { get16, put16, put32 } from './bytes.ts';
+import { get16, put16, put32 } from '../link/bytes.ts';
 
 export const dnsHeader = 12;
 

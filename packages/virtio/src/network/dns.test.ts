@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { get16, put16 } from './bytes.ts';
+import { get16, put16 } from '../link/bytes.ts';
 import { userNetwork } from './network.ts';
 import type { NetworkOptions } from './options.ts';
 import { HandUplink, settled } from './uplink.fixture.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { get16, put16, put32 } from '../link/bytes.ts';
 import { finished, noOffloads, segmentation } from '../link/index.ts';
-import { get16, put16, put32 } from './bytes.ts';
 import { userNetwork } from './network.ts';
 import type { FlowRequest, NetworkOptions } from './options.ts';
 import { HandUplink, settled } from './uplink.fixture.ts';

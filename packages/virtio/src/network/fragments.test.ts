@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { put16 } from '../link/bytes.ts';
 import { connect } from '../link/index.ts';
-import { put16 } from './bytes.ts';
 import { userNetwork } from './network.ts';
 import { Station } from './station.ts';
 import { bytesOf, icmp4, icmp6, ipv4, ipv6, SimulatedClock, seenPacket, Wire } from './wire.fixture.ts';

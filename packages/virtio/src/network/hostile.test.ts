@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { put16 } from '../link/bytes.ts';
 import { finished, type Offload } from '../link/index.ts';
-import { put16 } from './bytes.ts';
 import { userNetwork } from './network.ts';
 import { HandUplink } from './uplink.fixture.ts';
 import {

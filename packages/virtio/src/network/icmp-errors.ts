@@ -1,4 +1,4 @@
-import { put32 } from './bytes.ts';
+import { put32 } from '../link/bytes.ts';
 import { type IpPacket, protocol } from './ip-packet.ts';
 import type { IpSender } from './ip-send.ts';
 import type { Settings } from './options.ts';

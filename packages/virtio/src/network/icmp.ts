@@ -1,6 +1,6 @@
+import { get16, get32 } from '../link/bytes.ts';
 import { internetSum } from '../link/index.ts';
 import { formatAddress } from './address.ts';
-import { get16, get32 } from './bytes.ts';
 import type { Forwarding } from './forwarding.ts';
 import { type IpPacket, protocol } from './ip-packet.ts';
 import type { IpSender } from './ip-send.ts';

@@ -1,5 +1,5 @@
+import { get16, get32 } from '../link/bytes.ts';
 import { internetChecksum, type Offload } from '../link/index.ts';
-import { get16, get32 } from './bytes.ts';
 import { Reassembly } from './fragments.ts';
 import type { IcmpErrors } from './icmp-errors.ts';
 import { IpPacket, ipv4Header, ipv6Header, protocol } from './ip-packet.ts';

@@ -1,6 +1,6 @@
+import { put16, put32 } from '../link/bytes.ts';
 import { finished, internetChecksum, type Offload, segmentation, transportChecksum } from '../link/index.ts';
 import { sameBytes } from './address.ts';
-import { put16, put32 } from './bytes.ts';
 import { ethernetHeader, etherType, ipv4Header, ipv6Header, protocol } from './ip-packet.ts';
 import type { Neighbours } from './neighbours.ts';
 import type { Settings } from './options.ts';

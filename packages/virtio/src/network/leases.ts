@@ -1,5 +1,5 @@
+import { get32, put32 } from '../link/bytes.ts';
 import { sameBytes } from './address.ts';
-import { get32, put32 } from './bytes.ts';
 import type { Ipv4Plan } from './options.ts';
 
 /** Leases at a time, however large the network is. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { formatAddress, formatMac } from './address.ts';
-import { get16, get32 } from './bytes.ts';
+import { get16, get32 } from '../link/bytes.ts';
+import { macText } from '../link/mac.ts';
+import { formatAddress } from './address.ts';
 import { userNetwork } from './network.ts';
 import type { NetworkOptions } from './options.ts';
 import {
@@ -50,7 +51,7 @@ describe('neighbours of IPv6', () => {
       source: target,
       destination: 'fec0::15',
       hopLimit: 255,
-      mac: formatMac(guestMac),
+      mac: macText(guestMac),
     });
     expect(rightChecksum(answer!)).toBe(true);
     expect(answer!.payload.subarray(4)).toEqual(bytesOf([0xe0, 0, 0, 0], ip(target), [2, 1], hostMac));

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatMac } from './address.ts';
+import { macText } from '../link/mac.ts';
 import { userNetwork } from './network.ts';
 import type { NetworkOptions } from './options.ts';
 import {
@@ -32,7 +32,7 @@ describe('a network in user mode', () => {
     const { wire } = network();
     wire.give(arp(1, guestMac, '10.0.2.15', '10.0.2.2'));
     const [reply] = wire.take();
-    expect(formatMac(reply!.subarray(0, 6))).toBe(formatMac(guestMac));
+    expect(macText(reply!.subarray(0, 6))).toBe(macText(guestMac));
     expect(reply!.subarray(20)).toEqual(bytesOf([0, 2], hostMac, [10, 0, 2, 2], guestMac, [10, 0, 2, 15]));
     wire.give(arp(1, guestMac, '10.0.2.15', '10.0.2.99'));
     wire.give(arp(1, guestMac, '10.0.2.15', '10.0.2.15'));
@@ -59,7 +59,7 @@ describe('a network in user mode', () => {
     const to = ['255.255.255.255', 67] as const;
     wire.give(udpFrame(from, to, dhcp([[53, 1]]), toServer));
     const [offer] = wire.packets();
-    expect(offer).toMatchObject({ source: '10.0.2.2', destination: '10.0.2.15', mac: formatMac(guestMac) });
+    expect(offer).toMatchObject({ source: '10.0.2.2', destination: '10.0.2.15', mac: macText(guestMac) });
     expect(rightChecksum(offer!)).toBe(true);
     expect(offer!.payload.subarray(24, 28)).toEqual(Uint8Array.of(10, 0, 2, 15));
     wire.give(

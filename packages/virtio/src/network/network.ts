@@ -1,8 +1,8 @@
 import { UsageError } from '../errors.ts';
+import { get16 } from '../link/bytes.ts';
 import type { Endpoint, Link, Offload, TakenOffloads } from '../link/index.ts';
 import { addressFrom, sameBytes } from './address.ts';
 import { Arp } from './arp.ts';
-import { get16 } from './bytes.ts';
 import { DhcpServer, dhcpPort } from './dhcp.ts';
 import { allServers, Dhcpv6Server, dhcpv6Port } from './dhcpv6.ts';
 import { DnsForwarder, dnsPort } from './dns.ts';

@@ -1,5 +1,5 @@
+import { put16 } from '../link/bytes.ts';
 import { internetChecksum } from '../link/index.ts';
-import { put16 } from './bytes.ts';
 
 /**
  * The headers of a packet that a guest sent, as far as it knows one of its own by them: for ICMP, long after the packet is

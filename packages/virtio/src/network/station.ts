@@ -1,8 +1,8 @@
 import { UsageError } from '../errors.ts';
+import { get16, put16 } from '../link/bytes.ts';
 import { type Endpoint, type Link, noOffloads, type Offload, type TakenOffloads } from '../link/index.ts';
 import { addressFrom, formatAddress, Prefix, parseIpv4, parseIpv6, sameBytes } from './address.ts';
 import { Arp } from './arp.ts';
-import { get16, put16 } from './bytes.ts';
 import { Icmp, rightChecksum } from './icmp.ts';
 import { ethernetHeader, etherType, type IpPacket, protocol } from './ip-packet.ts';
 import { IpReceiver } from './ip-receive.ts';

@@ -1,4 +1,4 @@
-import { put16 } from './bytes.ts';
+import { put16 } from '../link/bytes.ts';
 import { protocol } from './ip-packet.ts';
 import { type IpSender, largestPacket, type SendOptions } from './ip-send.ts';
 

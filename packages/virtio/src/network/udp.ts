@@ -1,5 +1,5 @@
+import { get16 } from '../link/bytes.ts';
 import { internetSum, segmentation } from '../link/index.ts';
-import { get16 } from './bytes.ts';
 import type { IcmpErrors } from './icmp-errors.ts';
 import { type IpPacket, protocol } from './ip-packet.ts';
 import { pseudoSum } from './pseudo-header.ts';

@@ -1,3 +1,4 @@
+import { get16, put16, put32 } from '../link/bytes.ts';
 import {
   type Endpoint,
   finished,
@@ -9,7 +10,6 @@ import {
   transportChecksum,
 } from '../link/index.ts';
 import { addressFrom, formatAddress, parseMac } from './address.ts';
-import { get16, put16, put32 } from './bytes.ts';
 import { pseudoSum } from './pseudo-header.ts';
 import type { Clock } from './tcp/index.ts';
 

@@ -3,7 +3,7 @@ import { administer } from '../../device/admin/administer.ts';
 import { openAdmin } from '../../driver/admin/index.ts';
 import { open } from '../../driver/open.ts';
 import { defaultAcceptedFeatures } from '../../driver/options.ts';
-import { write16 } from '../../link/headers.ts';
+import { put16 } from '../../link/bytes.ts';
 import { finished } from '../../link/offload.ts';
 import { type PacketOptions, packet } from '../../link/packets.fixture.ts';
 import { joined } from '../../spec/joined.ts';
@@ -113,7 +113,7 @@ describe('flow filters', () => {
     expect(where(frame)).toBe(3);
     expect(where(frameFor({ protocol: 'udp' }))).toBe(2);
     const other = frameFor({});
-    write16(other, 14 + 20 + 2, 54);
+    put16(other, 14 + 20 + 2, 54);
     expect(where(other)).toBe(2);
     // What no rule is for is steered.
     expect([0, 1, 2, 3]).toContain(where(frameFor({ version: 6 })));
@@ -168,7 +168,7 @@ describe('flow filters', () => {
     expect(where(frameFor(udp6))).toBe(3);
     expect(where(frameFor({ ...udp6, ipOptions: 2 }))).toBe(3);
     const other = frameFor(udp6);
-    write16(other, 14 + 40, 4001);
+    put16(other, 14 + 40, 4001);
     expect(where(other)).not.toBe(3);
     expect(where(frameFor({ version: 6 }))).not.toBe(3);
     expect(where(frameFor(udp6).subarray(0, 56))).not.toBe(3);

@@ -1,3 +1,4 @@
+export { macText } from '../../link/mac.ts';
 export type { NetTimer } from './coalescing.ts';
 export type { RxCounters, TxCounters } from './counters.ts';
 export { NetDevice, netDevice } from './device.ts';
@@ -29,6 +30,6 @@ export * from './spec-flow-filter.ts';
 export * from './spec-flow-kinds.ts';
 export * from './spec-hash.ts';
 export * from './spec-header.ts';
-export { macAddress, macText } from './spec-mac.ts';
+export { macAddress } from './spec-mac.ts';
 export * from './spec-parts.ts';
 export * from './spec-stats.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { write16 } from '../../link/headers.ts';
+import { put16 } from '../../link/bytes.ts';
 import { inTunnel, type Packet, packet } from '../../link/packets.fixture.ts';
 import { randomNumbers } from '../../link/random.fixture.ts';
 import { PacketHash } from './packet-hash.ts';
@@ -59,9 +59,9 @@ describe('the hash of a packet', () => {
 
   it('is over addresses alone for fragments, so that all of a datagram are alike', () => {
     const v4 = packet({ version: 4, protocol: 'udp', payload });
-    write16(v4.frame, v4.networkAt + 6, 0x2000);
+    put16(v4.frame, v4.networkAt + 6, 0x2000);
     const first = hashOf(v4.frame);
-    write16(v4.frame, v4.networkAt + 6, 5);
+    put16(v4.frame, v4.networkAt + 6, 5);
     expect(hashOf(v4.frame)).toEqual(first);
     expect(first.report).toBe(hashReport.IPv4);
     const v6 = packet({ version: 6, protocol: 'udp', payload, ipOptions: 1 });
@@ -101,7 +101,7 @@ describe('the hash of a packet', () => {
     const { frame } = packet({ version: 4, protocol: 'tcp', payload });
     expect(hashOf(frame.subarray(0, 30)).report).toBe(hashReport.NONE);
     expect(hashOf(frame.subarray(0, 35), all).report).toBe(hashReport.IPv4);
-    write16(frame, 12, 0x0806);
+    put16(frame, 12, 0x0806);
     expect(hashOf(frame).report).toBe(hashReport.NONE);
     expect(hashOf(new Uint8Array(3)).report).toBe(hashReport.NONE);
   });
@@ -130,7 +130,7 @@ describe('the hash of an encapsulated packet', () => {
       protocol: 'udp',
       payload: Uint8Array.from(parts.flatMap((part) => [...part])),
     });
-    write16(made.frame, made.transportAt + 2, port);
+    put16(made.frame, made.transportAt + 2, port);
     return made.frame;
   }
 
@@ -177,7 +177,7 @@ describe('the hash of an encapsulated packet', () => {
 
   it('is none when what is inside is not of IP', () => {
     const arp = new Uint8Array(60);
-    write16(arp, 12, 0x0806);
+    put16(arp, 12, 0x0806);
     const hash = new PacketHash();
     const frame = inUdp(4789, [8, 0, 0, 0, 0, 0, 1, 0], arp);
     expect(hash.calculate(frame, all, toeplitz, VXLAN)).toBe(false);

@@ -1,4 +1,5 @@
 import type { Json } from '../../device/json.ts';
+import { macNumber } from '../../link/mac.ts';
 import { isMulticast } from './spec-mac.ts';
 
 /** Addresses that a table holds; with more of a kind, all of that kind are let through. */
@@ -76,11 +77,13 @@ export class ReceiveFilter {
     if (!this.byAddress) return true;
     if ((frame[0]! & 1) === 0) {
       if (modes.noUnicast) return false;
-      return modes.allUnicast || this.#manyUnicast || this.#isOwn(frame) || this.#unicast.has(keyOf(frame));
+      return (
+        modes.allUnicast || this.#manyUnicast || this.#isOwn(frame) || this.#unicast.has(macNumber(frame, 0))
+      );
     }
     if (isBroadcast(frame)) return !modes.noBroadcast;
     if (modes.noMulticast) return false;
-    return modes.allMulticast || this.#manyMulticast || this.#multicast.has(keyOf(frame));
+    return modes.allMulticast || this.#manyMulticast || this.#multicast.has(macNumber(frame, 0));
   }
 
   save(): Json {
@@ -120,7 +123,7 @@ export class ReceiveFilter {
 function fillTable(table: Set<number>, addresses: readonly Uint8Array[]): boolean {
   table.clear();
   if (addresses.length > mostAddresses) return true;
-  for (const mac of addresses) table.add(keyOf(mac));
+  for (const mac of addresses) table.add(macNumber(mac, 0));
   return false;
 }
 
@@ -130,11 +133,6 @@ function refill(table: Set<number>, saved: Json | undefined): boolean {
   for (const key of saved) if (typeof key === 'number') table.add(key);
   return false;
 }
-
-/** An address as a number: 48 bits. */
-const keyOf = (mac: Uint8Array): number =>
-  ((mac[0]! << 8) | mac[1]!) * 2 ** 32 +
-  (((mac[2]! << 24) | (mac[3]! << 16) | (mac[4]! << 8) | mac[5]!) >>> 0);
 
 const isBroadcast = (frame: Uint8Array): boolean =>
   isMulticast(frame) && (frame[0]! & frame[1]! & frame[2]! & frame[3]! & frame[4]! & frame[5]!) === 0xff;

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Json } from '../../device/json.ts';
 import { restoreDevice } from '../../device/saving.ts';
 import type { DeviceState } from '../../device/state.ts';
-import { write16 } from '../../link/headers.ts';
+import { put16 } from '../../link/bytes.ts';
 import { finished } from '../../link/offload.ts';
 import { inTunnel, packet } from '../../link/packets.fixture.ts';
 import { Loopback } from '../../transports/loopback/loopback.ts';
@@ -56,7 +56,7 @@ async function opened(features: readonly NetFeature[], also: readonly NetFeature
 function flows(count: number): Uint8Array[] {
   return Array.from({ length: count }, (_, i) => {
     const made = packet({ version: i % 2 === 0 ? 4 : 6, protocol: 'tcp', payload: new Uint8Array(20) });
-    write16(made.frame, made.transportAt, 1000 + 37 * i);
+    put16(made.frame, made.transportAt, 1000 + 37 * i);
     return made.frame;
   });
 }

@@ -1,4 +1,5 @@
-import { etherType, ipProtocol, read16 } from '../../link/headers.ts';
+import { get16 } from '../../link/bytes.ts';
+import { etherType, ipProtocol } from '../../link/headers.ts';
 import type { CapabilityType } from '../../spec/capability.ts';
 import type { ResourceObjectKind } from '../../spec/resource-object.ts';
 import {
@@ -71,7 +72,7 @@ export function areInOrder([first, second, third, ...rest]: readonly FlowSelecto
   if (first?.type !== flowSelector.ETH) return false;
   if (second === undefined) return true;
   if (
-    read16(first.mask, 12) !== 0xffff ||
+    get16(first.mask, 12) !== 0xffff ||
     (second.type !== flowSelector.IPV4 && second.type !== flowSelector.IPV6)
   )
     return false;
@@ -98,7 +99,7 @@ export function keysFit(selectors: readonly FlowSelector[], keys: readonly Uint8
   const [, network, transport] = selectors;
   if (eth === undefined || network === undefined) return true;
   const isV4 = network.type === flowSelector.IPV4;
-  if (read16(eth, 12) !== (isV4 ? etherType.IPV4 : etherType.IPV6)) return false;
+  if (get16(eth, 12) !== (isV4 ? etherType.IPV4 : etherType.IPV6)) return false;
   return transport === undefined || ip![isV4 ? 9 : 6] === selectedProtocol.get(transport.type);
 }
 

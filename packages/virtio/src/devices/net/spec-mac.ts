@@ -15,10 +15,6 @@ export function macAddress(given: string | Uint8Array): Uint8Array<ArrayBuffer> 
   return Uint8Array.from(parts, (part) => Number.parseInt(part, 16));
 }
 
-/** As `52:54:00:12:34:56`. */
-export const macText = (mac: Uint8Array): string =>
-  Array.from(mac, (byte) => byte.toString(16).padStart(2, '0')).join(':');
-
 /** True for the address of several stations, or of all. */
 export const isMulticast = (mac: Uint8Array): boolean => ((mac[0] ?? 0) & 1) !== 0;
 

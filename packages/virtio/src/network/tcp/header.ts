@@ -1,3 +1,5 @@
+import { get32 } from '../../link/bytes.ts';
+
 /** Bits of the header's flags (RFC 9293, 3.1). */
 export const flag = Object.freeze({
   FIN: 0x01,
@@ -18,26 +20,9 @@ export const checksumOffset = 16;
 /** The protocol's number in headers of IP. */
 export const tcpProtocol = 6;
 
-/** A 16-bit number in network order. */
-export function readU16(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! << 8) | bytes[at + 1]!;
-}
-
 /** A 32-bit number in network order, as a signed one: sequence numbers are compared by their difference alone. */
 export function readI32(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
-}
-
-export function writeU16(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value >>> 8;
-  bytes[at + 1] = value;
-}
-
-export function writeI32(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value >>> 24;
-  bytes[at + 1] = value >>> 16;
-  bytes[at + 2] = value >>> 8;
-  bytes[at + 3] = value;
+  return get32(bytes, at) | 0;
 }
 
 /** What stands in front of a segment's options. */

@@ -1,4 +1,5 @@
-import { readI32, readU16, writeI32, writeU16 } from './header.ts';
+import { get16, put16, put32 } from '../../link/bytes.ts';
+import { readI32 } from './header.ts';
 
 /** Kinds of options (RFC 9293, 3.2; RFC 7323; RFC 2018). */
 const kind = Object.freeze({
@@ -69,7 +70,7 @@ export class Options {
   #option(what: number, bytes: Uint8Array, at: number, length: number): void {
     switch (what) {
       case kind.MSS:
-        if (length === 2) this.mss = readU16(bytes, at);
+        if (length === 2) this.mss = get16(bytes, at);
         break;
       case kind.WINDOW_SCALE:
         if (length === 1) this.windowScale = Math.min(bytes[at]!, mostScale);
@@ -98,7 +99,7 @@ export class Options {
 export function writeMss(bytes: Uint8Array, at: number, mss: number): number {
   bytes[at] = kind.MSS;
   bytes[at + 1] = 4;
-  writeU16(bytes, at + 2, mss);
+  put16(bytes, at + 2, mss);
   return at + 4;
 }
 
@@ -122,9 +123,9 @@ export function writeSackPermitted(bytes: Uint8Array, at: number): number {
 
 /** Writes timestamps. @returns where the next option goes */
 export function writeTimestamps(bytes: Uint8Array, at: number, timestamp: number, echo: number): number {
-  writeI32(bytes, at, usualTimestamps);
-  writeI32(bytes, at + 4, timestamp);
-  writeI32(bytes, at + 8, echo);
+  put32(bytes, at, usualTimestamps);
+  put32(bytes, at + 4, timestamp);
+  put32(bytes, at + 8, echo);
   return at + timestampsLength;
 }
 
@@ -134,6 +135,6 @@ export function writeSack(bytes: Uint8Array, at: number, sack: Int32Array, block
   bytes[at + 1] = kind.NOP;
   bytes[at + 2] = kind.SACK;
   bytes[at + 3] = 2 + 8 * blocks;
-  for (let i = 0; i < 2 * blocks; i++) writeI32(bytes, at + 4 + 4 * i, sack[i]!);
+  for (let i = 0; i < 2 * blocks; i++) put32(bytes, at + 4 + 4 * i, sack[i]!);
   return at + 4 + 8 * blocks;
 }

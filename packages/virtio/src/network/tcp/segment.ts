@@ -1,13 +1,5 @@
-import {
-  checksumOffset,
-  flag,
-  type HeaderFields,
-  leastHeader,
-  readI32,
-  readU16,
-  writeI32,
-  writeU16,
-} from './header.ts';
+import { get16, put16, put32 } from '../../link/bytes.ts';
+import { checksumOffset, flag, type HeaderFields, leastHeader, readI32 } from './header.ts';
 import { Options } from './options.ts';
 
 /** A segment that came, as its header tells. One object serves many. */
@@ -28,12 +20,12 @@ export class Segment implements HeaderFields {
     if (length < leastHeader || offset + length > bytes.length) return false;
     const headerLength = (bytes[offset + 12]! >>> 4) * 4;
     if (headerLength < leastHeader || headerLength > length) return false;
-    this.sourcePort = readU16(bytes, offset);
-    this.destinationPort = readU16(bytes, offset + 2);
+    this.sourcePort = get16(bytes, offset);
+    this.destinationPort = get16(bytes, offset + 2);
     this.sequence = readI32(bytes, offset + 4);
     this.acknowledgment = readI32(bytes, offset + 8);
     this.flags = bytes[offset + 13]!;
-    this.window = readU16(bytes, offset + 14);
+    this.window = get16(bytes, offset + 14);
     this.payloadAt = offset + headerLength;
     this.payloadLength = length - headerLength;
     this.options.parse(bytes, offset + leastHeader, this.payloadAt);
@@ -63,13 +55,13 @@ export function writeHeader(
   headerLength: number,
   pseudoHeader: number,
 ): void {
-  writeU16(bytes, at, fields.sourcePort);
-  writeU16(bytes, at + 2, fields.destinationPort);
-  writeI32(bytes, at + 4, fields.sequence);
-  writeI32(bytes, at + 8, fields.acknowledgment);
+  put16(bytes, at, fields.sourcePort);
+  put16(bytes, at + 2, fields.destinationPort);
+  put32(bytes, at + 4, fields.sequence);
+  put32(bytes, at + 8, fields.acknowledgment);
   bytes[at + 12] = headerLength << 2;
   bytes[at + 13] = fields.flags;
-  writeU16(bytes, at + 14, fields.window);
-  writeU16(bytes, at + checksumOffset, pseudoHeader);
-  writeU16(bytes, at + 18, 0);
+  put16(bytes, at + 14, fields.window);
+  put16(bytes, at + checksumOffset, pseudoHeader);
+  put16(bytes, at + 18, 0);
 }

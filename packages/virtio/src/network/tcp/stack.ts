@@ -1,4 +1,5 @@
 import { HostError, UsageError } from '../../errors.ts';
+import { get16 } from '../../link/bytes.ts';
 import { internetSum } from '../../link/index.ts';
 import { type Arrival, arrive, takeSyn } from './arrival.ts';
 import { Budget } from './budget.ts';
@@ -7,7 +8,7 @@ import type { Clock } from './clock.ts';
 import { Connection, type ConnectionOwner, type State } from './connection.ts';
 import { newCounters } from './counters.ts';
 import { Deadlines } from './deadlines.ts';
-import { flag, leastHeader, readI32, readU16, tcpProtocol } from './header.ts';
+import { flag, leastHeader, readI32, tcpProtocol } from './header.ts';
 import type {
   QuotedSegment,
   Tcp,
@@ -329,8 +330,8 @@ export class TcpStack implements Tcp, ConnectionOwner {
   /** The connection of a segment of ours that is under way (RFC 5927, 4: others are not believed). */
   #quoted({ source, destination, bytes, offset }: QuotedSegment): Connection | undefined {
     if (offset + 8 > bytes.length) return undefined;
-    const port = readU16(bytes, offset);
-    const connection = this.#table.find(source, port, destination, readU16(bytes, offset + 2));
+    const port = get16(bytes, offset);
+    const connection = this.#table.find(source, port, destination, get16(bytes, offset + 2));
     if (connection === undefined) return undefined;
     const { sender } = connection;
     const position = sender.position(readI32(bytes, offset + 4));
