@@ -64,47 +64,13 @@ export interface ReceivedFrame {
   readonly hash?: { readonly value: number; readonly report: number };
 }
 
-/** What the driver accepts unless told; it knows HASH_REPORT, RSC_EXT and OUT_NET_HEADER besides. */
-export const driverFeatures: readonly NetFeature[] = [
-  'CSUM',
-  'GUEST_CSUM',
-  'CTRL_GUEST_OFFLOADS',
-  'MTU',
-  'MAC',
-  'GUEST_TSO4',
-  'GUEST_TSO6',
-  'GUEST_ECN',
-  'GUEST_UFO',
-  'HOST_TSO4',
-  'HOST_TSO6',
-  'HOST_ECN',
-  'HOST_UFO',
-  'MRG_RXBUF',
-  'STATUS',
-  'CTRL_VQ',
-  'CTRL_RX',
-  'CTRL_VLAN',
-  'CTRL_RX_EXTRA',
-  'GUEST_ANNOUNCE',
-  'MQ',
-  'CTRL_MAC_ADDR',
-  'DEVICE_STATS',
-  'HASH_TUNNEL',
-  'VQ_NOTF_COAL',
-  'NOTF_COAL',
-  'GUEST_USO4',
-  'GUEST_USO6',
-  'HOST_USO',
-  'GUEST_HDRLEN',
-  'RSS',
-  'STANDBY',
-  'SPEED_DUPLEX',
-  'RSS_CONTEXT',
-  'GUEST_UDP_TUNNEL_GSO',
-  'GUEST_UDP_TUNNEL_GSO_CSUM',
-  'HOST_UDP_TUNNEL_GSO',
-  'HOST_UDP_TUNNEL_GSO_CSUM',
-];
+/** What the driver accepts only when it is told to; and IPSEC, which it does not know. */
+const notByItself: readonly NetFeature[] = ['HASH_REPORT', 'RSC_EXT', 'OUT_NET_HEADER', 'IPSEC'];
+
+/** What the driver accepts unless told. */
+export const driverFeatures: readonly NetFeature[] = net.ownFeatures.filter(
+  (feature) => !notByItself.includes(feature),
+);
 
 /** Descriptors in each queue. */
 const queueSize = 256;
