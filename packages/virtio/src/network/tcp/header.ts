@@ -35,3 +35,13 @@ export interface HeaderFields {
   /** As the field has it: scaled. */
   readonly window: number;
 }
+
+/** The same, to be written into. */
+export class Header implements HeaderFields {
+  sourcePort = 0;
+  destinationPort = 0;
+  sequence = 0;
+  acknowledgment = 0;
+  flags = 0;
+  window = 0;
+}

@@ -1,6 +1,6 @@
 import { foldSum } from '../../link/index.ts';
 import type { Connection } from './connection.ts';
-import { flag, type HeaderFields, leastHeader } from './header.ts';
+import { flag, Header, type HeaderFields, leastHeader } from './header.ts';
 import {
   timestampsLength,
   writeMss,
@@ -12,16 +12,6 @@ import {
 import { writeHeader } from './segment.ts';
 import { mostSegment, type Wire } from './wire.ts';
 
-/** The fields of the header that is being written. */
-class Fields implements HeaderFields {
-  sourcePort = 0;
-  destinationPort = 0;
-  sequence = 0;
-  acknowledgment = 0;
-  flags = 0;
-  window = 0;
-}
-
 /** Blocks of SACK beside timestamps, and without. */
 const blocksWithTimestamps = 3;
 const blocksAlone = 4;
@@ -29,7 +19,7 @@ const blocksAlone = 4;
 /** Writes what connections have to say. */
 export class Output {
   readonly #wire: Wire;
-  readonly #fields = new Fields();
+  readonly #fields = new Header();
   readonly #blocks = new Int32Array(2 * blocksAlone);
 
   constructor(wire: Wire) {

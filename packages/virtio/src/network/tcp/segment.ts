@@ -1,15 +1,9 @@
 import { get16, put16, put32 } from '../../link/bytes.ts';
-import { checksumOffset, flag, type HeaderFields, leastHeader, readI32 } from './header.ts';
+import { checksumOffset, flag, Header, type HeaderFields, leastHeader, readI32 } from './header.ts';
 import { Options } from './options.ts';
 
 /** A segment that came, as its header tells. One object serves many. */
-export class Segment implements HeaderFields {
-  sourcePort = 0;
-  destinationPort = 0;
-  sequence = 0;
-  acknowledgment = 0;
-  flags = 0;
-  window = 0;
+export class Segment extends Header {
   /** Where its payload begins, among the bytes that were parsed. */
   payloadAt = 0;
   payloadLength = 0;
