@@ -65,31 +65,30 @@ export const open: Handler = (session, request) => {
   return answerWith(session.tree.open(node, flags, request), session, request, answerOpen);
 };
 
+/** What a request says of the file that it makes: how it is opened, and its mode. */
+function madeWith(session: Session): [flags: number, mode: number] {
+  const { flags, mode } = fuse_create_in.field;
+  const { view } = session.input;
+  return [flagsFor(session, flags.get(view, bodyAt)), (mode.get(view, bodyAt) & 0o7777) | fileType.REGULAR];
+}
+
 export const create: Handler = (session, request) => {
-  const { input, tree } = session;
   const directory = session.node(request);
-  const { flags: flagsField, mode } = fuse_create_in.field;
-  const given = flagsField.get(input.view, bodyAt);
-  const flags = flagsFor(session, given);
-  const permissions = mode.get(input.view, bodyAt) & 0o7777;
-  const name = input.name();
+  const [flags, mode] = madeWith(session);
+  const name = session.input.name();
   session.checkHandles();
   request.detail = flags;
   // Without it the guest makes the file, and then opens it.
-  const created = tree.create?.(directory, name, permissions | fileType.REGULAR, flags, request) ?? missing();
+  const created = session.tree.create?.(directory, name, mode, flags, request) ?? missing();
   return answerWith(created, session, request, answerCreated);
 };
 
 export const temporary: Handler = (session, request) => {
-  const { input, tree } = session;
   const directory = session.node(request);
-  const { flags: flagsField, mode } = fuse_create_in.field;
-  const given = flagsField.get(input.view, bodyAt);
-  const flags = flagsFor(session, given);
-  const permissions = mode.get(input.view, bodyAt) & 0o7777;
+  const [flags, mode] = madeWith(session);
   session.checkHandles();
   request.detail = flags;
-  const created = tree.temporary?.(directory, permissions | fileType.REGULAR, flags, request) ?? missing();
+  const created = session.tree.temporary?.(directory, mode, flags, request) ?? missing();
   return answerWith(created, session, request, answerCreated);
 };
 
