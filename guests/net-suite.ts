@@ -54,6 +54,14 @@ const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 /** The most that a guest's kernel can have, and nothing that makes it quicker. */
 const plain = ['MAC', 'STATUS', 'MTU'] as const;
 
+/** A machine under test, its first network device, and where the servers are as seen by that. */
+export interface NetRun {
+  readonly machine: ConsoleSession;
+  readonly device: NetDevice;
+  readonly name: string;
+  readonly url: string;
+}
+
 /**
  * What Linux's own driver does with our network device on our user network: one machine, booted once, with four devices. The
  * first offers everything; the second nothing that Linux can do without; the third has a wire that loses frames; the
@@ -63,12 +71,7 @@ export function netSuite(
   boot: (devices: readonly Device[]) => Promise<ConsoleSession>,
   work: NetWork,
   first: NetOptions = {},
-): {
-  readonly machine: ConsoleSession;
-  readonly device: NetDevice;
-  readonly name: string;
-  readonly url: string;
-} {
+): NetRun {
   const { bytes, otherBytes } = work;
   const nets: readonly [Net, Net, Net, Net] = [
     makeNet(2, first),
@@ -234,4 +237,21 @@ async function ask(port: number, bytes: Uint8Array): Promise<string> {
     if (heard.length > 0) return Buffer.concat(heard).toString();
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+}
+
+/** For a first device that was made with four pairs of queues. */
+export function testFourPairs(suite: NetRun): void {
+  test('four pairs of queues are used, and the answers come back', async () => {
+    const { machine, device, name } = suite;
+    expect(await machine.text(`ethtool -l ${name} | grep Combined`)).toMatch(
+      /Combined:\s*4\n.*Combined:\s*[14]/s,
+    );
+    await machine.text(`ethtool -L ${name} combined 4`);
+    expect(await machine.text(`ethtool -l ${name} | grep Combined | tail -1`)).toMatch(/4$/);
+    await machine.text(
+      `for i in 1 2 3 4 5 6 7 8; do wget -q -O - ${suite.url}/bytes/1000000 >/dev/null & done; wait`,
+    );
+    expect(device.received.length).toBe(4);
+    expect(machine.errors).toEqual([]);
+  });
 }

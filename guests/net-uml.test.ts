@@ -4,7 +4,7 @@ import { UmlMachine } from 'virtio-node/uml';
 import { expect, test } from 'vitest';
 import { NativeMachine } from './native-machine.ts';
 import { netGuest } from './net-servers.ts';
-import { netSuite } from './net-suite.ts';
+import { netSuite, testFourPairs } from './net-suite.ts';
 
 const start = async (options: NativeGuestOptions): Promise<UmlMachine> =>
   UmlMachine.start({ ...options, guest: await guestFiles({ machine: 'uml', ...netGuest }) });
@@ -15,19 +15,7 @@ const suite = netSuite(
   { queuePairs: 4, also: ['HASH_REPORT'] },
 );
 
-test('four pairs of queues are used, and the answers come back', async () => {
-  const { machine, device, name } = suite;
-  expect(await machine.text(`ethtool -l ${name} | grep Combined`)).toMatch(
-    /Combined:\s*4\n.*Combined:\s*[14]/s,
-  );
-  await machine.text(`ethtool -L ${name} combined 4`);
-  expect(await machine.text(`ethtool -l ${name} | grep Combined | tail -1`)).toMatch(/4$/);
-  await machine.text(
-    `for i in 1 2 3 4 5 6 7 8; do wget -q -O - ${suite.url}/bytes/1000000 >/dev/null & done; wait`,
-  );
-  expect(device.received.length).toBe(4);
-  expect(machine.errors).toEqual([]);
-});
+testFourPairs(suite);
 
 test('the driver shows the statistics that the device keeps, and tells it which notifications to hold back', async () => {
   const { machine, device, name } = suite;

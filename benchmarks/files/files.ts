@@ -4,7 +4,7 @@
  * `npx tsx benchmarks/files/files.ts [--json] [--rounds=5]`, after `npm run build`. Linux on x86-64.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -13,6 +13,7 @@ import { ensureTool, GuardedChild, GuestSession, guestFiles, serialPorts } from 
 import { connectUnix } from 'virtio-node/host';
 import { UmlMachine } from 'virtio-node/uml';
 import { printReport } from '../report.ts';
+import { makeTree } from '../tree.ts';
 
 const rounds = Number(/--rounds=(\d+)/.exec(process.argv.join(' '))?.[1] ?? 5);
 const only = /--only=(\S+)/.exec(process.argv.join(' '))?.[1] ?? '';
@@ -80,18 +81,6 @@ const base = await mkdtemp(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 
 const sockets: Readonly<Record<Peer, string>> = { ours: join(base, 'ours'), theirs: join(base, 'theirs') };
 const shared = join(base, 'shared');
 
-async function makeFiles(): Promise<void> {
-  await mkdir(shared);
-  await writeFile(join(shared, 'big'), Buffer.alloc(bigSize, 7));
-  for (let folder = 0; folder < 50; folder++) {
-    const path = join(shared, 'small', `folder${folder}`);
-    await mkdir(path, { recursive: true });
-    for (let file = 0; file < files / 50; file++) {
-      await writeFile(join(path, `file${file}.ts`), Buffer.alloc(500 + ((file * 37) % 4000), 0x61));
-    }
-  }
-}
-
 async function start(peer: Peer): Promise<GuardedChild> {
   const options = ['--socket-path', sockets[peer], '--shared-dir', shared, '--tag', peer, '--cache', 'auto'];
   if (peer === 'ours') {
@@ -135,7 +124,7 @@ const results = new Map<string, Record<Peer, Measured[]>>();
 let guest: UmlMachine | undefined;
 const memory: Record<Peer, number> = { ours: 0, theirs: 0 };
 try {
-  await makeFiles();
+  await makeTree(shared, { bigSize, folders: 50, files });
   for (const peer of peers) {
     const child = await start(peer);
     children.set(peer, child);

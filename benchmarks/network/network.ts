@@ -13,12 +13,12 @@ import { netDevice } from 'virtio/devices/net';
 import { connect, type Endpoint, type Link, noOffloads } from 'virtio/link';
 import { userNetwork } from 'virtio/network';
 import { ensureTool, GuardedChild, GuestSession, guestFiles, serialPorts } from 'virtio-node/guests';
-import { connectUnix } from 'virtio-node/host';
 import { nodeUplink } from 'virtio-node/network';
 import { UmlMachine } from 'virtio-node/uml';
 import { Machine } from '../../guests/machine.ts';
 import { freePort } from '../../guests/net-servers.ts';
 import { startPasst } from '../../guests/passt.ts';
+import { listening } from '../listening.ts';
 import { printReport } from '../report.ts';
 
 const option = (name: string): string | undefined =>
@@ -149,19 +149,6 @@ async function inUml(): Promise<void> {
   }
   for (const { machine } of Object.values(guests)) await machine.close();
   for (const child of Object.values(backEnds)) await child.kill();
-}
-
-/** Until it takes connections. */
-async function listening(child: GuardedChild, socket: string): Promise<void> {
-  for (;;) {
-    if (child.hasEnded) throw await child.ended;
-    try {
-      connectUnix(socket).close();
-      return;
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
 }
 
 /** v86's own network device as the end of a link. */

@@ -3,13 +3,14 @@
  * Each is mounted anew for each case; the best of all runs counts.
  * `npx tsx benchmarks/v86-files/v86-files.ts [--json] [--runs=3]`, after `npm run build`.
  */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fsDevice, memoryFiles } from 'virtio/devices/fs';
 import { shareFolder } from 'virtio-node/files';
 import { Machine } from '../../guests/machine.ts';
 import { printReport } from '../report.ts';
+import { makeTree } from '../tree.ts';
 
 const runs = Number(/--runs=(\d+)/.exec(process.argv.join(' '))?.[1] ?? 3);
 /** Ours is to be no slower than v86's. */
@@ -44,14 +45,7 @@ const cases = {
 const base = await mkdtemp(join(tmpdir(), 'virtio-v86-files-'));
 const rows: Record<string, string | number>[] = [];
 try {
-  await writeFile(join(base, 'big'), Buffer.alloc(bigSize, 7));
-  for (let folder = 0; folder < 10; folder++) {
-    const path = join(base, 'small', `folder${folder}`);
-    await mkdir(path, { recursive: true });
-    for (let file = 0; file < files / 10; file++) {
-      await writeFile(join(path, `file${file}.ts`), Buffer.alloc(500 + ((file * 37) % 4000), 0x61));
-    }
-  }
+  await makeTree(base, { bigSize, folders: 10, files });
   const folder = shareFolder(base);
   const machine = await Machine.boot({
     modules: ['9p', '9pnet_virtio'],

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { ensureTool, GuardedChild } from 'virtio-node/guests';
-import { connectUnix } from 'virtio-node/host';
+import { listening } from '../listening.ts';
 import { printReport } from '../report.ts';
 
 const run = promisify(execFile);
@@ -64,19 +64,6 @@ function startOurs(disk: readonly string[]): Promise<GuardedChild> {
     [command, 'serve', 'blk', '--socket-path', sockets.ours, ...disk],
     { name: 'our back end' },
   );
-}
-
-/** Until it takes connections. */
-async function listening(child: GuardedChild, socket: string): Promise<void> {
-  for (;;) {
-    if (child.hasEnded) throw await child.ended;
-    try {
-      connectUnix(socket).close();
-      return;
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
 }
 
 async function measure(peer: Peer, args: readonly string[], time: number): Promise<Measured> {
