@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { deviceType, type FeatureDeclaration } from './device-type.ts';
+import { deviceType, type FeatureDeclaration, type SettledDevice } from './device-type.ts';
 import { FeatureSet } from './features.ts';
 import { le16, le32, struct } from './layout.ts';
 
@@ -67,14 +67,16 @@ describe('deviceType', () => {
   });
 
   it('finds a queue that stands behind as many as were negotiated', () => {
+    const end = ({ has, config: { pairs } }: SettledDevice): number =>
+      2 * ((has('MANY') || has('MORE')) && typeof pairs === 'number' && pairs > 0 ? pairs : 1);
     const moving = deviceType({
       id: 4,
       name: 'moving',
       features: { MANY: 0, MORE: 1 },
       queues: {
-        in: { from: 0, every: 2 },
-        out: { from: 1, every: 2 },
-        last: { behind: { each: 2, field: 'pairs', with: ['MANY', 'MORE'] } },
+        in: { from: 0, every: 2, moved: (settled) => ({ until: end(settled) }) },
+        out: { from: 1, every: 2, moved: (settled) => ({ until: end(settled) }) },
+        last: { moved: (settled) => ({ first: [end(settled)] }) },
       },
       config: struct('config', { pairs: le16 }),
     });

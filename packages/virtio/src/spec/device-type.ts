@@ -28,21 +28,16 @@ export type QueueDeclaration<N extends string = string> =
       readonly requires?: N;
       /** The family's first number in the specification's own naming (`requestq1`, `receiveq0`…); 1 unless told. */
       readonly numberedFrom?: number;
-      /** A queue that stands behind all others, whose number depends on what was negotiated. */
-      readonly behind?: CountedQueues<N>;
-      /**
-       * The family goes on one place further where the feature was negotiated: the queue that requires it has the place
-       * then, and is nowhere otherwise.
-       */
-      readonly makesRoomFor?: N;
+      /** What is different about its place, by what was negotiated. */
+      readonly moved?: (settled: SettledDevice) => MovedFamily;
     };
 
-/** How many queues a device has before its last one: `each` for every one that is counted. */
-export interface CountedQueues<N extends string = string> {
-  readonly each: number;
-  /** The configuration field that counts, where one of the features `with` was negotiated; 1 where none was. */
-  readonly field: string;
-  readonly with: readonly N[];
+/** Where a family stands instead: what is absent is as the table has it. */
+export interface MovedFamily {
+  readonly first?: readonly number[];
+  readonly from?: number;
+  /** The index that its queues stay below. */
+  readonly until?: number;
 }
 
 /** What the place of a queue may depend on: what was negotiated, and the configuration. */
@@ -193,28 +188,16 @@ export function deviceType<
   // The declaration's keys are the names; Object.entries forgets that.
   const queueEntries = Object.entries(declaration.queues) as [Q, QueueDeclaration<Name>][];
 
-  const last = queueEntries.find(([, place]) => familyOf(place).behind !== undefined);
-  const lastIndex = (settled: SettledDevice): number => {
-    const counted = last === undefined ? undefined : familyOf(last[1]).behind;
-    return counted === undefined ? Number.POSITIVE_INFINITY : counted.each * countOf(counted, settled);
-  };
-
-  const givesRoom = new Set(queueEntries.flatMap(([, place]) => familyOf(place).makesRoomFor ?? []));
-  /** A family with its place as it is then; one that is nowhere then has none. */
   const placed = (place: QueueDeclaration<Name>, settled: SettledDevice) => {
-    const { first = [], from, every = 1, requires, makesRoomFor } = familyOf(place);
-    if (requires !== undefined && givesRoom.has(requires) && !settled.has(requires)) {
-      return { first: [], from: undefined, every };
-    }
-    const moved = makesRoomFor !== undefined && settled.has(makesRoomFor);
-    return { first, from: from !== undefined && moved ? from + 1 : from, every };
+    const { moved, ...family } = familyOf(place);
+    const nowhere = { first: [], from: Number.POSITIVE_INFINITY, every: 1, until: Number.POSITIVE_INFINITY };
+    return { ...nowhere, ...family, ...moved?.(settled) };
   };
 
   const queueAt = (index: number, settled = unsettled): QueueName<Q> | undefined => {
-    const end = lastIndex(settled);
-    if (index >= end) return last === undefined || index > end ? undefined : { name: last[0], number: 0 };
     for (const [queue, place] of queueEntries) {
-      const { first, from = Number.POSITIVE_INFINITY, every } = placed(place, settled);
+      const { first, from, every, until } = placed(place, settled);
+      if (index >= until) continue;
       const among = first.indexOf(index);
       if (among >= 0) return { name: queue, number: among };
       const steps = (index - from) / every;
@@ -241,14 +224,12 @@ export function deviceType<
     pciClass: declaration.pciClass ?? 0xff00,
     legacy,
     keptByFrontEnds: declaration.keptByFrontEnds ?? [],
-    movesQueues: last !== undefined || givesRoom.size > 0,
+    movesQueues: queueEntries.some(([, place]) => familyOf(place).moved !== undefined),
     queueIndex(queue, number = 0, settled = unsettled) {
-      const end = lastIndex(settled);
-      if (queue === last?.[0]) return number === 0 ? end : undefined;
-      const { first, from, every } = placed(declaration.queues[queue], settled);
+      const { first, from, every, until } = placed(declaration.queues[queue], settled);
       const behind = number - first.length;
-      const index = behind < 0 || from === undefined ? first[number] : from + behind * every;
-      return index !== undefined && index < end ? index : undefined;
+      const index = behind < 0 ? first[number] : from + behind * every;
+      return index !== undefined && index < until ? index : undefined;
     },
     queueAt,
     queueLabel(index, settled) {
@@ -275,12 +256,6 @@ export function deviceType<
 /** One name is a choice of one. */
 const oneOf = <N extends string>(names: N | readonly N[]): readonly N[] =>
   typeof names === 'string' ? [names] : names;
-
-function countOf({ field, with: features }: CountedQueues, settled: SettledDevice): number {
-  const counted: unknown = features.some((feature) => settled.has(feature)) ? settled.config[field] : 1;
-  // A field of 0 counts for nothing, and a device has its first queues whatever it says.
-  return typeof counted === 'number' && counted > 0 ? counted : 1;
-}
 
 function emptyConfig<C extends Fields>(): Struct<C> {
   // A type that declares no configuration has no fields, so the empty structure is its Struct<C>.

@@ -20,8 +20,12 @@ export const fs = deviceType({
   name: 'fs',
   queues: {
     hiprio: 0,
-    notification: { first: [1], requires: 'NOTIFICATION' },
-    requestq: { from: 1, makesRoomFor: 'NOTIFICATION' },
+    notification: {
+      first: [1],
+      requires: 'NOTIFICATION',
+      moved: (settled) => (settled.has('NOTIFICATION') ? {} : { first: [] }),
+    },
+    requestq: { from: 1, moved: (settled) => (settled.has('NOTIFICATION') ? { from: 2 } : {}) },
   },
   features: { NOTIFICATION: 0 },
   config: virtio_fs_config,

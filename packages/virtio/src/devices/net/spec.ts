@@ -1,5 +1,5 @@
 import type { ClauseId } from '../../spec/clauses.ts';
-import { deviceType } from '../../spec/device-type.ts';
+import { deviceType, type SettledDevice } from '../../spec/device-type.ts';
 import { bytes, le16, le32, type Struct, type StructValue, struct, u8 } from '../../spec/layout.ts';
 import { legacyNetFeatures } from './legacy.ts';
 
@@ -29,6 +29,13 @@ const configFields = {
 /** The configuration structure of a network device. */
 export const virtio_net_config: Struct<typeof configFields> = struct('virtio_net_config', configFields);
 
+/** The index of the control queue: behind as many pairs as there can be with what was negotiated (5.1.2). */
+function controlIndex(settled: SettledDevice): number {
+  const counted = settled.has('MQ') || settled.has('RSS') ? settled.config.max_virtqueue_pairs : 1;
+  // A field of 0 counts for nothing, and a device has its first queues whatever it says.
+  return 2 * (typeof counted === 'number' && counted > 0 ? counted : 1);
+}
+
 /**
  * The network device: Ethernet frames between a driver and whoever is at the other end of a link.
  *
@@ -38,12 +45,9 @@ export const net = deviceType({
   id: 1,
   name: 'net',
   queues: {
-    receiveq: { from: 0, every: 2 },
-    transmitq: { from: 1, every: 2 },
-    controlq: {
-      requires: 'CTRL_VQ',
-      behind: { each: 2, field: 'max_virtqueue_pairs', with: ['MQ', 'RSS'] },
-    },
+    receiveq: { from: 0, every: 2, moved: (settled) => ({ until: controlIndex(settled) }) },
+    transmitq: { from: 1, every: 2, moved: (settled) => ({ until: controlIndex(settled) }) },
+    controlq: { requires: 'CTRL_VQ', moved: (settled) => ({ first: [controlIndex(settled)] }) },
   },
   features: {
     CSUM: 0,
