@@ -1,4 +1,4 @@
-import { type NetDevice, type NetFeature, type NetOptions, netDevice } from 'virtio/devices/net';
+import { type NetDevice, type NetFeature, type NetOptions, net, netDevice } from 'virtio/devices/net';
 import { netTimer } from 'virtio-node/network';
 import type { NetPlan } from './plan.ts';
 
@@ -13,18 +13,15 @@ export interface NetLimits extends Pick<NetOptions, 'queuePairs' | 'queueSize' |
 /** The network device that a plan is for, with all that it can offer within these limits. */
 export function makeNetDevice({ mac, mtu }: NetPlan, limits: NetLimits = {}): NetDevice {
   const { offloads = true, mergeable = true, ...rest } = limits;
-  const options = {
+  return netDevice({
     ...rest,
     timer: netTimer,
+    without: net.ownFeatures.filter(
+      (feature) => (!offloads && isOffload(feature)) || (!mergeable && feature === 'MRG_RXBUF'),
+    ),
     ...(mac === undefined ? {} : { mac }),
     ...(mtu === undefined ? {} : { mtu }),
-  };
-  const device = netDevice(options);
-  const all = device.behaviour.offers ?? [];
-  const offers = all.filter(
-    (feature) => (offloads || !isOffload(feature)) && (mergeable || feature !== 'MRG_RXBUF'),
-  );
-  return offers.length === all.length ? device : netDevice({ ...options, offers });
+  });
 }
 
 /** Features by which work on frames is left to the other side. */

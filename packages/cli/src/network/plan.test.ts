@@ -48,7 +48,7 @@ it.each([
   [['tap'], /names no interface/],
   [['tap:a,mtu=100'], /an MTU is a number of bytes/],
   [['tap:a,mtu=1500,mtu=1500'], /mtu is given twice/],
-  [['tap:a,mac=1:2:3'], /no MAC address/],
+  [['tap:a,mac=1:2:3'], /a MAC address has six bytes/],
   [['tap:a,mac=01:00:00:00:00:00'], /address of a group/],
 ])('refuses --net %j', (texts, message) => {
   expect(() => parseNets(texts)).toThrow(

@@ -1,3 +1,5 @@
+import { UsageError } from 'virtio/errors';
+import { isMulticast, macAddress } from 'virtio/link';
 import type { StreamAddress } from 'virtio-node/network';
 import { usage } from '../exit-status.ts';
 import { wholeNumber } from '../whole-number.ts';
@@ -69,14 +71,15 @@ export function parseNet(text: string): NetPlan {
 
 /** A MAC address of one device, six bytes. @throws {CommandError} */
 export function parseMac(text: string, option = '--net'): Uint8Array {
-  const bytes = text
-    .split(':')
-    .map((part) => (/^[\da-f]{1,2}$/i.test(part) ? Number.parseInt(part, 16) : -1));
-  if (bytes.length !== 6 || bytes.includes(-1))
-    throw usage(`${option} ${text}: that is no MAC address; give six numbers such as 52:54:00:12:34:56`);
-  if (((bytes[0] ?? 0) & 1) !== 0)
-    throw usage(`${option} ${text} is the address of a group; its first number is even`);
-  return Uint8Array.from(bytes);
+  let mac: Uint8Array;
+  try {
+    mac = macAddress(text);
+  } catch (error) {
+    if (error instanceof UsageError) throw usage(`${option} ${error.message}`, error);
+    throw error;
+  }
+  if (!isMulticast(mac)) return mac;
+  throw usage(`${option} ${text} is the address of a group; that of one device begins with an even number`);
 }
 
 /** @throws {CommandError} */

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { macText } from 'virtio/link';
 import type { ServePlan } from './plan.ts';
 import { servedType } from './served-types.ts';
 
@@ -26,9 +27,7 @@ export function qemuArguments(plan: ServePlan, memory = '512M'): string[] | unde
       : [`tag=${share.tag}`, `queue-size=${queueSize}`, `num-request-queues=${queues}`]),
     ...(packed && share === undefined ? ['packed=on'] : []),
     ...(isNet && queues > 1 ? [`mq=on,vectors=${2 * queues + 2}`] : []),
-    ...(isNet && net.mac !== undefined
-      ? [`mac=${Buffer.from(net.mac).toString('hex').match(/../g)?.join(':')}`]
-      : []),
+    ...(isNet && net.mac !== undefined ? [`mac=${macText(net.mac)}`] : []),
     ...(isNet && net.mtu !== undefined ? [`host_mtu=${net.mtu}`] : []),
   ];
   const netdev = ['-netdev', `vhost-user,id=vhost-net,chardev=vhost-${type.name},queues=${queues}`];

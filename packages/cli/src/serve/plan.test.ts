@@ -57,7 +57,7 @@ it.each<[string, Partial<ServeArguments>, RegExp]>([
   ['blk', { scratch: '1', offloads: false }, /--no-offloads is for networks/],
   ['net', { net: 'none' }, /needs a network/],
   ['net', { net: 'tap' }, /--net tap names no interface/],
-  ['net', { mac: 'x' }, /--mac x: that is no MAC address/],
+  ['net', { mac: 'x' }, /--mac x: a MAC address has six bytes/],
   ['net', { mtu: '9' }, /--mtu 9: an MTU/],
   ['net', { serial: 'x'.repeat(21) }, /longer than 20 characters/],
   ['entropy', { fd: '4' }, /one of --socket-path PATH and --fd NUMBER/],

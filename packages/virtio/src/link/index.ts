@@ -10,6 +10,7 @@ export {
 } from './checksum.ts';
 export type { Endpoint, Link } from './endpoint.ts';
 export { networkOffset, PacketHeaders } from './headers.ts';
+export { isMulticast, macAddress, macText, randomMac } from './mac.ts';
 export {
   allOffloads,
   checked,

@@ -5,12 +5,6 @@ function refuse(text: string, what: string): never {
   throw new UsageError('BAD_ARGUMENT', `"${text}" is no ${what}`);
 }
 
-/** Six bytes from `52:55:0a:00:02:02`. */
-export function parseMac(text: string): Uint8Array {
-  if (!/^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/i.test(text)) refuse(text, 'MAC address: write 52:55:0a:00:02:02');
-  return Uint8Array.from(text.split(':'), (part) => Number.parseInt(part, 16));
-}
-
 /** Four bytes from `10.0.2.15`; `undefined` from anything else. */
 export function ipv4From(text: string): Uint8Array | undefined {
   const parts = text.split('.');

@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.ts';
-import { ipv4From, ipv6From, Prefix, parseIpv4, parseIpv6, parseMac, sameBytes } from './address.ts';
+import { macAddress } from '../link/mac.ts';
+import { ipv4From, ipv6From, Prefix, parseIpv4, parseIpv6, sameBytes } from './address.ts';
 import { systemClock, systemRandom } from './clock.ts';
 import type { Clock, TcpLimits } from './tcp/index.ts';
 import type { Uplink } from './uplink.ts';
@@ -143,7 +144,7 @@ export function settingsOf(options: NetworkOptions): Settings {
   }
   return {
     uplink: options.uplink,
-    mac: parseMac(options.mac ?? '52:55:0a:00:02:02'),
+    mac: macAddress(options.mac ?? '52:55:0a:00:02:02'),
     mtu,
     ipv4: ipv4 === false ? undefined : ipv4Plan(ipv4),
     ipv6: ipv6 === false ? undefined : ipv6Plan(ipv6),

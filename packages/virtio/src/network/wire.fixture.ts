@@ -4,12 +4,14 @@ import {
   finished,
   internetChecksum,
   type Link,
+  macAddress,
+  macText,
   noOffloads,
   type Offload,
   type TakenOffloads,
   transportChecksum,
 } from '../link/index.ts';
-import { addressFrom, formatAddress, parseMac } from './address.ts';
+import { addressFrom, formatAddress } from './address.ts';
 import { pseudoSum } from './pseudo-header.ts';
 import type { Clock } from './tcp/index.ts';
 
@@ -106,10 +108,10 @@ export class Wire implements Link {
   }
 }
 
-export const hostMac = parseMac('52:55:0a:00:02:02');
-export const guestMac = parseMac('52:54:00:12:34:56');
-export const broadcastMac = parseMac('ff:ff:ff:ff:ff:ff');
-export const nobodysMac = parseMac('00:00:00:00:00:00');
+export const hostMac: Uint8Array = macAddress('52:55:0a:00:02:02');
+export const guestMac: Uint8Array = macAddress('52:54:00:12:34:56');
+export const broadcastMac: Uint8Array = macAddress('ff:ff:ff:ff:ff:ff');
+export const nobodysMac: Uint8Array = macAddress('00:00:00:00:00:00');
 
 export function bytesOf(...parts: (Uint8Array | readonly number[] | string)[]): Uint8Array {
   const all = parts.map((part) => (typeof part === 'string' ? hex(part) : Uint8Array.from(part)));
@@ -246,7 +248,7 @@ export function arp(kind: number, mac: Uint8Array, sender: string, target: strin
 
 /** Reads a frame of IP; `undefined` of any other. */
 export function seenPacket(frame: Uint8Array): SeenPacket | undefined {
-  const mac = Array.from(frame.subarray(0, 6), (byte) => byte.toString(16).padStart(2, '0')).join(':');
+  const mac = macText(frame.subarray(0, 6));
   const type = get16(frame, 12);
   if (type === 0x0800) {
     if (internetChecksum(frame, 14, 34) !== 0) throw new Error('a header with a wrong checksum was sent');

@@ -1,9 +1,9 @@
 import { PeerError } from '../../errors.ts';
+import { isMulticast } from '../../link/mac.ts';
 import type { ReadableCursor } from '../../virtqueue/readable-cursor.ts';
 import type { ControlClass } from './control.ts';
 import type { ReceiveFilter, ReceiveModes } from './receive-filter.ts';
 import { macCommand, rxCommand, vlanCommand } from './spec-control.ts';
-import { isMulticast } from './spec-mac.ts';
 import type { NetControls } from './state.ts';
 
 /** The switch of each command, and the feature that has it. */

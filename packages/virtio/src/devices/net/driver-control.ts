@@ -1,6 +1,6 @@
 import type { OpenDevice } from '../../driver/open-device.ts';
 import { HostError, PeerError, UsageError } from '../../errors.ts';
-import { macText } from '../../link/mac.ts';
+import { isMulticast, macAddress, macText } from '../../link/mac.ts';
 import { joined } from '../../spec/joined.ts';
 import type { NetFeature, net } from './spec.ts';
 import {
@@ -17,7 +17,6 @@ import {
   virtio_net_ctrl_mq_pairs_set,
   vlanCommand,
 } from './spec-control.ts';
-import { isMulticast, macAddress } from './spec-mac.ts';
 
 /** The switches of what a driver receives, and the command and the feature of each. */
 const modes = {

@@ -4,6 +4,7 @@ import type { OpenOptions } from '../../driver/options.ts';
 import type { Transport } from '../../driver/transport.ts';
 import { HostError, PeerError, UsageError } from '../../errors.ts';
 import type { Endpoint, Link } from '../../link/endpoint.ts';
+import { isMulticast, macAddress, randomMac } from '../../link/mac.ts';
 import {
   copyOffload,
   finished,
@@ -33,7 +34,6 @@ import { flowOf } from './spec-flow.ts';
 import { FrameHeader, type HeaderRules } from './spec-frame-header.ts';
 import { hashReport } from './spec-hash.ts';
 import { headerLength } from './spec-header.ts';
-import { isMulticast, macAddress, randomMac } from './spec-mac.ts';
 import { hostOffloads, takenOf, takesLarge } from './spec-offload.ts';
 
 /** How a driver wants its network device. */

@@ -1,4 +1,4 @@
-export { macText } from '../../link/mac.ts';
+export { macAddress, macText } from '../../link/mac.ts';
 export type { NetTimer } from './coalescing.ts';
 export type { RxCounters, TxCounters } from './counters.ts';
 export { NetDevice, netDevice } from './device.ts';
@@ -30,6 +30,5 @@ export * from './spec-flow-filter.ts';
 export * from './spec-flow-kinds.ts';
 export * from './spec-hash.ts';
 export * from './spec-header.ts';
-export { macAddress } from './spec-mac.ts';
 export * from './spec-parts.ts';
 export * from './spec-stats.ts';

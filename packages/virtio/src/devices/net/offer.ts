@@ -1,8 +1,8 @@
 import { UsageError } from '../../errors.ts';
+import { macAddress, randomMac } from '../../link/mac.ts';
 import type { NetOptions } from './options.ts';
 import { duplexMode, type NetConfig, type NetFeature, unknownSpeed, virtqueuePairs } from './spec.ts';
 import { hashTunnelType, hashType, rssMinimum } from './spec-hash.ts';
-import { macAddress, randomMac } from './spec-mac.ts';
 
 /** A device's options, all said, none in conflict. */
 export interface NetOffer {
@@ -92,7 +92,8 @@ export function offerOf(options: NetOptions): NetOffer {
     ...when('STANDBY', standby),
     ...when('SPEED_DUPLEX', speed !== undefined),
   ];
-  const features = [...new Set([...(options.offers ?? can), ...(options.also ?? [])])];
+  const { offers = can, also = [], without = [] } = options;
+  const features = [...new Set([...offers, ...also])].filter((feature) => !without.includes(feature));
   const unable = features.find((feature) => !can.includes(feature) && !atRequest.includes(feature));
   if (unable !== undefined) throw bad(`with these options it cannot offer ${unable}`);
   const hashes = features.includes('RSS') || features.includes('HASH_REPORT');

@@ -26,6 +26,8 @@ export interface NetOptions {
   readonly offers?: readonly NetFeature[];
   /** Features that it offers beyond those. */
   readonly also?: readonly NetFeature[];
+  /** Features that it does not offer, of those. */
+  readonly without?: readonly NetFeature[];
   /** Calls something later. With it the device offers to hold back notifications, so that one is for many frames. */
   readonly timer?: NetTimer;
   /** Lets the driver make rules for frames: `flowFilters()`. The device is to be given to `administer`. */

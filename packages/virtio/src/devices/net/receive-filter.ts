@@ -1,6 +1,5 @@
 import type { Json } from '../../device/json.ts';
-import { macNumber } from '../../link/mac.ts';
-import { isMulticast } from './spec-mac.ts';
+import { isMulticast, macNumber } from '../../link/mac.ts';
 
 /** Addresses that a table holds; with more of a kind, all of that kind are let through. */
 const mostAddresses = 1024;
