@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { VhostUserBackend } from 'virtio/vhost-user';
+import { VhostUserServer } from 'virtio/vhost-user';
 import { packedRing } from 'virtio/virtqueue';
 import {
   type NativeGuest,
@@ -22,7 +22,7 @@ export class NativeMachine extends ConsoleSession {
   readonly #folder: string;
   readonly #host = new NodeDescriptors();
   readonly #listening: Listening[] = [];
-  readonly #backends = new Set<VhostUserBackend>();
+  readonly #servers: VhostUserServer[] = [];
 
   private constructor(options: SessionOptions, folder: string) {
     super(options);
@@ -34,18 +34,15 @@ export class NativeMachine extends ConsoleSession {
     const machine = new NativeMachine(options, await mkdtemp(join(tmpdir(), 'virtio-served-')));
     const devices = [machine.console, ...options.devices].map((device, index): VhostUserDevice => {
       const socket = join(machine.#folder, `device${index}`);
-      const listening = listenUnix(socket, (channel) => {
-        const backend = new VhostUserBackend(device, channel, machine.#host, {
-          packedRing: packed ? packedRing : undefined,
-          onError: (error) => void machine.errors.push(error),
-          onClosed: (error) => {
-            machine.#backends.delete(backend);
-            if (error !== undefined) machine.errors.push(error);
-          },
-        });
-        machine.#backends.add(backend);
+      const server = new VhostUserServer(device, machine.#host, {
+        packedRing: packed ? packedRing : undefined,
+        onError: (error) => void machine.errors.push(error),
+        onDisconnected: (error) => {
+          if (error !== undefined) machine.errors.push(error);
+        },
       });
-      machine.#listening.push(listening);
+      machine.#servers.push(server);
+      machine.#listening.push(listenUnix(socket, (channel) => server.serve(channel)));
       return servedAt(socket, device);
     });
     const ready = machine.ready();
@@ -64,7 +61,7 @@ export class NativeMachine extends ConsoleSession {
   async stop(): Promise<void> {
     await this.#guest?.close();
     for (const one of this.#listening) one.close();
-    for (const one of this.#backends) one.close();
+    for (const one of this.#servers) one.close();
     await rm(this.#folder, { recursive: true });
   }
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type Device, type Tracer, tracing } from 'virtio/device';
 import { blkDevice } from 'virtio/devices/blk';
 import type { VirtioError } from 'virtio/errors';
-import { VhostUserBackend } from 'virtio/vhost-user';
+import { VhostUserServer } from 'virtio/vhost-user';
 import { packedRing } from 'virtio/virtqueue';
 import { GuestSession, type NativeGuest, type NativeGuestOptions } from 'virtio-node/guests';
 import { type Listening, listenUnix, NodeDescriptors } from 'virtio-node/host';
@@ -21,26 +21,24 @@ export class ServedDevice {
   /** How many connections there were. */
   connections = 0;
   readonly #listening: Listening;
-  #backend: VhostUserBackend | undefined;
+  readonly #server: VhostUserServer;
 
   constructor(device: Device, path: string, trace?: Tracer) {
-    const host = new NodeDescriptors();
-    this.#listening = listenUnix(path, (channel) => {
-      this.connections++;
-      this.#backend = new VhostUserBackend(device, channel, host, {
-        packedRing,
-        trace: trace && tracing(trace),
-        onError: (error) => void this.errors.push(error),
-        onClosed: (error) => {
-          if (error !== undefined) this.errors.push(error);
-        },
-      });
+    this.#server = new VhostUserServer(device, new NodeDescriptors(), {
+      packedRing,
+      trace: trace && tracing(trace),
+      onError: (error) => void this.errors.push(error),
+      onConnected: () => this.connections++,
+      onDisconnected: (error) => {
+        if (error !== undefined) this.errors.push(error);
+      },
     });
+    this.#listening = listenUnix(path, (channel) => this.#server.serve(channel));
   }
 
   stop(): void {
     this.#listening.close();
-    this.#backend?.close();
+    this.#server.close();
   }
 }
 

@@ -3,13 +3,14 @@ import { cacheModes } from 'virtio-node/files';
 import { type BenchArguments, rwNames } from './bench/arguments.ts';
 import type { DescriptorArguments } from './descriptors.ts';
 import { usage } from './exit-status.ts';
+import { pciInterfaces } from './lend/interfaces.ts';
 import { netForms } from './network/plan.ts';
 import type { ProbeArguments } from './probe/probe.ts';
 import type { RunArguments } from './run/arguments.ts';
 import { runBuses } from './run/buses.ts';
 import { runMachines } from './run/machines.ts';
 import type { ServeArguments } from './serve/arguments.ts';
-import { servedInterfaces, servedNames } from './serve/plan.ts';
+import { servedNames } from './serve/plan.ts';
 import { packageVersion, specVersion } from './version.ts';
 
 /** What each subcommand does; the program only reads the command line. */
@@ -206,7 +207,7 @@ function addServe(program: Command, serve: (type: string, args: ServeArguments) 
     .option('--no-indirect', 'offer no indirect descriptors')
     .option(
       '--vfio-user [DRIVERS]',
-      `lend a whole PCI function instead, by vfio-user, for ${servedInterfaces.join(', ')} drivers; modern unless told`,
+      `lend a whole PCI function instead, by vfio-user, for ${pciInterfaces.join(', ')} drivers; modern unless told`,
     )
     .option('--no-inflight', 'do not keep what is in flight over our death')
     .option('--once', 'end when the first front end leaves', false)

@@ -1,12 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { tracing } from 'virtio/device';
 import { HostError } from 'virtio/errors';
-import { VhostUserBackend } from 'virtio/vhost-user';
-import { packedRing } from 'virtio/virtqueue';
 import { type NativeGuest, servedAt, type VhostUserDevice } from 'virtio-node/guests';
 import { type Listening, listenUnix, NodeDescriptors } from 'virtio-node/host';
+import { type DeviceServer, deviceServer } from '../lend/server.ts';
 import type { Machine, MachineEvents } from './machine.ts';
 import type { NamedDevice } from './trace-writer.ts';
 
@@ -24,12 +22,12 @@ export async function createNativeMachine(
 ): Promise<Machine> {
   // Nobody else can look into it.
   const folder = await mkdtemp(join(tmpdir(), 'virtio-run-'));
-  const server = new DeviceServer(folder, named, events);
+  const served = new ServedDevices(folder, named, events);
   let guest: NativeGuest | undefined;
   let destroyed = false;
   return {
     async run() {
-      guest = await start(server.devices, events.kernelLine);
+      guest = await start(served.devices, events.kernelLine);
       void guest.ended.then((error) => {
         if (!destroyed) events.gone(error);
       });
@@ -37,18 +35,19 @@ export async function createNativeMachine(
     async destroy() {
       destroyed = true;
       await guest?.close();
-      await server.close();
+      await served.close();
     },
   };
 }
 
 /** Our devices at sockets in a folder, each for one front end. */
-class DeviceServer {
+class ServedDevices {
   readonly devices: readonly VhostUserDevice[];
   readonly #folder: string;
   readonly #host = new NodeDescriptors();
   readonly #listening: Listening[] = [];
-  readonly #backends: VhostUserBackend[] = [];
+  readonly #servers: DeviceServer[] = [];
+  #connected = 0;
 
   constructor(folder: string, named: readonly NamedDevice[], events: MachineEvents) {
     this.#folder = folder;
@@ -57,27 +56,27 @@ class DeviceServer {
 
   async close(): Promise<void> {
     for (const one of this.#listening) one.close();
-    for (const one of this.#backends) one.close();
+    for (const one of this.#servers) one.close();
     await this.#removeFolder();
   }
 
   #serve({ name, device }: NamedDevice, events: MachineEvents): VhostUserDevice {
-    const tracer = events.tracer?.(name);
+    const server = deviceServer(device, {
+      host: this.#host,
+      trace: events.tracer?.(name),
+      onError: (error, needsReset) => events.deviceError(name, error, needsReset),
+      onDisconnected: (error) => {
+        if (error instanceof HostError) events.deviceError(name, error, true);
+      },
+    });
+    this.#servers.push(server);
     const socket = join(this.#folder, name);
     const listening = listenUnix(socket, (channel) => {
       // A guest connects once. When all devices are connected nothing is left that a sudden end would leave behind.
       listening.close();
-      this.#backends.push(
-        new VhostUserBackend(device, channel, this.#host, {
-          packedRing,
-          trace: tracer && tracing(tracer),
-          onError: (error, needsReset) => events.deviceError(name, error, needsReset),
-          onClosed: (error) => {
-            if (error instanceof HostError) events.deviceError(name, error, true);
-          },
-        }),
-      );
-      if (this.#backends.length === this.devices.length) void this.#removeFolder();
+      server.serve(channel);
+      this.#connected++;
+      if (this.#connected === this.devices.length) void this.#removeFolder();
     });
     this.#listening.push(listening);
     return servedAt(socket, device);

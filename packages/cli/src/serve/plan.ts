@@ -1,6 +1,7 @@
 import type { ReservedFeatureName } from 'virtio/spec';
 import type { ImageFormat } from 'virtio-node/storage';
 import { usage } from '../exit-status.ts';
+import { type PciInterface, pciInterfaces } from '../lend/interfaces.ts';
 import { type NetPlan, parseMac, parseMtu, parseNet } from '../network/plan.ts';
 import { planServedShare, type ServedShare, shareOptions } from '../share/served.ts';
 import { wholeNumber } from '../whole-number.ts';
@@ -22,9 +23,6 @@ export type ServedName = (typeof servedNames)[number];
 /** All of them. */
 export const servedNames = ['blk', 'console', 'entropy', 'net', 'vsock', 'fs'] as const;
 
-/** What `--vfio-user` takes. */
-export const servedInterfaces = ['modern', 'transitional', 'legacy'] as const;
-
 /** What to serve, checked as far as it can be without changing anything. */
 export interface ServePlan {
   readonly type: ServedName;
@@ -34,7 +32,7 @@ export interface ServePlan {
   readonly queueSize: number;
   readonly packed: boolean;
   /** Lent as a PCI function, for these drivers; by vhost-user unless told. */
-  readonly vfioUser: (typeof servedInterfaces)[number] | undefined;
+  readonly vfioUser: PciInterface | undefined;
   readonly inflight: boolean;
   /** The features of rings that are offered. */
   readonly reserved: readonly ReservedFeatureName[];
@@ -170,9 +168,9 @@ function netOf({ net = 'user', mac, mtu }: ServeArguments): NetPlan {
 
 function interfaceNamed(given: string | boolean | undefined): ServePlan['vfioUser'] {
   if (given === undefined || given === false) return undefined;
-  const drivers = given === true ? 'modern' : servedInterfaces.find((one) => one === given);
+  const drivers = given === true ? 'modern' : pciInterfaces.find((one) => one === given);
   if (drivers !== undefined) return drivers;
-  throw usage(`--vfio-user ${given} is none of ${servedInterfaces.join(', ')}`);
+  throw usage(`--vfio-user ${given} is none of ${pciInterfaces.join(', ')}`);
 }
 
 function formatNamed(name: string | undefined): ImageFormat | undefined {

@@ -1,11 +1,9 @@
-import type { Channel } from 'virtio/channel';
-import { pollQueues, tracing } from 'virtio/device';
+import { pollQueues } from 'virtio/device';
 import type { VirtioError } from 'virtio/errors';
 import { HostError } from 'virtio/errors';
-import { VhostUserBackend } from 'virtio/vhost-user';
-import { packedRing } from 'virtio/virtqueue';
 import { AdaptivePolling, type Listening, listenUnix, NodeDescriptors } from 'virtio-node/host';
 import { exitStatus } from '../exit-status.ts';
+import { type DeviceServer, deviceServer } from '../lend/server.ts';
 import { formatJson, type Output } from '../output.ts';
 import { Report } from '../run/report.ts';
 import { TraceWriter } from '../run/trace-writer.ts';
@@ -13,14 +11,9 @@ import type { ServeArguments } from './arguments.ts';
 import { qemuArguments, shellWords, umlArgument } from './attach.ts';
 import { planServe, type ServePlan, typeNamed } from './plan.ts';
 import { type ReadyDevice, servedType } from './served-types.ts';
-import { servePci } from './vfio-user.ts';
 
-/** Connections that wait for the one that is served. */
-const mostWaiting = 8;
 /** The most errors of drivers that are shown; a guest can cause any number of them. */
 const mostErrors = 8;
-/** Milliseconds between two looks at a queue whose driver does not kick. */
-const pollInterval = 1;
 
 /**
  * `virtio serve`: answers the exit status. It runs until it is told to end, or with `--once` until the first front end
@@ -62,16 +55,12 @@ function qemuText(plan: ServePlan): string {
 class Server {
   readonly #plan: ServePlan;
   readonly #report: Report;
-  readonly #host = new NodeDescriptors();
-  readonly #polling = pollQueues(new AdaptivePolling());
   readonly #shown = new Set<string>();
-  readonly #waiting: Channel[] = [];
   #trace: TraceWriter | undefined;
   #ready: ReadyDevice | undefined;
   #listening: Listening | undefined;
-  #backend: VhostUserBackend | undefined;
-  /** Serves all connections itself, where the device is lent as a PCI function. */
-  #pci: ReturnType<typeof servePci> | undefined;
+  #server: DeviceServer | undefined;
+  #isClosing = false;
   #end: (status: number) => void = () => {};
 
   constructor(plan: ServePlan, report: Report) {
@@ -97,8 +86,9 @@ class Server {
         const bus = this.#plan.vfioUser === undefined ? 'vhost-user' : 'vfio-user';
         this.#trace = new TraceWriter(trace, [{ name: type, device: ready.device }], bus);
       }
-      this.#pci = this.#makePci(ready);
-      this.#listening = listenUnix(at, (channel) => this.#connected(channel));
+      const server = this.#makeServer(ready);
+      this.#server = server;
+      this.#listening = listenUnix(at, (channel) => server.serve(channel));
       this.#greet();
       return await ended;
     } finally {
@@ -108,14 +98,9 @@ class Server {
   }
 
   async #close(): Promise<void> {
+    this.#isClosing = true;
     this.#listening?.close();
-    for (const channel of this.#waiting.splice(0)) channel.close();
-    const backend = this.#backend;
-    this.#backend = undefined;
-    backend?.close();
-    const pci = this.#pci;
-    this.#pci = undefined;
-    pci?.close();
+    this.#server?.close();
     this.#trace?.close();
     await this.#ready?.close();
     if (this.#trace?.error !== undefined) throw this.#trace.error;
@@ -139,63 +124,35 @@ class Server {
     if (uml !== undefined) this.#report.say(`  user-mode Linux: ${uml}`);
   }
 
-  #makePci({ device }: ReadyDevice): ReturnType<typeof servePci> | undefined {
-    const { type, vfioUser } = this.#plan;
-    if (vfioUser === undefined) return undefined;
-    return servePci(device, vfioUser, this.#plan, {
-      host: this.#host,
-      polling: this.#polling,
+  #makeServer({ device }: ReadyDevice): DeviceServer {
+    const { type, packed, inflight, vfioUser } = this.#plan;
+    return deviceServer(device, {
+      host: new NodeDescriptors(),
+      pci: vfioUser,
+      packed,
+      inflight,
+      polling: pollQueues(new AdaptivePolling()),
       trace: this.#trace?.tracer(type),
       onConnected: () => this.#report.event({ event: 'connected' }),
       onDisconnected: (error) => {
-        if (this.#pci !== undefined) this.#left(error);
+        if (!this.#isClosing) this.#left(error);
       },
-      onError: (error) => this.#show(error),
-    });
-  }
-
-  #connected(channel: Channel): void {
-    if (this.#pci !== undefined) this.#pci.serve(channel);
-    else if (this.#backend === undefined) this.#serve(channel);
-    else if (this.#waiting.length < mostWaiting) this.#waiting.push(channel);
-    else channel.close();
-  }
-
-  #serve(channel: Channel): void {
-    const { type, packed, inflight } = this.#plan;
-    const ready = this.#ready;
-    if (ready === undefined) return;
-    this.#report.event({ event: 'connected' });
-    this.#backend = new VhostUserBackend(ready.device, channel, this.#host, {
-      packedRing: packed ? packedRing : undefined,
-      without: inflight ? [] : ['INFLIGHT_SHMFD'],
-      poll,
-      polling: this.#polling,
-      trace: this.#trace && tracing(this.#trace.tracer(type)),
       onError: (error, needsReset) => {
         // What a driver does and a device lives with is for the trace.
         if (needsReset || error instanceof HostError) this.#show(error);
       },
-      onClosed: (error) => this.#disconnected(error),
     });
   }
 
-  #disconnected(error: VirtioError | undefined): void {
-    const isLast = this.#left(error);
-    if (this.#backend === undefined) return;
-    this.#backend = undefined;
-    if (isLast) return;
-    const next = this.#waiting.shift();
-    if (next !== undefined) this.#serve(next);
-  }
-
-  /** True when nobody else will be served. */
-  #left(error: VirtioError | undefined): boolean {
+  #left(error: VirtioError | undefined): void {
     this.#report.event({ event: 'disconnected', ...(error === undefined ? {} : { message: error.message }) });
     if (error !== undefined) this.#show(error);
     const isLast = this.#plan.once || this.#listening?.single === true;
-    if (isLast) this.#end(exitStatus.ok);
-    return isLast;
+    if (!isLast) return;
+    // Nobody else is served: who waits is turned away at once.
+    this.#isClosing = true;
+    this.#server?.close();
+    this.#end(exitStatus.ok);
   }
 
   #show(error: VirtioError): void {
@@ -215,9 +172,4 @@ function onSignals(end: () => void): () => void {
   return () => {
     for (const signal of signals) process.off(signal, end);
   };
-}
-
-function poll(look: () => void): () => void {
-  const timer = setInterval(look, pollInterval);
-  return () => clearInterval(timer);
 }

@@ -12,3 +12,4 @@ export { type MessageListener, MessageStream, ReceivedMessage } from './message-
 export * from './messages.ts';
 export * from './payloads.ts';
 export * from './protocol.ts';
+export { VhostUserServer, type VhostUserServerOptions } from './server.ts';
