@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -11,6 +11,7 @@ import { Loopback } from 'virtio/transports/loopback';
 import { ensureTool, type Tool } from 'virtio-node/guests';
 import { type NbdStorage, openNbd, openStorage } from 'virtio-node/storage';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { makeCertificate, writeCertificates } from './certificates.ts';
 
 let nbdkit: Tool;
 let qemu: Tool;
@@ -136,6 +137,38 @@ it('reads an error from nbdkit where it is, and goes on', async () => {
   await storage.close();
 });
 
+it('waits for a server that dies and comes back, and loses nothing of what it was told is there', async () => {
+  await writeFile(at('raw'), Buffer.alloc(size));
+  // It keeps what is written to itself until it is flushed, and forgets it when it dies.
+  const begin = (): void => serve(['cache'], 'file', `file=${at('raw')}`, 'cache=writeback');
+  begin();
+  await (await opened()).close();
+  const storage = await openStorage(`${unix()}&x-reconnect-for=120`);
+  const disk = await openBlk(new Loopback(blkDevice({ storage })));
+  const model = Buffer.alloc(size);
+  for (let round = 0; round < 4; round++) {
+    const writes = Array.from({ length: 24 }, (_, i) => 320 * i + 8 * round);
+    const written = writes.map(async (sector) => {
+      const bytes = prose(4096, sector);
+      bytes.copy(model, sector * 512);
+      await disk.write(sector, bytes);
+    });
+    await Promise.all(written.slice(0, 12));
+    const child = children.pop();
+    const ended = new Promise((resolve) => child?.once('exit', resolve));
+    child?.kill('SIGKILL');
+    await ended;
+    await rm(at('s'), { force: true });
+    begin();
+    await Promise.all(written);
+    expect(model.equals(await disk.read(0, size / 512))).toBe(true);
+    await disk.flush();
+    expect(model.equals(await readFile(at('raw')))).toBe(true);
+  }
+  await disk.close();
+  await storage.close();
+});
+
 it('has I/O errors, and a process that lives, when the server dies', async () => {
   serve([], 'memory', '4M');
   const storage = await opened();
@@ -183,12 +216,62 @@ it('reaches a qcow2 image, by its name, through qemu-nbd, and over TCP', async (
   await new Promise((resolve) => relay.close(resolve));
 });
 
-it('is told that the server wants TLS', async () => {
-  await writeFile(at('keys'), 'name:00112233\n');
-  const tls = ['--tls=require', `--tls-psk=${at('keys')}`];
-  start(nbdkit, 'nbdkit', ['-f', '-U', at('s'), ...tls, part('plugin', 'memory'), '4M']);
-  await vi.waitFor(
-    () => expect(openNbd(unix())).rejects.toMatchObject({ message: expect.stringContaining('TLS') }),
-    patience,
-  );
+describe('a connection with TLS', () => {
+  const secure = (name = ''): string =>
+    `nbds+unix:///${name}?socket=${at('s')}&tls-certificates=${at('keys')}`;
+
+  beforeEach(async () => {
+    await mkdir(at('keys'));
+    await writeCertificates(at('keys'), 'disks.example');
+  });
+
+  it.each(['nbdkit', 'qemu-nbd'] as const)('is made with %s, where each shows who it is', async (program) => {
+    await writeFile(at('raw'), prose(size));
+    const keys = at('keys');
+    if (program === 'nbdkit') {
+      const tls = ['--tls=require', `--tls-certificates=${keys}`, '--tls-verify-peer'];
+      start(nbdkit, program, ['-f', '-U', at('s'), ...tls, part('plugin', 'file'), `file=${at('raw')}`]);
+    } else {
+      const credentials = `tls-creds-x509,id=tls0,endpoint=server,dir=${keys},verify-peer=yes`;
+      const tls = ['--object', credentials, '--tls-creds', 'tls0'];
+      start(qemu, program, [...tls, '-f', 'raw', '-t', '-k', at('s'), at('raw')]);
+    }
+    const uri = `${secure()}&tls-hostname=disks.example&x-reconnect-for=60`;
+    const storage = await opened(uri);
+    const disk = await openBlk(new Loopback(blkDevice({ storage })));
+    const model = prose(size);
+    expect(model.equals(await disk.read(0, size / 512))).toBe(true);
+    await Promise.all(
+      [0, 100, 2000].map(async (sector) => {
+        prose(300_032, sector).copy(model, sector * 512);
+        await disk.write(sector, prose(300_032, sector));
+      }),
+    );
+    await disk.flush();
+    expect(model.equals(await readFile(at('raw')))).toBe(true);
+    await disk.close();
+    await storage.close();
+
+    const refused = { name: 'HostError', code: 'IO_ERROR' };
+    // Another name, nobody's word for it, and somebody else's.
+    await expect(openNbd(`${secure()}&tls-hostname=elsewhere.example`)).rejects.toMatchObject({
+      ...refused,
+      message: expect.stringContaining('elsewhere.example'),
+    });
+    await expect(openNbd(unix().replace('nbd', 'nbds'))).rejects.toMatchObject(refused);
+    const tls = { ca: makeCertificate('authority').pem, hostname: 'disks.example' };
+    await expect(openNbd(unix().replace('nbd', 'nbds'), { tls })).rejects.toMatchObject(refused);
+    // We are nobody to the server.
+    const ca = await readFile(join(keys, 'ca-cert.pem'));
+    await expect(
+      openNbd(unix().replace('nbd', 'nbds'), { tls: { ca, hostname: 'disks.example' } }),
+    ).rejects.toMatchObject(refused);
+    await expect(openNbd(unix())).rejects.toMatchObject({ message: expect.stringContaining('nbds') });
+  });
+
+  it('is not made with a server that has none, and nothing is said to it in the clear', async () => {
+    serve([], 'memory', '4M');
+    await (await opened()).close();
+    await expect(openNbd(secure())).rejects.toMatchObject({ message: expect.stringContaining('has no TLS') });
+  });
 });

@@ -1,5 +1,6 @@
 export { type FileStorage, type FileStorageOptions, openFileStorage } from './file-storage.ts';
 export { type NbdOptions, type NbdStorage, openNbd } from './nbd/nbd-storage.ts';
+export { type NbdTls, readCertificates } from './nbd/tls.ts';
 export { isNbdUri } from './nbd/uri.ts';
 export {
   type ImageFormat,

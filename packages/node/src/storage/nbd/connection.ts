@@ -1,5 +1,7 @@
 import { createConnection, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { HostError } from 'virtio/errors';
+import { connectionOptions, type NbdTls } from './tls.ts';
 import type { NbdAddress } from './uri.ts';
 
 /** Bytes that came and that nobody has read: the socket is paused above. */
@@ -10,26 +12,33 @@ const farewell = 2000;
 /** A stream of bytes to a server, read as they are needed. When it breaks, all who wait on it hear why. */
 export class Connection {
   readonly name: string;
-  readonly #socket: Socket;
+  readonly #host: string | undefined;
+  #socket: Socket;
   readonly #parts: Uint8Array[] = [];
   #unread = 0;
   #waiting: { readonly enough: () => void; readonly failed: (error: HostError) => void } | undefined;
   #error: HostError | undefined;
+  #lost = false;
   readonly #onEnd: (error: HostError) => void;
 
-  private constructor(name: string, socket: Socket, onEnd: (error: HostError) => void) {
+  private constructor(
+    name: string,
+    host: string | undefined,
+    socket: Socket,
+    onEnd: (error: HostError) => void,
+  ) {
     this.name = name;
+    this.#host = host;
     this.#socket = socket;
     this.#onEnd = onEnd;
-    socket.on('data', (part: Uint8Array) => this.#received(part));
-    socket.on('error', (cause) => this.fail(this.#gone(cause)));
-    socket.on('close', () => this.fail(this.#gone()));
+    this.#hear(socket);
   }
 
   /**
    * @param name what errors call the server.
    * @param patience milliseconds until the server has to have answered.
    * @param onEnd told once why the connection is no more.
+   * @param stop breaks it off.
    * @throws {HostError} NOT_FOUND when nobody listens there, else IO_ERROR.
    */
   static async open(
@@ -37,8 +46,11 @@ export class Connection {
     address: NbdAddress['socket'],
     patience: number,
     onEnd: (error: HostError) => void,
+    stop?: AbortSignal,
   ): Promise<Connection> {
-    const socket = createConnection({ ...address, noDelay: true });
+    // A host that vanished is found out by asking it, while nothing else goes there.
+    const alive = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 10_000 };
+    const socket = createConnection({ ...address, ...alive, ...(stop && { signal: stop }) });
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
         socket.destroy();
@@ -57,12 +69,54 @@ export class Connection {
         );
       });
     });
-    return new Connection(name, socket, onEnd);
+    return new Connection(name, 'host' in address ? address.host : undefined, socket, onEnd);
+  }
+
+  /**
+   * From here on all is encrypted. The server waits for it.
+   *
+   * @throws {HostError} IO_ERROR when the two find no way, or the server is not who it has to be.
+   */
+  async startTls(tls: NbdTls): Promise<void> {
+    // Whatever was said before cannot be believed, and must not be taken for what is said under encryption.
+    if (this.#unread > 0) throw this.violation('it speaks before the handshake of TLS');
+    const plain = this.#socket;
+    for (const event of ['data', 'close', 'error']) plain.removeAllListeners(event);
+    plain.on('error', () => {}); // the one around it has it too
+    await new Promise<void>((resolve, reject) => {
+      const refused = (cause: Error): void => {
+        const error = new HostError('IO_ERROR', `${this.name}: no TLS with the server: ${cause.message}`, {
+          cause,
+        });
+        this.fail(error);
+        reject(error);
+      };
+      try {
+        this.#socket = connectTls({ ...connectionOptions(tls, this.#host), socket: plain });
+      } catch (error) {
+        // What stands in a certificate is looked at here.
+        refused(error instanceof Error ? error : new Error(String(error)));
+        return;
+      }
+      this.#waiting = { enough: () => {}, failed: reject };
+      this.#socket.once('secureConnect', () => {
+        this.#waiting = undefined;
+        this.#socket.off('error', refused);
+        resolve();
+      });
+      this.#socket.once('error', refused);
+      this.#hear(this.#socket);
+    });
   }
 
   /** Why nothing comes any more; `undefined` while something may. */
   get error(): HostError | undefined {
     return this.#error;
+  }
+
+  /** True when the connection broke, and the server did nothing else that it must not. */
+  get lost(): boolean {
+    return this.#lost;
   }
 
   /** Fills `target` with what comes next; in the same turn when it is there already. One reader at a time. */
@@ -83,6 +137,12 @@ export class Connection {
     const error = new HostError('IO_ERROR', `${this.name}: the server broke the protocol: ${what}`);
     this.fail(error);
     return error;
+  }
+
+  /** The connection is of no use any more, and another one may be. */
+  lose(error: HostError): void {
+    if (this.#error === undefined) this.#lost = true;
+    this.fail(error);
   }
 
   fail(error: HostError): void {
@@ -131,6 +191,12 @@ export class Connection {
     }
   }
 
+  #hear(socket: Socket): void {
+    socket.on('data', (part: Uint8Array) => this.#received(part));
+    socket.on('error', (cause) => this.lose(this.#gone(cause)));
+    socket.on('close', () => this.lose(this.#gone()));
+  }
+
   #take(target: Uint8Array): void {
     for (let done = 0; done < target.length; ) {
       const part = this.#parts[0]!;
@@ -153,7 +219,8 @@ export class Connection {
     waiting?.enough();
   }
 
-  #gone(cause?: Error): HostError {
-    return new HostError('IO_ERROR', `${this.name}: the server is gone`, { cause });
+  #gone(cause?: NodeJS.ErrnoException): HostError {
+    const why = cause === undefined ? '' : ` (${cause.code ?? cause.message})`;
+    return new HostError('IO_ERROR', `${this.name}: the server is gone${why}`, { cause });
   }
 }

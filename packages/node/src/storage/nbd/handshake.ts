@@ -13,6 +13,7 @@ import {
   reply,
   transmissionFlag,
 } from './protocol.ts';
+import type { NbdTls } from './tls.ts';
 
 /** What a server said of an export. */
 export interface Export {
@@ -39,9 +40,14 @@ const largestBlock = 65_536;
 /**
  * Goes through the fixed newstyle handshake, to where requests can be sent.
  *
+ * @param tls when nothing of the export may go over the connection but by TLS.
  * @throws {HostError} NOT_FOUND when the server has no such export, BAD_IMAGE for one that is no disk, else IO_ERROR.
  */
-export async function shakeHands(connection: Connection, exportName: string): Promise<Export> {
+export async function shakeHands(
+  connection: Connection,
+  exportName: string,
+  tls: NbdTls | undefined,
+): Promise<Export> {
   const name = new TextEncoder().encode(exportName);
   const greeting = view(await take(connection, 18));
   if (greeting.getBigUint64(0) !== magic.INIT) throw connection.violation('it is no NBD server');
@@ -57,6 +63,7 @@ export async function shakeHands(connection: Connection, exportName: string): Pr
   const noZeroes = serverFlags & handshakeFlag.NO_ZEROES;
   connection.send(u32(handshakeFlag.FIXED_NEWSTYLE | noZeroes));
 
+  if (tls !== undefined) await encrypt(connection, tls);
   const structured =
     (await ask(connection, option.STRUCTURED_REPLY, new Uint8Array())).final.type === reply.ACK;
   const request = Uint8Array.from([...u32(name.length), ...name, 0, 1, 0, info.BLOCK_SIZE]);
@@ -79,6 +86,17 @@ export async function shakeHands(connection: Connection, exportName: string): Pr
   }
   if (size === undefined) throw connection.violation('no NBD_INFO_EXPORT');
   return checked(connection, size, { flags, structured, ...sizes });
+}
+
+/** The first of all options: what is said before it, anybody on the way may have said. */
+async function encrypt(connection: Connection, tls: NbdTls): Promise<void> {
+  const { final } = await ask(connection, option.STARTTLS, new Uint8Array());
+  if (final.type !== reply.ACK) {
+    const said = final.data.length === 0 ? '' : `: ${printable(final.data)}`;
+    const why = `NBD_REP_${nameOf(reply, final.type)}`;
+    throw new HostError('IO_ERROR', `${connection.name}: the server has no TLS (${why})${said}`);
+  }
+  await connection.startTls(tls);
 }
 
 /** For servers that do not know NBD_OPT_GO. */
@@ -130,7 +148,10 @@ function refusal(connection: Connection, exportName: string, { type, data }: Opt
     return new HostError('NOT_FOUND', `${name}: the server has no export named "${exportName}"${said}`);
   }
   if (type === reply.ERR_TLS_REQD) {
-    return new HostError('IO_ERROR', `${name}: the server wants TLS, which cannot be had here${said}`);
+    return new HostError(
+      'IO_ERROR',
+      `${name}: the server wants TLS: give a URI that begins with nbds${said}`,
+    );
   }
   return new HostError('IO_ERROR', `${name}: the server refuses (NBD_REP_${nameOf(reply, type)})${said}`);
 }

@@ -39,17 +39,28 @@ describe('the address of an export', () => {
     ['nbd://[::1]/x', { socket: { host: '::1', port: 10_809 }, exportName: 'x' }],
     ['nbd+unix:///x?socket=/run/s', { socket: { path: '/run/s' }, exportName: 'x' }],
     ['nbd+unix://?socket=/run/s', { socket: { path: '/run/s' }, exportName: '' }],
+    ['nbds://host', { socket: { host: 'host', port: 10_809 }, exportName: '', encrypted: true }],
+    [
+      'nbds+unix:///x?socket=/run/s&tls-certificates=/etc/keys&tls-hostname=disks&x-reconnect-for=30',
+      {
+        ...{ socket: { path: '/run/s' }, exportName: 'x', encrypted: true },
+        ...{ tlsCertificates: '/etc/keys', tlsHostname: 'disks', reconnectFor: 30 },
+      },
+    ],
   ])('is read: %s', (uri, address) => {
     expect(isNbdUri(uri)).toBe(true);
-    expect(parseNbdUri(uri)).toEqual(address);
+    expect(parseNbdUri(uri)).toEqual({ encrypted: false, ...address });
   });
 
   it.each([
-    ['nbds://host/x', /TLS/],
+    ['nbd://host/x?tls-hostname=y', /the scheme says none/],
+    ['nbd://host/x?tls=y', /unknown parameter tls/],
+    ['nbd://host/x?x-reconnect-for=soon', /no number of seconds/],
+    ['nbd+tcp://host/x', /no address/],
     ['nbd+unix:///x', /socket is missing/],
     ['nbd:///x', /no address/],
     ['nbd://host/%', /no URI/],
-    ['nbd://user@host/x', /no users/],
+    ['nbd://user@host/x', /users of NBD/],
     ['http://host/', /no address/],
   ])('is refused, with what to give: %s', (uri, message) => {
     const refused = expect.objectContaining({
@@ -259,6 +270,34 @@ describe('a handshake that goes wrong', () => {
   it('is given up when the server says nothing', async () => {
     const server = await serve({ greeting: Buffer.alloc(0) });
     await expect(openNbd(server.uri, { patience: 50 })).rejects.toMatchObject(broken(/does not answer/));
+  });
+
+  it.each<[string, Behaviour, RegExp]>([
+    [
+      'has none',
+      option(5, optionReply(5, 2 ** 31 + 2, Buffer.from('no'))),
+      /no TLS \(NBD_REP_ERR_POLICY\): no/,
+    ],
+    [
+      'says more than it may before it',
+      option(5, Buffer.concat([optionReply(5, 1), optionReply(8, 1)])),
+      /speaks before the handshake of TLS/,
+    ],
+    ['speaks no TLS', option(5, Buffer.concat([optionReply(5, 1)])), /no TLS with the server/],
+  ])('is refused where TLS is asked for of a server that %s', async (what, behaviour, message) => {
+    const server = await serve({
+      ...behaviour,
+      // What comes after it is no option, and is answered by nonsense.
+      ...(what === 'speaks no TLS' ? { afterTls: Buffer.alloc(64, 0x15) } : {}),
+    });
+    const uri = server.uri.replace('nbd', 'nbds');
+    await expect(openNbd(uri)).rejects.toMatchObject(broken(message));
+    await vi.waitFor(() => expect(server.connections).toBe(0));
+    await expect(openNbd(server.uri, { tls: {} })).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
+    await expect(openNbd(`${uri}&tls-certificates=/nonexistent`)).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+      message: expect.stringContaining('neither ca-cert.pem nor client-cert.pem'),
+    });
   });
 
   it('is not begun where nobody listens', async () => {

@@ -1,17 +1,26 @@
 import type { Storage } from 'virtio/devices/blk';
 import { HostError, UsageError } from 'virtio/errors';
 import { type BlockAccess, WholeBlocks } from '../whole-blocks.ts';
-import { Connection } from './connection.ts';
-import { type Export, shakeHands } from './handshake.ts';
+import { type Destination, dial } from './dial.ts';
+import type { Export } from './handshake.ts';
+import { LastingRequests } from './lasting-requests.ts';
 import { command, commandFlag, longestString, transmissionFlag } from './protocol.ts';
-import { Requests, requestHeader } from './requests.ts';
-import { parseNbdUri } from './uri.ts';
+import type { RequestSender } from './requests.ts';
+import { type NbdTls, readCertificates } from './tls.ts';
+import { type NbdAddress, parseNbdUri } from './uri.ts';
 
 /** How an export is opened. */
 export interface NbdOptions {
   readonly readOnly?: boolean;
   /** Milliseconds that the server has until requests can be sent; 30 seconds unless told. */
   readonly patience?: number;
+  /**
+   * Milliseconds that a connection which broke may take to be made again, while requests wait; 0, which is never, or what
+   * the URI says, unless told. Until they are flushed, what was written is kept: up to 64 MiB, then we flush by ourselves.
+   */
+  readonly reconnectFor?: number;
+  /** For `nbds`: instead of the certificates that the URI names. */
+  readonly tls?: NbdTls;
 }
 
 /** A disk behind an NBD server. */
@@ -25,35 +34,54 @@ const sectorSize = 512;
 const bounceLength = 256 * 1024;
 
 /**
- * Opens an export of an NBD server, by `nbd://HOST[:PORT][/EXPORT]` or `nbd+unix:///[EXPORT]?socket=PATH`. The server
- * needs the fixed newstyle handshake. A connection that breaks is not made again: every request fails from then on.
+ * Opens an export of an NBD server, by `nbd://HOST[:PORT][/EXPORT]` or `nbd+unix:///[EXPORT]?socket=PATH`; by `nbds` with
+ * TLS, else without. The server needs the fixed newstyle handshake. A connection that breaks is not made again unless
+ * `reconnectFor` says so: every request fails from then on.
  *
  * @throws {HostError} NOT_FOUND when nobody listens or there is no such export, BAD_IMAGE for one of less than a sector,
  * else IO_ERROR.
  * @throws {UsageError} BAD_ARGUMENT for what is no such URI.
  */
 export async function openNbd(uri: string, options: NbdOptions = {}): Promise<NbdStorage> {
-  const { patience = 30_000, readOnly = false } = options;
-  const { socket, exportName } = parseNbdUri(uri);
-  if (new TextEncoder().encode(exportName).length > longestString) {
+  const { patience = 30_000, readOnly = false, tls } = options;
+  const address = parseNbdUri(uri);
+  const longest = options.reconnectFor ?? (address.reconnectFor ?? 0) * 1000;
+  if (new TextEncoder().encode(address.exportName).length > longestString) {
     throw new UsageError('BAD_ARGUMENT', `${uri}: the name of the export is too long`);
   }
-  let requests: Requests | undefined;
-  const connection = await Connection.open(uri, socket, patience, (error) => requests?.end(error));
-  const late = new HostError('IO_ERROR', `${uri}: the server does not answer`);
-  const timer = setTimeout(() => connection.fail(late), patience);
-  try {
-    const found = await shakeHands(connection, exportName);
-    requests = new Requests(connection, found.structured);
-    // It ends with the connection, and what it hears then reaches the requests.
-    void requests.listen();
-    return new NbdDisk(connection, requests, found, readOnly);
-  } catch (error) {
-    connection.fail(error instanceof HostError ? error : late);
-    throw error;
-  } finally {
-    clearTimeout(timer);
+  if (tls !== undefined && !address.encrypted) {
+    throw new UsageError(
+      'BAD_ARGUMENT',
+      `${uri}: certificates are for TLS: give a URI that begins with nbds`,
+    );
   }
+  const to: Destination = {
+    uri,
+    address,
+    patience,
+    tls: address.encrypted ? await tlsFor(address, tls) : undefined,
+  };
+  if (longest === 0) {
+    const { requests, found } = await dial(to);
+    return new NbdDisk(uri, requests, found, readOnly);
+  }
+  const requests = await LastingRequests.open(to, longest);
+  const { found } = requests;
+  const known = transmissionFlag.READ_ONLY | transmissionFlag.SEND_FLUSH | transmissionFlag.SEND_FUA;
+  if (!readOnly && (found.flags & known) === 0) {
+    await requests.close();
+    const why = 'it has neither flushes nor FUA, so nobody knows what is lost with a connection';
+    throw new HostError('IO_ERROR', `${uri}: ${why}: open it read-only, or without connecting again`);
+  }
+  return new NbdDisk(uri, requests, found, readOnly);
+}
+
+async function tlsFor(
+  { tlsCertificates, tlsHostname }: NbdAddress,
+  told: NbdTls | undefined,
+): Promise<NbdTls> {
+  const certificates = told ?? (tlsCertificates === undefined ? {} : await readCertificates(tlsCertificates));
+  return tlsHostname === undefined ? certificates : { hostname: tlsHostname, ...certificates };
 }
 
 class NbdDisk implements NbdStorage, BlockAccess {
@@ -66,18 +94,16 @@ class NbdDisk implements NbdStorage, BlockAccess {
   readonly pieceLength: number;
   readonly discard?: (offset: number, length: number) => Promise<void>;
   readonly writeZeroes?: (offset: number, length: number, mayUnmap: boolean) => Promise<void>;
-  readonly #connection: Connection;
-  readonly #requests: Requests;
+  readonly #requests: RequestSender;
   readonly #blocks: WholeBlocks;
   readonly #flushes: boolean;
   /** Flags of whatever writes: where no flush can be asked for, it is to be stable when it is answered. */
   readonly #writeFlags: number;
   #closing: Promise<void> | undefined;
 
-  constructor(connection: Connection, requests: Requests, found: Export, readOnly: boolean) {
+  constructor(uri: string, requests: RequestSender, found: Export, readOnly: boolean) {
     const has = (flag: number): boolean => (found.flags & flag) !== 0;
-    this.uri = connection.name;
-    this.#connection = connection;
+    this.uri = uri;
     this.#requests = requests;
     this.blockSize = found.blockSize;
     // Whole blocks and whole sectors: what remains at the end cannot be reached.
@@ -109,11 +135,11 @@ class NbdDisk implements NbdStorage, BlockAccess {
 
   async flush(): Promise<void> {
     if (this.#flushes) await this.#requests.send(command.FLUSH, 0, 0, 0);
-    else if (this.#connection.error !== undefined) throw this.#connection.error;
+    else if (this.#requests.error !== undefined) throw this.#requests.error;
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#close();
+    this.#closing ??= this.#requests.close();
     return this.#closing;
   }
 
@@ -171,11 +197,5 @@ class NbdDisk implements NbdStorage, BlockAccess {
     for (let from = 0; from < length; from += this.pieceLength) {
       await send(offset + from, from, Math.min(this.pieceLength, length - from));
     }
-  }
-
-  async #close(): Promise<void> {
-    const closed = new HostError('IO_ERROR', `${this.uri} is closed`);
-    await this.#connection.close(requestHeader(command.DISC, 0, 0, 0, 0));
-    this.#requests.end(closed);
   }
 }

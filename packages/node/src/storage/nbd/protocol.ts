@@ -12,7 +12,7 @@ export const magic = {
 
 export const handshakeFlag = { FIXED_NEWSTYLE: 1, NO_ZEROES: 2 } as const;
 
-export const option = { EXPORT_NAME: 1, GO: 7, STRUCTURED_REPLY: 8 } as const;
+export const option = { EXPORT_NAME: 1, STARTTLS: 5, GO: 7, STRUCTURED_REPLY: 8 } as const;
 
 export const reply = {
   ACK: 1,
@@ -57,6 +57,7 @@ export const errorNames: Readonly<Record<number, string>> = {
   108: 'NBD_ESHUTDOWN',
 };
 export const ENOSPC = 28;
+export const ESHUTDOWN = 108;
 
 /** Bytes. */
 export const length = { request: 28, simpleReply: 16, structuredReply: 20, optionReply: 20 } as const;

@@ -5,6 +5,7 @@ import {
   chunk,
   command,
   ENOSPC,
+  ESHUTDOWN,
   errorNames,
   length,
   longestString,
@@ -26,22 +27,49 @@ interface Pending {
   readonly reject: (error: HostError) => void;
 }
 
+/** Who takes requests. */
+export interface RequestSender {
+  /** Why every request fails from now on. */
+  readonly error: HostError | undefined;
+  /** Sends a request. `target` and `source` are the caller's again when it is answered. */
+  send(
+    type: number,
+    flags: number,
+    offset: number,
+    count: number,
+    target?: Uint8Array,
+    source?: Uint8Array,
+  ): Promise<void>;
+  /** Takes leave of the server. */
+  close(): Promise<void>;
+}
+
 const nothing = new Uint8Array();
 /** Bytes of an error chunk: the message, and fields around it. */
 const longestError = longestString + 64;
 
 /** Sends requests, and sorts what comes back. Answers come in any order, and in pieces of each other. */
-export class Requests {
+export class Requests implements RequestSender {
   readonly #connection: Connection;
   readonly #structured: boolean;
   readonly #pending = new Map<number, Pending>();
   readonly #header = new Uint8Array(length.structuredReply);
   readonly #fields: DataView = new DataView(this.#header.buffer);
   #cookie = 0;
+  #leaving = false;
 
   constructor(connection: Connection, structured: boolean) {
     this.#connection = connection;
     this.#structured = structured;
+  }
+
+  get error(): HostError | undefined {
+    return this.#connection.error;
+  }
+
+  /** True when the server has said that it takes no more. */
+  get leaving(): boolean {
+    return this.#leaving;
   }
 
   /** Reads answers until the connection ends. Never throws. */
@@ -66,7 +94,6 @@ export class Requests {
     for (const { reject } of pending) reject(error);
   }
 
-  /** Sends a request. `target` and `source` are the caller's again when it is answered. */
   send(
     type: number,
     flags: number,
@@ -81,6 +108,11 @@ export class Requests {
       this.#pending.set(cookie, { type, offset, target, filled: 0, error: undefined, resolve, reject });
       this.#connection.send(requestHeader(type, flags, cookie, offset, count), source);
     });
+  }
+
+  async close(): Promise<void> {
+    await this.#connection.close(requestHeader(command.DISC, 0, 0, 0, 0));
+    this.end(new HostError('IO_ERROR', `${this.#connection.name} is closed`));
   }
 
   #nextCookie(): number {
@@ -205,6 +237,7 @@ export class Requests {
   #failure({ type, offset }: Pending, code: number, message: string): HostError {
     const what = `NBD_CMD_${nameOf(command, type)} at ${offset} failed: ${errorNames[code] ?? `error ${code}`}`;
     const said = message === '' ? '' : ` (${message})`;
+    if (code === ESHUTDOWN) this.#leaving = true;
     const kind = code === ENOSPC ? 'NO_SPACE' : 'IO_ERROR';
     return new HostError(kind, `${this.#connection.name}: ${what}${said}`);
   }

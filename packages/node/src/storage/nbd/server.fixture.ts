@@ -15,6 +15,8 @@ export interface Behaviour {
   readonly size?: bigint;
   /** Instead of the answer to an option; `undefined` gives that. */
   readonly onOption?: (option: number, data: Buffer) => Buffer | undefined;
+  /** The answer to the first message of TLS. */
+  readonly afterTls?: Buffer;
   /** Instead of the answer to a request; `undefined` gives that. */
   readonly onRequest?: (request: Request) => Buffer | 'hang up' | undefined;
 }
@@ -63,17 +65,24 @@ const greeting = Buffer.from('NBDMAGICIHAVEOPT');
 /** A server of one export in memory, which can be told to misbehave. It keeps the requests that it got. */
 export class FixtureServer {
   readonly bytes: Buffer;
+  /** The bytes as the last flush had them: what is there after it died. */
+  readonly stable: Buffer;
   readonly requests: Request[] = [];
   readonly #behaviour: Behaviour;
   readonly #folder: string;
-  readonly #server: Server;
+  #server: Server;
   readonly #sockets = new Set<Socket>();
 
   private constructor(bytes: Buffer, behaviour: Behaviour) {
     this.bytes = bytes;
+    this.stable = Buffer.from(bytes);
     this.#behaviour = behaviour;
     this.#folder = mkdtempSync(join(tmpdir(), 'virtio-nbd-'));
-    this.#server = createServer((socket) => {
+    this.#server = this.#make();
+  }
+
+  #make(): Server {
+    return createServer((socket) => {
       this.#sockets.add(socket);
       socket.on('error', () => {});
       socket.on('close', () => this.#sockets.delete(socket));
@@ -83,8 +92,25 @@ export class FixtureServer {
 
   static async start(bytes: Buffer, behaviour: Behaviour = {}): Promise<FixtureServer> {
     const server = new FixtureServer(bytes, behaviour);
-    await new Promise<void>((resolve) => server.#server.listen(join(server.#folder, 's'), resolve));
+    await server.#listen();
     return server;
+  }
+
+  #listen(): Promise<void> {
+    return new Promise((resolve) => this.#server.listen(join(this.#folder, 's'), resolve));
+  }
+
+  /** As if it were killed, and its machine with it: what was not flushed is gone. */
+  async die(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    this.#sockets.clear();
+    await new Promise((resolve) => this.#server.close(resolve));
+    this.stable.copy(this.bytes);
+  }
+
+  async comeBack(): Promise<void> {
+    this.#server = this.#make();
+    await this.#listen();
   }
 
   get uri(): string {
@@ -97,8 +123,7 @@ export class FixtureServer {
   }
 
   async stop(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
-    await new Promise((resolve) => this.#server.close(resolve));
+    await this.die();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
@@ -111,6 +136,10 @@ export class FixtureServer {
     for (let isOpen = false; !isOpen; ) {
       const header = await take(16);
       const option = header.readUInt32BE(8);
+      if (this.#behaviour.afterTls !== undefined && header[0] === 22) {
+        socket.write(this.#behaviour.afterTls);
+        return;
+      }
       const data = await take(header.readUInt32BE(12));
       const instead = onOption?.(option, data);
       if (instead !== undefined) socket.write(instead);
@@ -151,7 +180,9 @@ export class FixtureServer {
         socket.write(instead);
         continue;
       }
+      if (!this.#sockets.has(socket)) return; // it died meanwhile
       if (type === 1) data.copy(this.bytes, offset);
+      if (type === 3) this.bytes.copy(this.stable);
       if (type === 4 || type === 6) this.bytes.fill(0, offset, offset + length);
       const part = type === 0 ? this.bytes.subarray(offset, offset + length) : Buffer.alloc(0);
       if (type === 0 && structured) socket.write(structuredChunk(cookie, 1, 1, dataAt(offset, part)));
