@@ -226,17 +226,27 @@ describe('a connection', () => {
   });
 
   // @holds 5.10.6.4.2 device: Device Types / Socket Device / Device Operation / Receive and Transmit
-  it('is answered with RST for an unknown type, but for an RST', async () => {
+  it('is answered with RST for an unknown type, an RST too, which is answered in a known type', async () => {
     const { guest, stream } = await connected();
     for (const type of [0, 3, 0xffff]) {
       await guest.send({ op: REQUEST, type, dst_port: 9 });
       expect(await guest.hear()).toMatchObject({ op: RST, type, srcPort: 9 });
       await guest.send({ op: RST, type, dst_port: 9 });
+      expect(await guest.hear()).toMatchObject({ op: RST, type: STREAM, srcPort: 9 });
+      await guest.send({ op: RST, type: STREAM, dst_port: 9 });
     }
     await guest.send({ op: RW, type: 77 }, octets('x'));
     expect(await guest.hear()).toMatchObject({ op: RST, type: 77 });
     await expect(stream.read()).rejects.toMatchObject({ code: 'CONNECTION_RESET' });
     expect(await pending(guest.hear())).toBe(true);
+  });
+
+  // @holds 5.10.6.4.2 device: Device Types / Socket Device / Device Operation / Receive and Transmit
+  it('that an RST of an unknown type names is over, and the peer hears so in its own type', async () => {
+    const { guest, stream } = await connected();
+    await guest.send({ op: RST, type: 77 });
+    expect(await guest.hear()).toMatchObject({ op: RST, type: STREAM, srcPort: 1024, dstPort: 1000 });
+    await expect(stream.read()).rejects.toMatchObject({ code: 'CONNECTION_RESET' });
   });
 
   it.each([INVALID, REQUEST, RESPONSE, 8, 0xffff])(

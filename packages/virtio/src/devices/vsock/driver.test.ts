@@ -154,6 +154,9 @@ describe('an open socket device', () => {
     for (const { srcCid, dstCid } of scripted.heard) expect([srcCid, dstCid]).toEqual([7n, 2n]);
     scripted.heard.length = 0;
     await scripted.say({ op: RST, type: 9, src_port: 55 });
+    expect(scripted.heard).toMatchObject([{ op: RST, type: socketType.STREAM, dstPort: 55 }]);
+    scripted.heard.length = 0;
+    await scripted.say({ op: RST, src_port: 55 });
     expect(scripted.heard).toEqual([]);
   });
 

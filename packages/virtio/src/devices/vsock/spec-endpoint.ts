@@ -123,7 +123,8 @@ export class Endpoint implements ConnectionOwner {
   /**
    * Takes a packet, from a peer that may say so.
    *
-   * Nothing answers an RST, whatever its type: two that did would go on for ever.
+   * An RST of a known type is never answered. One of an unknown type is, by one of a known type: in its own type two that
+   * answer would go on for ever.
    *
    * @throws {PeerError} what `source` throws.
    * @spec 5.10.6.4.1 driver: Device Types / Socket Device / Device Operation / Receive and Transmit
@@ -140,7 +141,11 @@ export class Endpoint implements ConnectionOwner {
     } else if (op === vsockOp.REQUEST && packet.dstCid === this.localCid && this.#types.includes(type)) {
       if (this.#request(from, packet)) return;
     }
-    if (op === vsockOp.RST) return;
+    if (op === vsockOp.RST) {
+      const [known] = this.#types;
+      if (known === undefined || this.#types.includes(type)) return;
+      from.type = connection?.type ?? known;
+    }
     this.#resets.push({ ...from, localCid: packet.dstCid });
     this.#wake();
   }
