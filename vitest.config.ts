@@ -13,7 +13,8 @@ const patience = { testTimeout: 60_000, hookTimeout: 60_000, setupFiles: ['tools
  * its environment, or puts another module in place of one.
  */
 const ownProcess = [
-  'packages/{node,cli}/src/**/*.test.ts',
+  'packages/node/src/{files,guests,host,storage}/**/*.test.ts',
+  'packages/cli/src/serve/*.test.ts',
   'packages/virtio/src/virtqueue/read-once.test.ts',
 ];
 

@@ -1,0 +1,3 @@
+import { describeBus } from '../suites/bus.ts';
+
+describeBus('vfio-user');

@@ -1,4 +1,0 @@
-import { otherBuses } from './quick-buses.ts';
-import { describeCases } from './suites/cases.ts';
-
-describeCases(otherBuses);

@@ -1,4 +1,0 @@
-import { quickBuses } from './quick-buses.ts';
-import { describeCases } from './suites/cases.ts';
-
-describeCases(quickBuses);

@@ -1,4 +1,0 @@
-import { otherBuses } from './quick-buses.ts';
-import { describeHostileDevice } from './suites/hostile-device.ts';
-
-describeHostileDevice(otherBuses);

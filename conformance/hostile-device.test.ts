@@ -1,4 +1,0 @@
-import { quickBuses } from './quick-buses.ts';
-import { describeHostileDevice } from './suites/hostile-device.ts';
-
-describeHostileDevice(quickBuses);

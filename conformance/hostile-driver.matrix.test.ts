@@ -1,4 +1,0 @@
-import { otherBuses } from './quick-buses.ts';
-import { describeHostileDriver } from './suites/hostile-driver.ts';
-
-describeHostileDriver(otherBuses);

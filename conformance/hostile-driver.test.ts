@@ -1,4 +1,0 @@
-import { quickBuses } from './quick-buses.ts';
-import { describeHostileDriver } from './suites/hostile-driver.ts';
-
-describeHostileDriver(quickBuses);
