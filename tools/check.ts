@@ -1,6 +1,7 @@
 /** `npm run check`: everything that holds of this repository beside its tests. Exit status 1 on any finding. */
 import { fileURLToPath } from 'node:url';
 import { checkAnyEngine } from './check/any-engine.ts';
+import { checkBundleSize } from './check/bundle-size.ts';
 import { checkCasts } from './check/casts.ts';
 import { checkCircles } from './check/circles.ts';
 import { checkClauseRecords } from './check/clause-records.ts';
@@ -36,6 +37,7 @@ const parts: readonly (readonly [name: string, run: () => Finding[] | Promise<Fi
   ['layers: no names in shared code', () => checkNoNames(sources)],
   ['layers: no circles', () => checkCircles(graph)],
   ['casts have reasons', () => checkCasts(sources)],
+  ['bundle size', checkBundleSize],
   ['every test runs', () => checkTestsRun(sources, graph, listTestFiles(root))],
   ['clause tags', () => checkClauseTags(sources, readClauses(root))],
   ['clause records', () => checkClauseRecords(root, sources)],
