@@ -1,4 +1,4 @@
-import { type DeviceType, type FeatureSet, status } from 'virtio/spec';
+import { type DeviceType, type FeatureSet, hasField, status } from 'virtio/spec';
 import {
   type ConformanceCase,
   check,
@@ -90,13 +90,13 @@ export const cases: readonly ConformanceCase[] = [
       // A driver may well be unable to work without its features: what counts here is what it reads.
       await endingOf(driver.exercise(watch.transport), transport);
       const reads = watch.recorder.of('readConfig');
-      for (const [field, features] of Object.entries(type.configRequires)) {
+      for (const field of Object.keys(type.configRequires)) {
         const accessor = type.config.field[field];
-        if (accessor === undefined || features === undefined) continue;
+        if (accessor === undefined) continue;
         const touched = reads.some(({ offset, length }) => {
           return offset < accessor.offset + accessor.size && accessor.offset < offset + length;
         });
-        check(!touched, `${field} is not read without ${features.join(' or ')}`);
+        check(!touched, `${field} is not read without its feature`);
       }
     },
   },
@@ -130,8 +130,7 @@ async function readFields(
 ): Promise<number[][]> {
   const values: number[][] = [];
   for (const [name, accessor] of Object.entries(type.config.field)) {
-    const features = type.configRequires[name];
-    if (features?.some((feature) => offered.has(type.features[feature] ?? -1)) === false) continue;
+    if (!hasField(type, name, offered)) continue;
     values.push([...(await transport.readConfig(accessor.offset, accessor.size))]);
   }
   return values;

@@ -1,4 +1,4 @@
-import type { DeviceType, FeatureSet } from 'virtio/spec';
+import { type DeviceType, type FeatureSet, hasField } from 'virtio/spec';
 
 /** One field of a configuration, as JSON can have it. */
 export interface ConfigField {
@@ -11,9 +11,7 @@ export interface ConfigField {
 export function decodeConfig(type: DeviceType, config: Uint8Array, offered: FeatureSet): ConfigField[] {
   const view = new DataView(config.buffer, config.byteOffset, config.byteLength);
   return Object.entries(type.config.field).flatMap(([name, accessor]) => {
-    const required = type.configRequires[name];
-    const isThere = required?.some((feature) => offered.has(type.features[feature] ?? -1)) !== false;
-    if (!isThere || accessor.offset + accessor.size > config.length) return [];
+    if (!hasField(type, name, offered) || accessor.offset + accessor.size > config.length) return [];
     return [{ name, value: plain(accessor.get(view)) }];
   });
 }

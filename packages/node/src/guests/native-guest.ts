@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { type Device, mostQueueSizes } from 'virtio/device';
+import { type Device, queueSizes } from 'virtio/device';
 import { HostError } from 'virtio/errors';
 import { type ChildOptions, GuardedChild } from './guarded-child.ts';
 import { KernelLines } from './kernel-lines.ts';
@@ -21,7 +21,7 @@ export function servedAt(socket: string, device: Device): VhostUserDevice {
   return {
     socket,
     id: device.type.id,
-    queues: mostQueueSizes(device),
+    queues: Array.from(queueSizes(device), (size) => size ?? 0),
     configLength: device.type.config.size,
   };
 }

@@ -7,9 +7,9 @@ export interface QueueOwner {
   /** False while the device may not touch its queues: not live, suspended, in need of a reset. */
   mayTake(): boolean;
   taken(queue: ActiveQueue, chain: Chain): void;
-  /** A chain went back into the queue. */
-  untaken(queue: ActiveQueue): void;
   completed(queue: ActiveQueue, chain: Chain): void;
+  /** A chain is not in the device's hands any more. */
+  cameBack(): void;
   /** The driver is to be notified. */
   interrupt(queue: ActiveQueue): void;
   /** The device wants to look at the queue again, after the caller's turn. */
@@ -75,8 +75,10 @@ export class ActiveQueue {
   held = false;
   /** Holds notifications back; absent, the driver is notified of each batch. */
   moderation: Moderation | undefined;
-  readonly #owner: QueueOwner;
-  readonly #watch: QueueWatch | undefined;
+  /** @internal */
+  readonly owner: QueueOwner;
+  /** @internal */
+  readonly watch: QueueWatch | undefined;
   readonly #waiting: ((chain: Chain | undefined) => void)[] = [];
   #batches = 0;
   /** Buffers that were given back since the last flush. */
@@ -87,8 +89,8 @@ export class ActiveQueue {
     this.index = index;
     this.place = place;
     this.ring = ring;
-    this.#owner = owner;
-    this.#watch = watch;
+    this.owner = owner;
+    this.watch = watch;
   }
 
   /** Within its family, from 0. */
@@ -116,13 +118,13 @@ export class ActiveQueue {
    * the driver is asked to notify, unless the host looks by itself.
    */
   take(): Chain | undefined {
-    if (this.#closed || this.held || !this.#owner.mayTake()) return undefined;
+    if (this.#closed || this.held || !this.owner.mayTake()) return undefined;
     const { ring } = this;
     const chain = ring.take() ?? (!this.quiet && ring.enableNotifications() ? ring.take() : undefined);
     if (chain !== undefined) {
-      this.#watch?.taken(chain);
-      this.#owner.taken(this, chain);
-    } else if (ring.error !== undefined) this.#owner.failed(this, ring.error);
+      this.watch?.taken(chain);
+      this.owner.taken(this, chain);
+    } else if (ring.error !== undefined) this.owner.failed(this, ring.error);
     return chain;
   }
 
@@ -141,22 +143,11 @@ export class ActiveQueue {
    */
   complete(chain: Chain): void {
     if (this.#closed) return;
-    if (this.#watch !== undefined && chain.live) this.#watch.completed(chain);
-    this.#owner.completed(this, chain);
+    if (this.watch !== undefined && chain.live) this.watch.completed(chain);
+    this.owner.completed(this, chain);
     this.ring.complete(chain);
     this.#completed++;
     if (this.#batches === 0) this.#flush();
-  }
-
-  /**
-   * Puts back the chain that was taken last, to which nothing was written, as if it never was taken; then the one before
-   * it can follow. For a device that finds only then that it cannot use it yet. A chain of before a reset is ignored.
-   */
-  untake(chain: Chain): void {
-    if (this.#closed) return;
-    if (chain.live) this.#watch?.untaken(chain);
-    this.ring.untake(chain);
-    this.#owner.untaken(this);
   }
 
   /**
@@ -168,7 +159,7 @@ export class ActiveQueue {
     try {
       work();
     } catch (error) {
-      this.#owner.failed(this, error);
+      this.owner.failed(this, error);
     } finally {
       this.#batches--;
       if (this.#batches === 0) this.#flush();
@@ -180,7 +171,7 @@ export class ActiveQueue {
    * empty.
    */
   processLater(): void {
-    if (!this.#closed) this.#owner.processLater(this);
+    if (!this.#closed) this.owner.processLater(this);
   }
 
   /** Notifies the driver, should it want that, of what was held back. */
@@ -214,14 +205,14 @@ export class ActiveQueue {
       return;
     }
     this.ring.publish();
-    if (this.ring.error === undefined) this.#watch?.published();
+    if (this.ring.error === undefined) this.watch?.published();
   }
 
   #signal(): void {
     const notify = this.ring.flush();
-    if (this.ring.error === undefined) this.#watch?.published();
+    if (this.ring.error === undefined) this.watch?.published();
     if (!notify) return;
     this.moderation?.notified?.(this);
-    this.#owner.interrupt(this);
+    this.owner.interrupt(this);
   }
 }

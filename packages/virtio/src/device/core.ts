@@ -18,7 +18,7 @@ import type { Administration } from './administration.ts';
 import type { Device } from './device.ts';
 import type { DeviceHost } from './host.ts';
 import type { LegacyInterface } from './legacy.ts';
-import { featuresMistake, mostQueueSizes, offeredFeatures, queueSizes } from './offer.ts';
+import { featuresMistake, offeredFeatures, queueSizes } from './offer.ts';
 import { defaultQueueSetup, type QueueSetup } from './queue-setup.ts';
 import { Session } from './session.ts';
 import { checkStatusWrite } from './status-machine.ts';
@@ -32,7 +32,7 @@ const mostBytesAtOnce = 64 * 2 ** 20;
  * device-side transport drives one through its registers; a device's behaviour is called from here alone.
  * `saveDevice` and `restoreDevice` keep what it is in the middle of.
  */
-export class DeviceCore implements QueueOwner {
+export class DeviceCore implements QueueOwner, SettledDevice {
   readonly device: Device;
   /** The device type's own queues, and behind them the administration virtqueues. */
   readonly queues: readonly QueueSetup[];
@@ -47,20 +47,11 @@ export class DeviceCore implements QueueOwner {
   session: Session;
   readonly #offered: FeatureSet;
   readonly #onConfigUpdate = (values: Readonly<Record<string, unknown>>): void => this.#updateConfig(values);
-  /** On what the places of queues depend. */
-  readonly #settled: SettledDevice;
   #deferredConfig: Record<string, unknown> | undefined;
   #waitForIdle: (() => void)[] = [];
 
   /** @throws {UsageError} BAD_STATE when the device is in use by another transport. */
   constructor(device: Device, host: DeviceHost) {
-    const { configSpace } = device;
-    this.#settled = {
-      has: (feature) => this.#accepted(feature),
-      get config() {
-        return configSpace.values;
-      },
-    };
     if (device.onConfigUpdate !== undefined) {
       throw new UsageError('BAD_STATE', `this ${device.type.name} device is attached already`);
     }
@@ -69,11 +60,12 @@ export class DeviceCore implements QueueOwner {
     this.host = host;
     this.session = this.#newSession();
     this.#offered = offeredFeatures(device, host);
-    const own = mostQueueSizes(device);
+    const own = queueSizes(device);
     this.adminQueueIndex = own.length;
     if (this.#offered.has(reservedFeatures.ADMIN_VQ)) this.administration = device.administration;
-    const sizes = [...own, ...(this.administration?.queues ?? [])];
-    this.queues = sizes.map((size) => defaultQueueSetup(size));
+    this.queues = Array.from([...own, ...(this.administration?.queues ?? [])], (size) =>
+      defaultQueueSetup(size),
+    );
     this.#layQueues();
   }
 
@@ -109,6 +101,15 @@ export class DeviceCore implements QueueOwner {
 
   get driverFeatures(): FeatureSet {
     return this.session.driverFeatures;
+  }
+
+  /** True when the driver accepts the feature, so far. */
+  has(feature: string): boolean {
+    return this.driverFeatures.has(this.device.type.features[feature] ?? -1);
+  }
+
+  get config(): Readonly<Record<string, unknown>> {
+    return this.device.configSpace.values;
   }
 
   /** True once FEATURES_OK was accepted and the feature is among those that both sides have. */
@@ -342,19 +343,15 @@ export class DeviceCore implements QueueOwner {
     this.trace?.chain(queue.label, chain);
   }
 
-  untaken(_queue: ActiveQueue): void {
-    this.#mayBeIdle();
-  }
-
   completed(queue: ActiveQueue, chain: Chain): void {
     this.trace?.complete(queue.label, chain);
     const { onDeviceWrite } = this.memory;
     if (onDeviceWrite !== undefined && chain.live) chain.writable.writtenPieces(onDeviceWrite);
-    this.#mayBeIdle();
+    this.cameBack();
   }
 
   /** Those who wait for chains to come back look again, after the caller's turn. */
-  #mayBeIdle(): void {
+  cameBack(): void {
     if (this.session.suspending) this.#later(() => this.#finishSuspend());
     if (this.#waitForIdle.length > 0) this.#later(() => this.#tellIdle());
   }
@@ -374,13 +371,13 @@ export class DeviceCore implements QueueOwner {
     const { type, behaviour } = this.device;
     this.#guard(() =>
       behaviour.activate?.({
-        has: (feature) => this.#accepted(feature),
+        has: (feature) => this.has(feature),
         memory: this.memory,
         endian: 'little',
         legacy: undefined,
         violation: (message, clause) => this.violation('BAD_REQUEST', message, clause),
         ...this.legacy?.context(this),
-        queue: (name, number) => this.session.queues[type.queueIndex(name, number, this.#settled) ?? -1],
+        queue: (name, number) => this.session.queues[type.queueIndex(name, number, this) ?? -1],
       }),
     );
   }
@@ -439,7 +436,7 @@ export class DeviceCore implements QueueOwner {
     const { driverFeatures } = this;
     let refusal = featuresMistake(type, driverFeatures, this.offered, this.host.isPartial);
     let clause: ClauseId | undefined;
-    if (refusal === undefined && !this.#accepted('VERSION_1')) {
+    if (refusal === undefined && !this.has('VERSION_1')) {
       refusal = 'did not accept VERSION_1, bit 32';
       clause = 'driver: Reserved Feature Bits';
     }
@@ -455,13 +452,9 @@ export class DeviceCore implements QueueOwner {
     let refusal: string | undefined = 'met a device that failed';
     this.#guard(() => {
       const isLegacy = this.legacy !== undefined;
-      refusal = this.device.behaviour.negotiate?.((name) => this.#accepted(name), isLegacy);
+      refusal = this.device.behaviour.negotiate?.((name) => this.has(name), isLegacy);
     });
     return refusal;
-  }
-
-  #accepted(feature: string): boolean {
-    return this.driverFeatures.has(this.device.type.features[feature] ?? -1);
   }
 
   #start(): void {
@@ -505,20 +498,18 @@ export class DeviceCore implements QueueOwner {
     const { type, behaviour } = this.device;
     const admin = this.administration?.place(index - this.adminQueueIndex);
     if (admin !== undefined) return admin;
-    const { name, number } = type.queueAt(index, this.#settled) ?? { name: undefined, number: 0 };
+    const { name, number } = type.queueAt(index, this) ?? { name: undefined, number: 0 };
     const serve = behaviour.serve?.[name ?? ''];
     const available = behaviour.available?.[name ?? ''];
-    return { name, number, label: type.queueLabel(index, this.#settled), serve, available };
+    return { name, number, label: type.queueLabel(index, this), serve, available };
   }
 
   /** Where queues stand may depend on what the driver accepts: those that are elsewhere are another queue. */
   #layQueues(): void {
-    if (!this.device.type.movesQueues) return;
-    const sizes = queueSizes(this.device, this.#settled);
-    for (let index = 0; index < this.adminQueueIndex; index++) {
-      const setup = this.queues[index];
-      const size = sizes[index] ?? 0;
-      if (setup !== undefined && setup.maxSize !== size) Object.assign(setup, defaultQueueSetup(size));
+    const sizes = queueSizes(this.device, this);
+    for (const [index, setup] of this.queues.slice(0, this.adminQueueIndex).entries()) {
+      const laid = defaultQueueSetup(sizes[index]);
+      if (setup.maxSize !== laid.maxSize) Object.assign(setup, laid);
     }
   }
 

@@ -157,7 +157,7 @@ export function device<const T extends DeviceType>(type: T, behaviour: DeviceBeh
   if (missing !== undefined) {
     throw new UsageError(
       'BAD_ARGUMENT',
-      `${type.name} offers ${missing.feature} without ${missing.requires}`,
+      `${type.name} offers ${missing.feature} without ${missing.anyOf.join(' or ')}`,
     );
   }
   return made;

@@ -114,8 +114,9 @@ function soundFeatures(type: DeviceType, written: FeatureSet, offered: FeatureSe
   let features = leaveOut(written, written.without(offered), ', not offered');
   features = leaveOut(features, unused, ', which is offered to find drivers that accept everything');
   for (let lacks = type.missingRequirements(features); lacks.length > 0; ) {
-    const [{ feature, requires } = { feature: '', requires: '' }] = lacks;
-    features = leaveOut(features, FeatureSet.of([type.features[feature] ?? UNUSED]), ` without ${requires}`);
+    const [{ feature, anyOf } = { feature: '', anyOf: [''] }] = lacks;
+    const why = ` without ${anyOf.join(' or ')}`;
+    features = leaveOut(features, FeatureSet.of([type.features[feature] ?? UNUSED]), why);
     lacks = type.missingRequirements(features);
   }
   return { features, mistakes };

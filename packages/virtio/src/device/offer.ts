@@ -17,40 +17,26 @@ export function offeredFeatures(device: Device, host: DeviceHost): FeatureSet {
 }
 
 /**
- * The sizes of the device type's own queues at their indexes, as the device wants them; 0 for those it does not have.
+ * The sizes of the device type's own queues at their indexes, as the device wants them; those that it does not have are
+ * missing. With `settled`, when so much was negotiated; else all that it may have.
  *
- * @throws {UsageError} BAD_ARGUMENT for more queues of a name than the type has.
+ * @throws {UsageError} BAD_ARGUMENT for more queues of a name than the type has at most.
  */
-export function mostQueueSizes(device: Device): number[] {
-  const offers = new Set<string>(device.behaviour.offers ?? []);
-  const config = device.configSpace.values;
-  const sizes = sizesOf(device, { has: (feature) => offers.has(feature), config }, (name, number) => {
-    throw new UsageError('BAD_ARGUMENT', `${device.type.name} has no ${name} number ${number}`);
-  });
-  return Array.from(sizes, (size) => size ?? 0);
-}
-
-/** The same, of a device with which so much was negotiated; those that are not there then may be missing. */
-export function queueSizes(device: Device, settled: SettledDevice): (number | undefined)[] {
-  return sizesOf(device, settled, () => {});
-}
-
-function sizesOf(
-  device: Device,
-  settled: SettledDevice,
-  missing: (name: string, number: number) => void,
-): (number | undefined)[] {
+export function queueSizes(device: Device, settled?: SettledDevice): (number | undefined)[] {
+  const { type, behaviour, configSpace } = device;
   const sizes: (number | undefined)[] = [];
-  const offers = new Set<string>(device.behaviour.offers ?? []);
-  for (const [name, declaration] of Object.entries(device.type.queues)) {
+  const offers = new Set<string>(behaviour.offers ?? []);
+  const most = { has: (feature: string) => offers.has(feature), config: configSpace.values };
+  for (const [name, declaration] of Object.entries(type.queues)) {
     if (typeof declaration !== 'number' && declaration.requires !== undefined) {
       if (!offers.has(declaration.requires)) continue;
     }
-    const { count = 1, size = 256 } = device.behaviour.queues?.[name] ?? {};
+    const { count = 1, size = 256 } = behaviour.queues?.[name] ?? {};
     for (let number = 0; number < count; number++) {
-      const index = device.type.queueIndex(name, number, settled);
-      if (index === undefined) missing(name, number);
-      else sizes[index] = size;
+      const index = type.queueIndex(name, number, settled ?? most);
+      if (index !== undefined) sizes[index] = size;
+      else if (settled === undefined)
+        throw new UsageError('BAD_ARGUMENT', `${type.name} has no ${name} number ${number}`);
     }
   }
   return sizes;
@@ -68,8 +54,6 @@ export function featuresMistake(
 ): string | undefined {
   const unoffered = accepted.without(offered);
   if (!unoffered.isEmpty()) return `accepted ${type.featureNames(unoffered).join(', ')}, not offered`;
-  const kept: readonly string[] = isPartial ? type.keptByFrontEnds : [];
-  const lacks = type.missingRequirements(accepted);
-  const missing = lacks.find(({ anyOf }) => !anyOf.some((name) => kept.includes(name)));
-  return missing && `accepted ${missing.feature} without ${missing.requires}`;
+  const [missing] = type.missingRequirements(accepted, isPartial ? type.keptByFrontEnds : []);
+  return missing && `accepted ${missing.feature} without ${missing.anyOf.join(' or ')}`;
 }

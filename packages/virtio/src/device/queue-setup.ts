@@ -13,6 +13,6 @@ export interface QueueSetup {
 }
 
 /** A queue as it is before a driver touches it. */
-export function defaultQueueSetup(maxSize: number): QueueSetup {
+export function defaultQueueSetup(maxSize = 0): QueueSetup {
   return { maxSize, size: maxSize, descriptor: 0, driver: 0, device: 0, enabled: false };
 }

@@ -3,6 +3,7 @@ import { deviceMistakes } from '../peer-errors.ts';
 import type { DeviceType } from '../spec/device-type.ts';
 import type { FeatureSet } from '../spec/features.ts';
 import { guestView } from '../spec/guest-endian.ts';
+import { hasField } from '../spec/has-field.ts';
 import { configEndian, untilTwoAgree } from './legacy.ts';
 import type { Transport } from './transport.ts';
 
@@ -49,8 +50,7 @@ async function readOnce(
 ): Promise<Record<string, unknown>> {
   const values: Record<string, unknown> = {};
   for (const [name, accessor] of Object.entries(type.config.field)) {
-    const required = type.configRequires[name];
-    if (required?.some((feature) => offered.has(type.features[feature] ?? -1)) === false) continue;
+    if (!hasField(type, name, offered)) continue;
     const whole = new Uint8Array(type.config.size);
     for (const part of type.config.codecs[name]?.parts() ?? []) {
       const bytes = await transport.readConfig(accessor.offset + part.offset, part.size);

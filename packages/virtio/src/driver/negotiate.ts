@@ -32,7 +32,7 @@ export function chooseFeatures<T extends DeviceType>(
   if (missing !== undefined) {
     throw new PeerError(
       'OFFER_INVALID',
-      `the ${type.name} device offers ${missing.feature} without ${missing.requires}`,
+      `the ${type.name} device offers ${missing.feature} without ${missing.anyOf.join(' or ')}`,
       deviceMistakes.OFFER_INVALID,
     );
   }

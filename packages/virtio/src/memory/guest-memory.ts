@@ -188,21 +188,6 @@ export class GuestMemory {
   }
 
   /**
-   * Copies bytes out of memory until `target` is full.
-   *
-   * @throws {UsageError} OUT_OF_BOUNDS when any of them is not memory.
-   */
-  readInto(address: number, target: Uint8Array): void {
-    const region = this.find(address, target.length);
-    if (region === undefined) {
-      target.set(this.read(address, target.length));
-      return;
-    }
-    const at = address - region.start;
-    target.set(region.bytes.subarray(at, at + target.length));
-  }
-
-  /**
    * Copies bytes into memory; all of them or none.
    *
    * @throws {UsageError} OUT_OF_BOUNDS when any of the range is not memory.

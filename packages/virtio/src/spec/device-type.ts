@@ -97,14 +97,12 @@ export interface DeviceType<F extends string = string, Q extends string = string
   readonly ownFeatures: readonly F[];
   readonly queues: Readonly<Record<Q, QueueDeclaration<F>>>;
   readonly config: Struct<C>;
-  /** The features of which one must be there for a field to exist; fields that always do are absent. */
-  readonly configRequires: { readonly [K in keyof C]?: readonly F[] };
+  /** The feature that must be there for a field to exist, or several of which one must; `hasField` asks. */
+  readonly configRequires: { readonly [K in keyof C]?: F | readonly F[] };
   readonly driverWritable: readonly Extract<keyof C, string>[];
   readonly pciClass: number;
   readonly legacy: LegacyForm;
   readonly keptByFrontEnds: readonly F[];
-  /** True when the place of a queue depends on what was negotiated: whoever asks must say it. */
-  readonly movesQueues: boolean;
   /**
    * The queue's index among the device's virtqueues; `undefined` for a number its family does not reach. Without
    * `settled`, as if no feature was negotiated.
@@ -118,14 +116,13 @@ export interface DeviceType<F extends string = string, Q extends string = string
   featureNames(set: FeatureSet): string[];
   /** The set of the named features. */
   featureSet(names: Iterable<F | ReservedFeatureName>): FeatureSet;
-  /** What each feature in the set needs and does not find there; empty when the set is sound. */
-  missingRequirements(set: FeatureSet): MissingRequirement[];
+  /** What each feature in the set needs, and finds neither there nor in `granted`; empty when the set is sound. */
+  missingRequirements(set: FeatureSet, granted?: readonly string[]): MissingRequirement[];
 }
 
-/** A feature in a set, and what it needs there: one of `anyOf`, or as `A or B`. */
+/** A feature in a set, and those of which it needs one there. */
 export interface MissingRequirement {
   readonly feature: string;
-  readonly requires: string;
   readonly anyOf: readonly string[];
 }
 
@@ -161,28 +158,24 @@ export function deviceType<
   // The declaration's keys are the names; Object.entries forgets that.
   const declared = Object.entries(declaration.features) as [Name, FeatureDeclaration][];
   const features: Record<string, number> = { ...reservedFeatures };
-  const nameOfBit = new Map<number, string>();
-  const name = (feature: string, bit: number): void => {
-    if (nameOfBit.has(bit)) fail(`features ${feature} and ${nameOfBit.get(bit)} share bit ${bit}`);
-    nameOfBit.set(bit, feature);
-  };
-  const nameAll = (bits: Readonly<Record<string, number>>): void => {
-    for (const [feature, bit] of Object.entries(bits)) name(feature, bit);
-  };
-  nameAll({ ...reservedFeatures, ...legacyReservedFeatures });
-  const requirements: { readonly feature: string; readonly anyOf: readonly string[] }[] = [];
+  const requirements: MissingRequirement[] = [];
   for (const [feature, declaredAs] of declared) {
     const { bit, requires } = typeof declaredAs === 'number' ? { bit: declaredAs, requires: [] } : declaredAs;
     if (isReservedRange(bit)) fail(`feature ${feature} stands on the reserved bit ${bit}`);
-    name(feature, bit);
     features[feature] = bit;
     for (const other of requires) requirements.push({ feature, anyOf: oneOf(other) });
   }
-  const { legacy = {} } = declaration;
-  nameAll(legacy.features ?? {});
   for (const { feature, anyOf } of requirements) {
     const unknown = anyOf.find((name) => !(name in features));
     if (unknown !== undefined) fail(`feature ${feature} requires ${unknown}, which is unknown`);
+  }
+  const { legacy = {} } = declaration;
+  const nameOfBit = new Map<number, string>();
+  for (const named of [features, legacyReservedFeatures, legacy.features ?? {}]) {
+    for (const [feature, bit] of Object.entries(named)) {
+      if (nameOfBit.has(bit)) fail(`features ${feature} and ${nameOfBit.get(bit)} share bit ${bit}`);
+      nameOfBit.set(bit, feature);
+    }
   }
 
   // The declaration's keys are the names; Object.entries forgets that.
@@ -214,17 +207,11 @@ export function deviceType<
     ownFeatures: declared.map(([feature]) => feature),
     queues: declaration.queues,
     config: declaration.config ?? emptyConfig<C>(),
-    // One entry for each that was declared.
-    configRequires: Object.fromEntries(
-      Object.entries<Name | readonly Name[] | undefined>(declaration.configRequires ?? {}).map(
-        ([field, requires]) => [field, requires === undefined ? [] : oneOf(requires)],
-      ),
-    ) as DeviceType<Name, Q, C>['configRequires'],
+    configRequires: declaration.configRequires ?? {},
     driverWritable: declaration.driverWritable ?? [],
     pciClass: declaration.pciClass ?? 0xff00,
     legacy,
     keptByFrontEnds: declaration.keptByFrontEnds ?? [],
-    movesQueues: queueEntries.some(([, place]) => familyOf(place).moved !== undefined),
     queueIndex(queue, number = 0, settled = unsettled) {
       const { first, from, every, until } = placed(declaration.queues[queue], settled);
       const behind = number - first.length;
@@ -243,18 +230,17 @@ export function deviceType<
     featureNames: (set) => set.bits().map((bit) => nameOfBit.get(bit) ?? `bit${bit}`),
     featureSet: (names) =>
       FeatureSet.of(Array.from(names, (feature) => features[feature] ?? fail(`no feature ${feature}`))),
-    missingRequirements: (set) =>
-      requirements
-        .filter(
-          ({ feature, anyOf }) =>
-            set.has(features[feature] ?? 0) && !anyOf.some((name) => set.has(features[name] ?? 0)),
-        )
-        .map(({ feature, anyOf }) => ({ feature, requires: anyOf.join(' or '), anyOf })),
+    missingRequirements(set, granted = []) {
+      const has = (name: string): boolean => set.has(features[name] ?? -1);
+      return requirements.filter(
+        ({ feature, anyOf }) => has(feature) && !anyOf.some((name) => has(name) || granted.includes(name)),
+      );
+    },
   };
 }
 
 /** One name is a choice of one. */
-const oneOf = <N extends string>(names: N | readonly N[]): readonly N[] =>
+export const oneOf = <N extends string>(names: N | readonly N[]): readonly N[] =>
   typeof names === 'string' ? [names] : names;
 
 function emptyConfig<C extends Fields>(): Struct<C> {

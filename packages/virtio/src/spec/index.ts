@@ -5,6 +5,7 @@ export * from './device-parts.ts';
 export * from './device-type.ts';
 export * from './features.ts';
 export * from './guest-endian.ts';
+export * from './has-field.ts';
 export * from './host-endian.ts';
 export * from './ids.ts';
 export * from './layout.ts';

@@ -1,7 +1,7 @@
 import type { Descriptor, EventHost } from '../channel/descriptors.ts';
 import type { QueueWatch } from '../device/active-queue.ts';
 import type { DeviceCore } from '../device/core.ts';
-import { featuresMistake, mostQueueSizes } from '../device/offer.ts';
+import { featuresMistake, queueSizes } from '../device/offer.ts';
 import { holdQueue, startQueue, stopQueue } from '../device/queue-control.ts';
 import { PeerError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
@@ -26,7 +26,7 @@ export class BackendRings {
   readonly #poll: ((look: () => void) => () => void) | undefined;
   readonly #rings: readonly Vring[];
   /** The sizes of its queues, whatever is negotiated. */
-  readonly #most: readonly number[];
+  readonly #most: readonly (number | undefined)[];
   #features = FeatureSet.empty;
   #logsWrites = false;
   #inflight: InflightMemory | undefined;
@@ -44,7 +44,7 @@ export class BackendRings {
     this.#lent = lent;
     this.#events = events;
     this.#poll = poll;
-    this.#most = mostQueueSizes(core.device);
+    this.#most = queueSizes(core.device);
     this.#rings = Array.from({ length: core.adminQueueIndex }, (_, index) => new Vring(index, events));
   }
 

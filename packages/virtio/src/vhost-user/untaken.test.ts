@@ -4,6 +4,7 @@ import { OrderedView } from '../memory/atomics.ts';
 import { Region } from '../memory/region.ts';
 import { hostEndian } from '../spec/host-endian.ts';
 import { makePair, type Pair } from '../virtqueue/ring.fixture.ts';
+import { untake } from '../virtqueue/untake.ts';
 import { inflightRegionSize } from './inflight-layout.ts';
 import { PackedInflight } from './inflight-packed.ts';
 import { SplitInflight } from './inflight-split.ts';
@@ -37,7 +38,7 @@ describe.each([false, true])('what is in flight in a queue, packed: %s', (packed
     expect(trackerOf(pair, view, packed).state.inFlight.length).toBe(3);
     for (const chain of [chains[2]!, chains[1]!]) {
       watch.untaken(chain);
-      pair.device.untake(chain);
+      untake(pair.device, chain);
     }
     const after = trackerOf(pair, view, packed).state;
     expect(after.inFlight.map(({ id }) => id)).toEqual([chains[0]!.id]);
@@ -47,7 +48,7 @@ describe.each([false, true])('what is in flight in a queue, packed: %s', (packed
       const chain = pair.device.take()!;
       watch.taken(chain);
       watch.untaken(chain);
-      pair.device.untake(chain);
+      untake(pair.device, chain);
     }
     const again = pair.device.take()!;
     watch.taken(again);

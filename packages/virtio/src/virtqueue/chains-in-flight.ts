@@ -10,12 +10,13 @@ export class ChainsInFlight {
   /** @internal Chains that wait to be taken once more, oldest first. */
   readonly restored: Chain[] = [];
   readonly #viewOf: ViewOf | undefined;
+  /** @internal The turn of what was taken last, and not put back. */
+  last = 0;
+  /** @internal Turns up to this are those of restored chains. */
+  restoredTurns = 0;
+  /** @internal Chains that are not in the device's hands any more. */
+  settled = 0;
   #turns = 0;
-  /** The turn of what was taken last, and not put back. */
-  #last = 0;
-  /** Turns up to this are those of restored chains. */
-  #restoredTurns = 0;
-  #settled = 0;
 
   /** `viewOf` tells the byte order of what the buffers hold, if it is not little-endian. */
   constructor(size: number, viewOf?: ViewOf) {
@@ -25,7 +26,7 @@ export class ChainsInFlight {
 
   /** Chains that were taken and not completed. */
   get taken(): number {
-    return this.#turns - this.#settled - this.restored.length;
+    return this.#turns - this.settled - this.restored.length;
   }
 
   /** The chain of an id that is not in flight, to be filled and then added. */
@@ -35,9 +36,9 @@ export class ChainsInFlight {
 
   /** Puts a filled chain into the device's hands. */
   add(chain: Chain): void {
-    chain.before = this.#last;
+    chain.before = this.last;
     chain.turn = ++this.#turns;
-    this.#last = chain.turn;
+    this.last = chain.turn;
     chain.written = 0;
   }
 
@@ -49,36 +50,13 @@ export class ChainsInFlight {
   settle(chain: Chain): boolean {
     if (chain.turn <= 0 || this.byId[chain.id] !== chain) return this.#refuse(chain);
     chain.turn = notLive.COMPLETED;
-    this.#settled++;
-    return true;
-  }
-
-  /**
-   * Puts back the chain that was taken last. True when the ring must take its position back; false for one that was
-   * restored, which waits for its turn again, and for one that a reset left behind.
-   *
-   * @throws {UsageError} BAD_ARGUMENT for a chain that was not taken last.
-   */
-  untake(chain: Chain): boolean {
-    if (chain.turn === notLive.DEAD) return false;
-    if (chain.turn <= 0 || this.byId[chain.id] !== chain) throw notLast(chain);
-    if (chain.turn <= this.#restoredTurns) {
-      this.restored.unshift(chain);
-      // It keeps its turn, by which cursors see that they must begin anew.
-      chain.readable.seek(0);
-      chain.writable.seek(0);
-      return false;
-    }
-    if (chain.turn !== this.#last) throw notLast(chain);
-    this.#last = chain.before;
-    this.#settled++;
-    this.free(chain);
+    this.settled++;
     return true;
   }
 
   /** All that was added so far was taken in another life of the queue. */
   restoredAll(): void {
-    this.#restoredTurns = this.#turns;
+    this.restoredTurns = this.#turns;
   }
 
   /** The ring has a settled chain back. */
@@ -100,7 +78,7 @@ export class ChainsInFlight {
     }
     this.byId.fill(undefined);
     this.restored.length = 0;
-    this.#settled = this.#turns;
+    this.settled = this.#turns;
   }
 
   #make(id: number): Chain {
@@ -110,6 +88,3 @@ export class ChainsInFlight {
     return chain;
   }
 }
-
-const notLast = ({ id }: Chain): UsageError =>
-  new UsageError('BAD_ARGUMENT', `chain ${id} is not the one that was taken last`);

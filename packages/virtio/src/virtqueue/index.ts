@@ -11,3 +11,4 @@ export type * from './queue.ts';
 export { saveQueue } from './saved-chain.ts';
 export * from './split/layout.ts';
 export { type InOrder, inOrder } from './taken-order.ts';
+export { untake } from './untake.ts';

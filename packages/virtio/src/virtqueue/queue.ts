@@ -91,13 +91,8 @@ export interface DeviceQueue {
    */
   complete(chain: Chain): void;
 
-  /**
-   * Puts back the chain that was taken last, as if it never was: the next `take` finds it. Nothing may have been written
-   * to it. The last but one can follow.
-   *
-   * @throws {UsageError} BAD_ARGUMENT for a chain that was not taken last.
-   */
-  untake(chain: Chain): void;
+  /** @internal Takes its position back, if `putBack` says so: `untake`. */
+  putBack(chain: Chain, putBack: PutBack): void;
 
   /**
    * Publishes what was completed; true when the driver wants a used buffer notification for it, or for what was published
@@ -129,6 +124,9 @@ export type ListChains = (
   chains: ChainsInFlight,
   order: TakenOrder | undefined,
 ) => DeviceQueueState['inFlight'];
+
+/** @internal Decides over a chain that is to go back untaken; true when the ring takes its position back. */
+export type PutBack = (chains: ChainsInFlight, chain: Chain) => boolean;
 
 /** One contiguous element of a buffer that a driver offers. */
 export interface BufferElement {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { everyRing, makePair, openDevice, type Pair } from './ring.fixture.ts';
 import { saveQueue } from './saved-chain.ts';
+import { untake } from './untake.ts';
 
 /** Submits buffers of two readable elements and a writable one. */
 function offer(pair: Pair, tokens: readonly number[]): void {
@@ -23,15 +24,15 @@ describe.each(everyRing)('a chain that goes back untaken: $name', ({ options }) 
       offer(pair, [1, 2, 3]);
       const chains = [1, 2, 3].map(() => pair.device.take()!);
       for (const [i, chain] of chains.entries()) expect(chain.readable.u8()).toBe(i + 1);
-      for (const chain of chains.toReversed()) pair.device.untake(chain);
+      for (const chain of chains.toReversed()) untake(pair.device, chain);
       expect(pair.device.inFlight).toBe(0);
       expect(pair.device.hasAvailable()).toBe(true);
       const again = pair.device.take()!;
       expect(Array.from(again.readable.bytes(4))).toEqual([1, 1, 2, 3]);
-      pair.device.untake(again);
+      untake(pair.device, again);
       const all = [1, 2, 3].map(() => pair.device.take()!);
       expect(all.map((chain) => chain.readable.u8())).toEqual([1, 2, 3]);
-      pair.device.untake(all[2]!);
+      untake(pair.device, all[2]!);
       for (const chain of all.slice(0, 2)) pair.device.complete(chain);
       pair.device.flush();
       pair.device.complete(pair.device.take()!);
@@ -46,12 +47,12 @@ describe.each(everyRing)('a chain that goes back untaken: $name', ({ options }) 
     offer(pair, [1, 2]);
     const [first, second] = [pair.device.take()!, pair.device.take()!];
     const bad = expect.objectContaining({ code: 'BAD_ARGUMENT' });
-    expect(() => pair.device.untake(first)).toThrow(bad);
+    expect(() => untake(pair.device, first)).toThrow(bad);
     pair.device.complete(second);
-    expect(() => pair.device.untake(first)).toThrow(bad);
-    expect(() => pair.device.untake(second)).toThrow(bad);
+    expect(() => untake(pair.device, first)).toThrow(bad);
+    expect(() => untake(pair.device, second)).toThrow(bad);
     pair.device.close();
-    pair.device.untake(first);
+    untake(pair.device, first);
   });
 
   it('waits for its turn again when it was restored', () => {
@@ -62,8 +63,8 @@ describe.each(everyRing)('a chain that goes back untaken: $name', ({ options }) 
     const restored = { ...pair, device };
     const [first, second] = [device.take()!, device.take()!];
     expect([first, second].map((chain) => chain.readable.u8())).toEqual([1, 2]);
-    device.untake(second);
-    device.untake(first);
+    untake(device, second);
+    untake(device, first);
     expect(device.inFlight).toBe(0);
     expect([1, 2, 3].map(() => next(restored)! & 0xff)).toEqual([1, 2, 3]);
     expect(device.take()).toBeUndefined();

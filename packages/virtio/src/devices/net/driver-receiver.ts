@@ -1,5 +1,6 @@
 import type { Completion, OpenQueue } from '../../driver/queue.ts';
 import { PeerError } from '../../errors.ts';
+import { readInto } from '../../memory/read-into.ts';
 import { ethernetHeader, netClauses } from './spec.ts';
 import { FrameBuffer } from './spec-frame-buffer.ts';
 import type { FrameHeader, HeaderRules } from './spec-frame-header.ts';
@@ -109,7 +110,7 @@ export class DriverReceiver {
     const { memory } = this.#queue;
     const head = this.#at(0);
     if (head.written < header.length) throw malformed(`a buffer of ${head.written} bytes, without a header`);
-    memory.readInto(head.address, header.bytes);
+    readInto(memory, head.address, header.bytes);
     const buffers = mergeable ? header.buffers : 1;
     if (buffers === 0 || buffers > this.#filled.length) {
       throw malformed(`a frame that is spread over ${buffers} buffers, of ${this.#filled.length}`);
@@ -141,14 +142,14 @@ export class DriverReceiver {
     const { memory } = this.#queue;
     const head = this.#at(0);
     if (buffers === 1) {
-      memory.readInto(head.address + header.length, frame);
+      readInto(memory, head.address + header.length, frame);
       return;
     }
     let at = 0;
     for (let i = 0; i < buffers; i++) {
       const { address, written } = this.#at(i);
       const skipped = i === 0 ? header.length : 0;
-      memory.readInto(address + skipped, frame.subarray(at, at + written - skipped));
+      readInto(memory, address + skipped, frame.subarray(at, at + written - skipped));
       at += written - skipped;
     }
   }

@@ -1,4 +1,5 @@
 import type { ActiveQueue } from '../../device/active-queue.ts';
+import { untake } from '../../device/untake.ts';
 import { PeerError } from '../../errors.ts';
 import { networkOffset } from '../../link/headers.ts';
 import { type Offload, segmentation } from '../../link/offload.ts';
@@ -148,7 +149,7 @@ export class Receiver {
     const { writable } = chain;
     this.#check(queue, chain);
     if (writable.length < header.length + frame.length) {
-      queue.untake(chain);
+      untake(queue, chain);
       return this.#overrun(
         `a buffer of ${writable.length} bytes was given where one of ${frame.length} came`,
       );
@@ -186,7 +187,7 @@ export class Receiver {
   /** There are too few buffers: those that were taken go back, the last one first. */
   #giveBack(queue: ActiveQueue, count: number, room: number): Outcome {
     if (!queue.live) return 'dropped';
-    for (let i = count - 1; i >= 0; i--) queue.untake(this.#chains[i]!);
+    for (let i = count - 1; i >= 0; i--) untake(queue, this.#chains[i]!);
     // With as many as the queue holds, more will not come.
     if (count < queue.size) return 'waits';
     return this.#overrun(`all buffers hold ${room} bytes together, where ${this.#frame.length} came`);

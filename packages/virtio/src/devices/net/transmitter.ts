@@ -1,4 +1,5 @@
 import type { ActiveQueue } from '../../device/active-queue.ts';
+import { untake } from '../../device/untake.ts';
 import { PeerError } from '../../errors.ts';
 import type { Link } from '../../link/endpoint.ts';
 import { segmentation } from '../../link/offload.ts';
@@ -97,7 +98,7 @@ export class Transmitter {
         if (chain === undefined) break;
         if (!this.#send(queue, chain, counters)) {
           this.#blocked = true;
-          queue.untake(chain);
+          untake(queue, chain);
           break;
         }
         queue.complete(chain);

@@ -10,7 +10,14 @@ import { ChainsInFlight } from '../chains-in-flight.ts';
 import { elementMessage } from '../element-message.ts';
 import { IndirectTable } from '../indirect-table.ts';
 import * as notLive from '../not-live.ts';
-import type { DeviceQueue, DeviceQueueState, DeviceRingOptions, ListChains, QueueAreas } from '../queue.ts';
+import type {
+  DeviceQueue,
+  DeviceQueueState,
+  DeviceRingOptions,
+  ListChains,
+  PutBack,
+  QueueAreas,
+} from '../queue.ts';
 import type { RestoredQueue } from '../restored-queue.ts';
 import { maxChainLength } from '../segments.ts';
 import type { TakenOrder } from '../taken-order.ts';
@@ -112,9 +119,9 @@ export class PackedDeviceQueue implements DeviceQueue {
     if (this.#chains.settle(chain)) this.#giveBack(chain);
   }
 
-  untake(chain: Chain): void {
+  putBack(chain: Chain, putBack: PutBack): void {
     const { entries } = chain;
-    if (this.#chains.untake(chain)) {
+    if (putBack(this.#chains, chain)) {
       this.#entries -= entries;
       this.#available.retreat(entries);
       this.#order?.pop();

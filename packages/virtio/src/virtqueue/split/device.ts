@@ -10,7 +10,14 @@ import { ChainsInFlight } from '../chains-in-flight.ts';
 import { elementMessage } from '../element-message.ts';
 import { IndirectTable } from '../indirect-table.ts';
 import { needEvent } from '../need-event.ts';
-import type { DeviceQueue, DeviceQueueState, DeviceRingOptions, ListChains, QueueAreas } from '../queue.ts';
+import type {
+  DeviceQueue,
+  DeviceQueueState,
+  DeviceRingOptions,
+  ListChains,
+  PutBack,
+  QueueAreas,
+} from '../queue.ts';
 import type { RestoredQueue } from '../restored-queue.ts';
 import { maxChainLength } from '../segments.ts';
 import type { TakenOrder } from '../taken-order.ts';
@@ -116,8 +123,8 @@ export class SplitDeviceQueue implements DeviceQueue {
     if (this.#chains.settle(chain)) this.#giveBack(chain);
   }
 
-  untake(chain: Chain): void {
-    if (this.#chains.untake(chain)) {
+  putBack(chain: Chain, putBack: PutBack): void {
+    if (putBack(this.#chains, chain)) {
       this.#nextAvailable = (this.#nextAvailable - 1) & 0xffff;
       this.#order?.pop();
     } else this.#version = -1;
