@@ -210,6 +210,11 @@ function addServe(program: Command, serve: (type: string, args: ServeArguments) 
       `lend a whole PCI function instead, by vfio-user, for ${pciInterfaces.join(', ')} drivers; modern unless told`,
     )
     .option('--no-inflight', 'do not keep what is in flight over our death')
+    .option(
+      '--sealed-memory',
+      'take no memory that its owner could cut off: that would end this program',
+      false,
+    )
     .option('--once', 'end when the first front end leaves', false)
     .option('--trace <FILE>', 'write all that crosses the rings, as JSON lines')
     .option('--json', 'what happens and errors as JSON lines on stderr', false)

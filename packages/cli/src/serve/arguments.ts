@@ -16,6 +16,7 @@ export interface ServeArguments extends ShareArguments {
   /** True without a value. */
   readonly vfioUser?: string | boolean;
   readonly inflight: boolean;
+  readonly sealedMemory: boolean;
   readonly blkFile?: string;
   readonly format?: string;
   readonly scratch?: string;

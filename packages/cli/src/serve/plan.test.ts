@@ -13,6 +13,7 @@ const typed: ServeArguments = {
   eventIdx: true,
   indirect: true,
   inflight: true,
+  sealedMemory: false,
   readOnly: false,
   direct: false,
   serial: 'virtio-ts',

@@ -34,6 +34,8 @@ export interface ServePlan {
   /** Lent as a PCI function, for these drivers; by vhost-user unless told. */
   readonly vfioUser: PciInterface | undefined;
   readonly inflight: boolean;
+  /** No memory is taken that its owner could cut off. */
+  readonly sealedMemory: boolean;
   /** The features of rings that are offered. */
   readonly reserved: readonly ReservedFeatureName[];
   readonly blkFile: string | undefined;
@@ -114,6 +116,7 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
     packed: args.packed,
     vfioUser: interfaceNamed(args.vfioUser),
     inflight: args.inflight,
+    sealedMemory: args.sealedMemory,
     reserved: [
       'VERSION_1',
       ...(args.indirect ? (['INDIRECT_DESC'] as const) : []),

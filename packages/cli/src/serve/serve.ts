@@ -125,9 +125,9 @@ class Server {
   }
 
   #makeServer({ device }: ReadyDevice): DeviceServer {
-    const { type, packed, inflight, vfioUser } = this.#plan;
+    const { type, packed, inflight, vfioUser, sealedMemory } = this.#plan;
     return deviceServer(device, {
-      host: new NodeDescriptors(),
+      host: new NodeDescriptors({ onlySealed: sealedMemory }),
       pci: vfioUser,
       packed,
       inflight,

@@ -20,12 +20,26 @@ const EFD_NONBLOCK = 0o4000;
 /** What is added to an event's counter, in the machine's byte order. */
 const one = new Uint8Array(new BigUint64Array([1n]).buffer);
 
+/** How far those are trusted from whom descriptors come. */
+export interface DescriptorOptions {
+  /**
+   * Map no memory that its owner could cut off, which would end this process with SIGBUS: files with a name, and memfds whose
+   * maker forbade seals. False unless told, since some front ends have no other.
+   */
+  readonly onlySealed?: boolean;
+}
+
 /**
  * What Linux has for descriptors that came over a channel: shared memory, events and connections, in the event loop of
  * the thread that asks.
  */
 export class NodeDescriptors implements DescriptorHost, ChannelHost {
   readonly #watches = new Map<FileDescriptor, Watch>();
+  readonly #onlySealed: boolean;
+
+  constructor({ onlySealed = false }: DescriptorOptions = {}) {
+    this.#onlySealed = onlySealed;
+  }
 
   /** Takes over a descriptor of this process, by its number. */
   adopt(fd: number): FileDescriptor {
@@ -46,7 +60,12 @@ export class NodeDescriptors implements DescriptorHost, ChannelHost {
     const { fd, closed } = FileDescriptor.from(descriptor);
     if (closed) throw new HostError('IO_ERROR', 'the descriptor is no memory: it is closed');
     // First, so that the size that is looked at next is one that stays.
-    keepSize(fd);
+    if (!keepSize(fd) && this.#onlySealed) {
+      throw new HostError(
+        'IO_ERROR',
+        'the memory may be cut off by its owner: share a memfd that allows seals',
+      );
+    }
     return mapFile(fd, offset, length);
   }
 

@@ -52,6 +52,9 @@ const tasks: Readonly<Record<string, () => void>> = {
     });
   },
 
+  touch: () => touch(new NodeDescriptors()),
+  touchSealed: () => touch(new NodeDescriptors({ onlySealed: true })),
+
   /** Watches an event, listens, and does nothing else, until it is told to end. */
   wait() {
     const event = host.createEvent();
@@ -67,5 +70,27 @@ const tasks: Readonly<Record<string, () => void>> = {
     say(`waiting, with ${clocks.length} timers`);
   },
 };
+
+/** Maps the memory that comes, and touches the end of it whenever something comes. */
+function touch(by: NodeDescriptors): void {
+  const channel = connectUnix(argument);
+  let last: Uint8Array | undefined;
+  channel.listen({
+    received(_, [memory]) {
+      if (memory === undefined) {
+        say(`read ${last?.[0] ?? 'nothing'}`);
+        return;
+      }
+      try {
+        const { buffer, byteOffset = 0 } = by.map(memory, 4096, 4096).pieces[0] ?? {};
+        last = buffer && new Uint8Array(buffer, byteOffset, 1);
+        say('mapped');
+      } catch (error) {
+        say(String(error));
+      }
+    },
+    closed() {},
+  });
+}
 
 tasks[task]?.();

@@ -1,9 +1,9 @@
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync } from 'node:fs';
+import { closeSync, existsSync, ftruncateSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Channel } from 'virtio/channel';
-import { afterEach, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { linuxCalls } from '../ffi/linux.ts';
 import { NodeDescriptors } from './descriptors.ts';
 import { openDescriptors, sharedMappings } from './open-things.fixture.ts';
@@ -167,3 +167,35 @@ it('waits without a timer, and ends in order when it is told to', async () => {
   await vi.waitFor(() => expect(waiting.said).toMatch(/ending\n$/), patience);
   expect(existsSync(path)).toBe(false);
 }, 60_000);
+
+describe('memory that its owner cuts off', () => {
+  const [cloexec, mayBeSealed] = [1, 2];
+
+  it.each([
+    // Who sends it, whom it meets, what that says, whether the owner still can, and what becomes of the other.
+    { flags: cloexec | mayBeSealed, task: 'touch', says: 'mapped\n', cut: false, after: 'read 0\n' },
+    { flags: cloexec, task: 'touchSealed', says: 'may be cut off', cut: true, after: 'read nothing\n' },
+  ])(
+    'made with flags $flags is safe or refused by $task',
+    async ({ flags, task, says, cut, after }) => {
+      const { path, channels, listening } = connections();
+      const other = peer([task, path]);
+      await vi.waitFor(() => expect(channels).toHaveLength(1), patience);
+      const memory = host.adopt(linuxCalls().memfdCreate('cut', flags));
+      ftruncateSync(memory.fd, 8192);
+      channels[0]?.listen({ received() {}, closed() {} });
+      channels[0]?.send(Uint8Array.of(1), [memory]);
+      await vi.waitFor(() => expect(other.said).toContain(says), patience);
+      const cutting = (): void => ftruncateSync(memory.fd, 4096);
+      if (cut) cutting();
+      else expect(cutting).toThrow(/EPERM/);
+      other.said = '';
+      channels[0]?.send(Uint8Array.of(2));
+      await vi.waitFor(() => expect(other.said).toBe(after), patience);
+      channels[0]?.close();
+      listening.close();
+      memory.close();
+    },
+    60_000,
+  );
+});
