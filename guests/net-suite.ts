@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createConnection } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import type { Device } from 'virtio/device';
 import { type NetDevice, type NetOptions, netDevice } from 'virtio/devices/net';
 import { type Cable, connect } from 'virtio/link';
@@ -129,6 +130,13 @@ export function netSuite(
     expect(await machine.text('nslookup known.example 10.0.2.3')).toMatch(/Address.*: 10\.0\.2\.2/);
     expect(await machine.text(`wget -q -O - http://known.example:${servers.port}/`)).toMatch(/hello IPv/);
     expect(await machine.text('ping -c 2 -i 0.2 -s 4000 10.0.2.2')).toMatch(/2 packets received/);
+    // Beyond the network itself, where this machine lets a process ping at all.
+    const own = Object.values(networkInterfaces())
+      .flat()
+      .find((one) => one?.family === 'IPv4' && !one.internal)?.address;
+    if (own !== undefined && (await nodeUplink().echo?.(own, new Uint8Array(8))) === true) {
+      expect(await machine.text(`ping -c 2 -i 0.2 ${own}`)).toMatch(/2 packets received/);
+    }
     const nobody = await machine.exec('nslookup nobody.invalid 10.0.2.3');
     expect(nobody.status).not.toBe(0);
   });

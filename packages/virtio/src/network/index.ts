@@ -1,3 +1,4 @@
+export { addressFrom } from './address.ts';
 export type { Forward, ForwardOptions } from './forwards.ts';
 export { type Place, type UserNetwork, userNetwork } from './network.ts';
 export type {

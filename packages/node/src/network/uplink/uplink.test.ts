@@ -1,10 +1,12 @@
 import { createHash, randomFillSync } from 'node:crypto';
 import { createSocket, type Socket as Datagrams } from 'node:dgram';
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
 import { type AddressInfo, createConnection, createServer, type Server, type Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { connect } from 'virtio/link';
 import { type NetworkOptions, Station, type TcpStream, userNetwork } from 'virtio/network';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { nodeUplink } from './uplink.ts';
 
 const closers: (() => void)[] = [];
@@ -203,6 +205,38 @@ describe('an uplink over the sockets of Node', () => {
     socket.send('question', port, '127.0.0.1');
     const [bytes, from] = await answered;
     expect([String(bytes), from.port]).toEqual(['question', port]);
+  });
+
+  /** Whether this process may ping at all. */
+  const pings = async (): Promise<boolean> =>
+    (await nodeUplink().echo?.('127.0.0.1', new Uint8Array(8))) === true;
+
+  it('pings who is there, and stays silent for who is not', async ({ skip }) => {
+    const uplink = nodeUplink();
+    expect(await uplink.echo?.('no address', new Uint8Array())).toBe(false);
+    // Where it may not, nobody answers.
+    if (!(await pings())) skip('this process may not ping');
+    const before = readdirSync('/proc/self/fd').length;
+    const sizes = [0, 1, 56, 8000, 60_000];
+    const answers = sizes.map((size) => uplink.echo?.('127.0.0.1', randomFillSync(new Uint8Array(size))));
+    expect(await Promise.all(answers)).toEqual(sizes.map(() => true));
+    const silent = uplink.echo?.('198.51.100.77', new Uint8Array(8));
+    uplink.close?.();
+    expect(await silent).toBe(false);
+    await vi.waitFor(() => expect(readdirSync('/proc/self/fd').length).toBe(before), 30_000);
+  });
+
+  it.each([4, 6] as const)('pings the world for a guest, by IPv%i', async (version) => {
+    const own = Object.values(networkInterfaces())
+      .flat()
+      .find((one) => one?.family === `IPv${version}` && !one.internal && !one.address.startsWith('fe80'));
+    const address = version === 4 ? '127.0.0.1' : '::1';
+    const isThere = async (): Promise<boolean> =>
+      (await nodeUplink().echo?.(own?.address ?? address, new Uint8Array(8))) === true;
+    if (own === undefined || !(await isThere())) return;
+    const { station } = joined();
+    const sent = randomFillSync(new Uint8Array(1000));
+    expect(await station.ping(own.address, sent)).toEqual(sent);
   });
 
   it('gives a port back when it is closed, and says when one is taken', async () => {

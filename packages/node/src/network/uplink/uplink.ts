@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { HostError } from 'virtio/errors';
 import type { ListenOptions, Uplink } from 'virtio/network';
+import { echo } from './echo.ts';
 import { NodeDatagrams } from './node-datagrams.ts';
 import { NodeStream } from './node-stream.ts';
 import { query } from './queries.ts';
@@ -15,8 +16,8 @@ export interface NodeUplinkOptions {
 }
 
 /**
- * The world as this machine reaches it, over its own sockets. Pings beyond the network itself are not answered, as Node.js has
- * no socket for them.
+ * The world as this machine reaches it, over its own sockets. Pings beyond the network itself are answered where this process
+ * may ping: on Linux, as one of the groups of `net.ipv4.ping_group_range` or as root.
  */
 export function nodeUplink(options: NodeUplinkOptions = {}): Uplink {
   /** All that is open, and how to end it. */
@@ -86,6 +87,13 @@ export function nodeUplink(options: NodeUplinkOptions = {}): Uplink {
       }
     },
     query: (message, { large }) => query(options.nameServers ?? getServers(), message, large),
+    async echo(address, payload) {
+      const { answered, end } = echo(address, payload);
+      const forget = kept(end);
+      const isThere = await answered;
+      forget();
+      return isThere;
+    },
     close() {
       for (const end of [...open]) end();
       open.clear();
