@@ -83,7 +83,7 @@ export class GuestServers {
 }
 
 /** So many bytes. */
-function* bytesOf(length: number): Generator<Buffer> {
+export function* bytesOf(length: number): Generator<Buffer> {
   for (let at = 0; at < length; at += piece.length) yield piece.subarray(0, length - at);
 }
 
