@@ -1,4 +1,4 @@
-import { HostError, PeerError, type PeerErrorCode, UsageError, VirtioError } from '../errors.ts';
+import { PeerError, type PeerErrorCode, UsageError, type VirtioError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { ClauseId } from '../spec/clauses.ts';
 import type { SettledDevice } from '../spec/device-type.ts';
@@ -7,25 +7,18 @@ import * as status from '../spec/status-bit.ts';
 import type { Chain } from '../virtqueue/chain.ts';
 import { openDeviceQueue, splitRing } from '../virtqueue/device-ring.ts';
 import type { RestoredQueue } from '../virtqueue/restored-queue.ts';
-import {
-  ActiveQueue,
-  type QueueOwner,
-  type QueuePlace,
-  type QueueWatch,
-  type ServeHandler,
-} from './active-queue.ts';
+import { ActiveQueue, type QueueOwner, type QueuePlace, type QueueWatch } from './active-queue.ts';
 import type { Administration } from './administration.ts';
+import { asVirtioError, attempt } from './attempt.ts';
 import type { Device } from './device.ts';
 import type { DeviceHost } from './host.ts';
 import type { LegacyInterface } from './legacy.ts';
 import { featuresMistake, offeredFeatures, queueSizes } from './offer.ts';
 import { defaultQueueSetup, type QueueSetup } from './queue-setup.ts';
+import { serveQueue } from './serving.ts';
 import { Session } from './session.ts';
 import { checkStatusWrite } from './status-machine.ts';
 import type { Tracing } from './tracing.ts';
-
-/** Bytes of buffers that are served before others have their turn: a driver may offer the same gigabytes again and again. */
-const mostBytesAtOnce = 64 * 2 ** 20;
 
 /**
  * The rules of all devices: status, negotiation, queue set-up, configuration space, reset, suspend. Every
@@ -526,42 +519,15 @@ export class DeviceCore implements QueueOwner, SettledDevice {
     for (const queue of this.session.queues) if (queue !== undefined) this.process(queue);
   }
 
-  /** Lets the device have what is available in a queue: as many chains as it holds or 64 MiB of them, then yields. */
+  /** Lets the device have what is available in a queue. */
   process(queue: ActiveQueue): void {
     if (!this.mayTake() || !queue.live) return;
-    queue.wake();
-    const { serve, available } = queue.place;
-    if (available !== undefined) queue.batch(() => available(queue));
-    if (serve === undefined) return;
     const { polling } = this.host;
-    queue.quiet = polling !== undefined;
-    queue.ring.disableNotifications();
-    let budget = queue.ring.size;
-    let bytes = mostBytesAtOnce;
-    queue.batch(() => {
-      for (; budget > 0 && bytes > 0; budget--) {
-        const chain = queue.take();
-        if (chain === undefined) break;
-        bytes -= chain.totalLength;
-        this.#serve(queue, chain, serve);
-      }
-    });
-    if (budget === 0 || bytes <= 0) this.processLater(queue);
-    else polling?.ranEmpty(queue, this);
+    if (serveQueue(queue, polling !== undefined)) polling?.ranEmpty(queue, this);
   }
 
   processLater(queue: ActiveQueue): void {
     this.#later(() => this.process(queue));
-  }
-
-  #serve(queue: ActiveQueue, chain: Chain, serve: ServeHandler): void {
-    attempt(
-      () => {
-        const settled = serve(chain, queue);
-        return settled === undefined ? queue.complete(chain) : settled.then(() => queue.complete(chain));
-      },
-      (error) => this.failed(queue, error),
-    );
   }
 
   /**
@@ -631,21 +597,6 @@ export class DeviceCore implements QueueOwner, SettledDevice {
     if (this.host.defer !== undefined) this.host.defer(task);
     else void Promise.resolve().then(task);
   }
-}
-
-/** Runs what may fail now, or later. */
-function attempt(call: () => void | Promise<void>, failed: (error: unknown) => void): void {
-  try {
-    const settled = call();
-    if (settled instanceof Promise) settled.catch(failed);
-  } catch (error) {
-    failed(error);
-  }
-}
-
-function asVirtioError(error: unknown): VirtioError {
-  if (error instanceof VirtioError) return error;
-  return new HostError('IO_ERROR', `a device handler failed: ${String(error)}`, { cause: error });
 }
 
 // The field names of an erased device type are strings that only the type itself can tell apart.
