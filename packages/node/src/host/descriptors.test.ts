@@ -54,6 +54,28 @@ describe('memory', () => {
     for (const each of [mapped, tail, memory]) each.close();
   });
 
+  it('is told apart, read and written without a mapping, and may be cut off meanwhile', () => {
+    const path = freshPath();
+    writeFileSync(path, 'some bytes');
+    const file = host.adopt(openSync(path, 'r+'));
+    const same = host.adopt(openSync(path, 'r'));
+    const other = host.createMemory(4096);
+    expect(host.identify(same)).toBe(host.identify(file));
+    expect(host.identify(other)).not.toBe(host.identify(file));
+    expect(host.identify(host.createEvent())).toBeUndefined();
+    host.writeAt(file, 5, Uint8Array.of(66));
+    const copy = host.duplicate(same);
+    same.close();
+    const target = new Uint8Array(6);
+    expect([host.readAt(copy, 4, target), new TextDecoder().decode(target)]).toEqual([6, ' Bytes']);
+    ftruncateSync(file.fd, 6);
+    expect([host.readAt(copy, 4, target), host.readAt(copy, 4096, target)]).toEqual([2, 0]);
+    expect(() => host.writeAt(copy, 0, target)).toThrow(expect.objectContaining({ code: 'IO_ERROR' }));
+    for (const each of [file, copy, other]) each.close();
+    expect(() => host.readAt(copy, 0, target)).toThrow(expect.objectContaining({ code: 'IO_ERROR' }));
+    expect(host.identify(copy)).toBeUndefined();
+  });
+
   it('cannot be shrunk by anybody once it is mapped', () => {
     const memory = FileDescriptor.from(host.createMemory(8192));
     expect(() => ftruncateSync(memory.fd, 4096)).toThrow(/EPERM/);

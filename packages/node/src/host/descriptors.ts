@@ -1,5 +1,12 @@
-import { constants, fstatSync } from 'node:fs';
-import type { Channel, ChannelHost, Descriptor, DescriptorHost, MappedMemory } from 'virtio/channel';
+import { constants, fstatSync, readSync, writeSync } from 'node:fs';
+import type {
+  Channel,
+  ChannelHost,
+  ContentHost,
+  Descriptor,
+  DescriptorHost,
+  MappedMemory,
+} from 'virtio/channel';
 import { HostError } from 'virtio/errors';
 import { pollEvents } from '../ffi/system-calls.ts';
 import { UnixChannel } from './channel.ts';
@@ -33,7 +40,7 @@ export interface DescriptorOptions {
  * What Linux has for descriptors that came over a channel: shared memory, events and connections, in the event loop of
  * the thread that asks.
  */
-export class NodeDescriptors implements DescriptorHost, ChannelHost {
+export class NodeDescriptors implements DescriptorHost, ChannelHost, ContentHost {
   readonly #watches = new Map<FileDescriptor, Watch>();
   readonly #onlySealed: boolean;
 
@@ -67,6 +74,37 @@ export class NodeDescriptors implements DescriptorHost, ChannelHost {
       );
     }
     return mapFile(fd, offset, length);
+  }
+
+  identify(descriptor: Descriptor): string | undefined {
+    const { fd, closed } = FileDescriptor.from(descriptor);
+    if (closed) return undefined;
+    const found = fstatSync(fd, { bigint: true });
+    return found.isFile() ? `${found.dev}:${found.ino}` : undefined;
+  }
+
+  duplicate(descriptor: Descriptor): Descriptor {
+    const copy = FileDescriptor.from(descriptor).duplicate();
+    if (typeof copy === 'number') throw failure(copy, 'the system gives no descriptor');
+    return copy;
+  }
+
+  readAt(descriptor: Descriptor, offset: number, target: Uint8Array): number {
+    let done = 0;
+    for (let count = -1; done < target.length && count !== 0; done += count) {
+      count = transferred(() =>
+        readSync(openFd(descriptor), target, done, target.length - done, offset + done),
+      );
+    }
+    return done;
+  }
+
+  writeAt(descriptor: Descriptor, offset: number, source: Uint8Array): void {
+    for (let done = 0; done < source.length; ) {
+      done += transferred(() =>
+        writeSync(openFd(descriptor), source, done, source.length - done, offset + done),
+      );
+    }
   }
 
   signal(event: Descriptor): void {
@@ -117,6 +155,21 @@ export class NodeDescriptors implements DescriptorHost, ChannelHost {
       other.close();
       throw error;
     }
+  }
+}
+
+function openFd(descriptor: Descriptor): number {
+  const { fd, closed } = FileDescriptor.from(descriptor);
+  if (closed) throw new HostError('IO_ERROR', 'the descriptor is closed');
+  return fd;
+}
+
+function transferred(task: () => number): number {
+  try {
+    return task();
+  } catch (cause) {
+    if (cause instanceof HostError) throw cause;
+    throw new HostError('IO_ERROR', 'the memory cannot be read or written', { cause });
   }
 }
 

@@ -45,3 +45,26 @@ export interface DescriptorHost extends EventHost {
    */
   createMemory(length: number): Descriptor;
 }
+
+/**
+ * What a host can do with memory that another process may cut off at any time. None of it touches a mapping, so that what
+ * is gone is an error, and not the end of the process.
+ */
+export interface ContentHost {
+  /** The same for all descriptors of the same memory, and for no other; `undefined` for what is no memory. */
+  identify(descriptor: Descriptor): string | undefined;
+  /** One more descriptor of the same thing. @throws {HostError} IO_ERROR when the system gives none. */
+  duplicate(descriptor: Descriptor): Descriptor;
+  /**
+   * Reads from an offset in bytes; answers how many there were.
+   *
+   * @throws {HostError} IO_ERROR when it cannot be read.
+   */
+  readAt(descriptor: Descriptor, offset: number, target: Uint8Array): number;
+  /**
+   * Writes at an offset in bytes, all of it. Memory that is cut off meanwhile may come back.
+   *
+   * @throws {HostError} IO_ERROR when it cannot be written.
+   */
+  writeAt(descriptor: Descriptor, offset: number, source: Uint8Array): void;
+}

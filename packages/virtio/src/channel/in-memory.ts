@@ -2,7 +2,7 @@ import { HostError, UsageError } from '../errors.ts';
 import { type Backing, maxViewLength } from '../memory/region.ts';
 import type { Channel, ChannelListener } from './channel.ts';
 import type { ChannelHost } from './channel-host.ts';
-import type { Descriptor, DescriptorHost, MappedMemory } from './descriptors.ts';
+import type { ContentHost, Descriptor, DescriptorHost, MappedMemory } from './descriptors.ts';
 
 interface Received {
   readonly bytes: Uint8Array;
@@ -44,8 +44,11 @@ class InMemoryDescriptor implements Descriptor {
 }
 
 /** Descriptors within one process: for tests, and where there is no operating system, as in a page. */
-export class InMemoryDescriptors implements DescriptorHost, ChannelHost {
+export class InMemoryDescriptors implements DescriptorHost, ChannelHost, ContentHost {
   readonly #things = new Set<Thing>();
+  /** Memory that was asked for its name. */
+  readonly #names = new WeakMap<Thing, string>();
+  #nextName = 0;
 
   /** Descriptors that are open. */
   get open(): number {
@@ -115,6 +118,34 @@ export class InMemoryDescriptors implements DescriptorHost, ChannelHost {
         open = false;
       },
     };
+  }
+
+  identify(descriptor: Descriptor): string | undefined {
+    const { thing, closed } = known(descriptor);
+    if (closed || thing.memory === undefined) return undefined;
+    const name = this.#names.get(thing) ?? String(this.#nextName++);
+    this.#names.set(thing, name);
+    return name;
+  }
+
+  duplicate(descriptor: Descriptor): Descriptor {
+    const { thing, closed } = known(descriptor);
+    if (closed) throw new HostError('IO_ERROR', 'the descriptor is closed');
+    return new InMemoryDescriptor(thing);
+  }
+
+  readAt(descriptor: Descriptor, offset: number, target: Uint8Array): number {
+    const bytes = contents(descriptor).subarray(offset, offset + target.length);
+    target.set(bytes);
+    return bytes.length;
+  }
+
+  writeAt(descriptor: Descriptor, offset: number, source: Uint8Array): void {
+    const bytes = contents(descriptor);
+    if (offset + source.length > bytes.length) {
+      throw new HostError('IO_ERROR', `the memory has ${bytes.length} bytes, fewer than are written`);
+    }
+    bytes.set(source, offset);
   }
 
   openChannel(descriptor: Descriptor): Channel {
@@ -215,6 +246,12 @@ class InMemoryChannel implements Channel {
 
 function closeAll({ descriptors }: Received): void {
   for (const descriptor of descriptors) descriptor.close();
+}
+
+function contents(descriptor: Descriptor): Uint8Array {
+  const { thing, closed } = known(descriptor);
+  if (closed || thing.memory === undefined) throw new HostError('IO_ERROR', 'the descriptor is no memory');
+  return new Uint8Array(thing.memory.buffer, thing.memory.byteOffset, thing.memory.byteLength);
 }
 
 function deliver(thing: Thing): void {

@@ -1,22 +1,80 @@
 import type { Channel } from '../channel/channel.ts';
-import { MessageStream } from './message-stream.ts';
-import { backEndMessages } from './messages.ts';
+import type { Descriptor } from '../channel/descriptors.ts';
+import { HostError, PeerError, type VirtioError } from '../errors.ts';
+import { bad, MessageStream, type ReceivedMessage } from './message-stream.ts';
+import { type BackEndMessageName, backEndMessages, type PayloadOf } from './messages.ts';
+import { u64 } from './payloads.ts';
 
-/** The back end's own channel: what it asks of the front end. No answer is waited for. */
+interface Waiting {
+  readonly name: BackEndMessageName;
+  readonly answered: (succeeded: boolean) => void;
+  readonly failed: (error: VirtioError) => void;
+}
+
+/** The back end's own channel: what it asks of the front end. */
 export class BackEndRequests {
   readonly #stream: MessageStream<typeof backEndMessages>;
+  readonly #acknowledged: boolean;
+  readonly #waiting: Waiting[] = [];
+  #over: VirtioError | undefined;
 
-  /** Takes the channel over. A front end that closes it hears nothing more, and that is all. */
-  constructor(channel: Channel) {
-    this.#stream = new MessageStream(channel, backEndMessages, 'replies', { received() {}, closed() {} });
+  /**
+   * Takes the channel over. A front end that closes it hears nothing more, and that is all; one that breaks the protocol
+   * on it is told of by `broken`. `acknowledged` where REPLY_ACK was negotiated.
+   */
+  constructor(channel: Channel, acknowledged: boolean, broken: (error: VirtioError) => void) {
+    this.#acknowledged = acknowledged;
+    this.#stream = new MessageStream(channel, backEndMessages, 'replies', {
+      received: (message) => this.#received(message),
+      closed: (error) => {
+        this.#end(error ?? gone());
+        if (error instanceof PeerError) broken(error);
+      },
+    });
   }
 
-  /** The configuration is another one. */
+  /** The configuration is another one. No answer is waited for. */
   configChanged(): void {
     this.#stream.request('CONFIG_CHANGE_MSG', {});
   }
 
+  /**
+   * Asks for something that can fail. Without REPLY_ACK nobody tells whether it did.
+   *
+   * @throws {PeerError} COMMAND_FAILED when the front end says so.
+   * @throws {HostError} DEVICE_GONE when it is not there any more.
+   */
+  async tell<N extends 'SHMEM_MAP' | 'SHMEM_UNMAP'>(
+    name: N,
+    payload: Partial<PayloadOf<typeof backEndMessages, N>>,
+    descriptors: readonly Descriptor[] = [],
+  ): Promise<void> {
+    if (this.#over !== undefined) throw this.#over;
+    this.#stream.request(name, payload, { descriptors, needReply: this.#acknowledged });
+    if (!this.#acknowledged) return;
+    const succeeded = await new Promise<boolean>((answered, failed) => {
+      this.#waiting.push({ name, answered, failed });
+    });
+    if (!succeeded) throw new PeerError('COMMAND_FAILED', `vhost-user: the front end refused ${name}`);
+  }
+
+  /** What still waits fails. */
   close(): void {
     this.#stream.close();
+    this.#end(gone());
+  }
+
+  #received(message: ReceivedMessage): void {
+    const waiting = this.#waiting[0];
+    if (waiting?.name !== message.name) throw bad(`${message.name} came as a reply to nothing`);
+    this.#waiting.shift();
+    waiting.answered(message.read(u64).u64 === 0n);
+  }
+
+  #end(error: VirtioError): void {
+    this.#over ??= error;
+    for (const { failed } of this.#waiting.splice(0)) failed(error);
   }
 }
+
+const gone = (): HostError => new HostError('DEVICE_GONE', 'vhost-user: the front end is gone');

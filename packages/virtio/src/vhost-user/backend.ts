@@ -1,6 +1,6 @@
 import type { Channel } from '../channel/channel.ts';
 import type { ChannelHost } from '../channel/channel-host.ts';
-import type { DescriptorHost } from '../channel/descriptors.ts';
+import type { ContentHost, DescriptorHost } from '../channel/descriptors.ts';
 import { DeviceCore } from '../device/core.ts';
 import type { Device } from '../device/device.ts';
 import type { QueuePolling } from '../device/polling.ts';
@@ -16,9 +16,11 @@ import { DeviceStateTransfer } from './device-state.ts';
 import { DirtyLog } from './dirty-log.ts';
 import { InflightMemory, inflightSize } from './inflight.ts';
 import { LentMemory, mostSlots } from './lent-memory.ts';
+import type { LentWindow } from './lent-window.ts';
 import { bad, MessageStream, type ReceivedMessage } from './message-stream.ts';
 import { type FrontEndMessageName, frontEndMessages, type PayloadOf, type ReplyOf } from './messages.ts';
 import {
+  limits,
   logAllBit,
   type ProtocolFeatureName,
   protocolFeatureBits,
@@ -52,12 +54,18 @@ const doneFeatures: readonly ProtocolFeatureName[] = [
   'CONFIGURE_MEM_SLOTS',
   'STATUS',
   'DEVICE_STATE',
+  'SHMEM',
 ];
+
+/** What a back end uses of its host. */
+export type BackEndHost = DescriptorHost & Partial<ChannelHost> & Partial<ContentHost>;
 
 /** What a back end can be given. */
 export interface VhostUserBackendOptions {
   /** The device's end of packed virtqueues. Without it VIRTIO_F_RING_PACKED is not offered. */
   readonly packedRing?: DeviceRing | undefined;
+  /** The device's shared memory regions, of different ids. Without any, or on a host without `ContentHost`, SHMEM is not offered. */
+  readonly windows?: readonly LentWindow[] | undefined;
   /** Protocol features that are not offered, though they could be. */
   readonly without?: readonly ProtocolFeatureName[] | undefined;
   /** Calls `look` now and then, until the function that it gives is called. Without it no queue can be polled. */
@@ -94,13 +102,14 @@ type Handlers = { readonly [N in FrontEndMessageName]?: Handler<N> };
  */
 export class VhostUserBackend {
   readonly core: DeviceCore;
-  readonly #host: DescriptorHost & Partial<ChannelHost>;
+  readonly #host: BackEndHost;
   readonly #options: VhostUserBackendOptions;
   readonly #stream: MessageStream<typeof frontEndMessages>;
   readonly #lent: LentMemory;
   readonly #rings: BackendRings;
   readonly #offered: readonly ProtocolFeatureName[];
   readonly #transfer: DeviceStateTransfer | undefined;
+  readonly #windows: readonly LentWindow[];
   #negotiated: ReadonlySet<string> = new Set();
   #status = 0;
   #requests: BackEndRequests | undefined;
@@ -109,17 +118,19 @@ export class VhostUserBackend {
   /**
    * Takes the channel over. A host that cannot make channels has no channel of the back end's own.
    *
-   * @throws {UsageError} BAD_STATE when the device is in use.
+   * @throws {UsageError} BAD_STATE when the device is in use; BAD_ARGUMENT for two windows of one id.
    */
-  constructor(
-    device: Device,
-    channel: Channel,
-    host: DescriptorHost & Partial<ChannelHost>,
-    options: VhostUserBackendOptions = {},
-  ) {
+  constructor(device: Device, channel: Channel, host: BackEndHost, options: VhostUserBackendOptions = {}) {
     this.#host = host;
     this.#options = options;
-    this.#lent = new LentMemory(host);
+    this.#windows = options.windows ?? [];
+    if (new Set(this.#windows.map(({ id }) => id)).size < this.#windows.length) {
+      throw new UsageError('BAD_ARGUMENT', 'two shared memory regions have the same id');
+    }
+    this.#lent = new LentMemory(host, (descriptor) => {
+      const identity = this.#windows.length > 0 ? host.identify?.(descriptor) : undefined;
+      return identity !== undefined && this.#windows.some((window) => window.shows(identity));
+    });
     this.core = new DeviceCore(device, {
       memory: this.#lent.memory,
       carries,
@@ -142,7 +153,9 @@ export class VhostUserBackend {
       hasState && opensChannels !== undefined ? new DeviceStateTransfer(this.core, opensChannels) : undefined;
     // QEMU writes status 0 whenever it stops the queues, be it for a pause: what a device has of its own would be lost.
     const not = new Set<string>([...(options.without ?? []), hasState ? 'STATUS' : 'DEVICE_STATE']);
-    if (opensChannels === undefined) for (const name of ['BACKEND_REQ', 'DEVICE_STATE']) not.add(name);
+    if (opensChannels === undefined)
+      for (const name of ['BACKEND_REQ', 'DEVICE_STATE', 'SHMEM']) not.add(name);
+    if (this.#windows.length === 0 || !hasContents(host)) not.add('SHMEM');
     this.#offered = doneFeatures.filter((name) => !not.has(name));
     this.#stream = new MessageStream(channel, frontEndMessages, 'requests', {
       received: (message) => this.#received(message),
@@ -202,7 +215,11 @@ export class VhostUserBackend {
         () => descriptor.close(),
       );
     },
-    REM_MEM_REG: ({ region }) => this.#rings.quietly(() => this.#lent.remove(region)),
+    // A front end may not hear what is asked of it meanwhile: what waits for that must not be waited for.
+    REM_MEM_REG: ({ region }) =>
+      this.#lent.isUnmapped(region)
+        ? this.#lent.remove(region)
+        : this.#rings.quietly(() => this.#lent.remove(region)),
     GET_MAX_MEM_SLOTS: () => ({ u64: BigInt(mostSlots) }),
     SET_LOG_BASE: (of, message) => {
       const descriptor = descriptorOf(message);
@@ -232,10 +249,19 @@ export class VhostUserBackend {
     },
     GET_QUEUE_NUM: () => ({ u64: BigInt(this.#rings.count) }),
     SET_BACKEND_REQ_FD: (_, message) => {
+      this.#lendWindows(undefined);
       this.#requests?.close();
       this.#requests = undefined;
       const channel = this.#channels.openChannel(descriptorOf(message));
-      this.#requests = new BackEndRequests(channel);
+      this.#requests = new BackEndRequests(channel, this.#negotiated.has('REPLY_ACK'), (error) => {
+        this.#stream.fail(error);
+      });
+      this.#lendWindows(this.#requests);
+    },
+    GET_SHMEM_CONFIG: () => {
+      const sizes = Array.from({ length: limits.sharedMemoryRegions }, () => 0n);
+      for (const { id, length } of this.#windows) sizes[id] = BigInt(length);
+      return { nregions: this.#windows.length, memory_sizes: sizes };
     },
     GET_CONFIG: (asked) => ({ ...asked, region: readConfig(this.core, asked) }),
     SET_CONFIG: (written) => {
@@ -386,8 +412,19 @@ export class VhostUserBackend {
     memory.close();
   }
 
+  /** Regions one by one are a condition: a front end that exchanges its whole table would wait for what waits for it. */
+  #lendWindows(requests: BackEndRequests | undefined): void {
+    const negotiated = ['SHMEM', 'CONFIGURE_MEM_SLOTS'].every((name) => this.#negotiated.has(name));
+    const front =
+      requests !== undefined && negotiated && hasContents(this.#host)
+        ? { requests, host: this.#host }
+        : undefined;
+    for (const window of this.#windows) window.attach(front);
+  }
+
   #reset(): void {
     this.#status = 0;
+    for (const window of this.#windows) window.reset();
     this.#rings.reset();
   }
 
@@ -405,6 +442,7 @@ export class VhostUserBackend {
 
   #ended(error: VirtioError | undefined): void {
     // Nothing may come between: whoever touches memory that is given back would take the process along.
+    this.#lendWindows(undefined);
     this.core.detach();
     this.#rings.close();
     this.#lent.close();
@@ -421,8 +459,12 @@ class Refusal extends PeerError {
   }
 }
 
-function hasChannels(host: DescriptorHost & Partial<ChannelHost>): host is DescriptorHost & ChannelHost {
+function hasChannels(host: BackEndHost): host is BackEndHost & ChannelHost {
   return host.openChannel !== undefined;
+}
+
+function hasContents(host: BackEndHost): host is BackEndHost & ContentHost {
+  return host.identify !== undefined;
 }
 
 /** A descriptor that the form of the message promises; the caller's from here on. */

@@ -1,11 +1,15 @@
 import type { Channel } from '../channel/channel.ts';
-import type { VirtioError } from '../errors.ts';
+import { HostError, type VirtioError } from '../errors.ts';
+import type { FrontEndWindow } from './frontend-windows.ts';
 import { MessageStream, type ReceivedMessage } from './message-stream.ts';
 import { type BackEndMessageName, backEndMessages } from './messages.ts';
+import { VhostUserMMap } from './payloads.ts';
 
 /** Who hears the back end's own requests. */
 export interface BackEndRequestListener {
   configChange(): void;
+  /** A shared memory region of the device; `undefined` where there is none of that id, or none at all. */
+  window(id: number): FrontEndWindow | undefined;
   /** It broke the protocol. */
   broken(error: VirtioError): void;
 }
@@ -16,8 +20,8 @@ export interface BackEndRequests {
 }
 
 /**
- * Listens to what a back end asks for on its own. The change of the configuration is heard; all else takes features that
- * this front end does not negotiate, and is refused where an answer is wanted.
+ * Listens to what a back end asks for on its own. The change of the configuration is heard, and what is mapped into shared
+ * memory regions; all else takes features that this front end does not negotiate, and is refused where an answer is wanted.
  */
 export function hearBackEnd(channel: Channel, listener: BackEndRequestListener): BackEndRequests {
   const stream = new MessageStream(channel, backEndMessages, 'requests', {
@@ -29,10 +33,29 @@ export function hearBackEnd(channel: Channel, listener: BackEndRequestListener):
   const answer = (message: ReceivedMessage): void => {
     // The stream knows no other names.
     const name = message.name as BackEndMessageName;
-    const known = name === 'CONFIG_CHANGE_MSG';
+    const isChange = name === 'CONFIG_CHANGE_MSG';
+    const succeeded = isChange || shows(message);
     if (name === 'SHARED_OBJECT_LOOKUP') stream.reply(name, { u64: 1n });
-    else if (message.needReply) stream.acknowledge(name, known);
-    if (known) listener.configChange();
+    else if (message.needReply) stream.acknowledge(name, succeeded);
+    if (isChange) listener.configChange();
+  };
+  /** Maps or takes away what is to be, where that can be. */
+  const shows = (message: ReceivedMessage): boolean => {
+    if (message.name !== 'SHMEM_MAP' && message.name !== 'SHMEM_UNMAP') return false;
+    const of = message.read(VhostUserMMap);
+    const window = listener.window(of.shmid);
+    if (window === undefined) return false;
+    if (message.name === 'SHMEM_UNMAP') return window.unmap(of);
+    const descriptor = message.take();
+    try {
+      return descriptor !== undefined && window.map(of, descriptor);
+    } catch (error) {
+      // A host that has no more descriptors is no mistake of the back end's.
+      if (error instanceof HostError) return false;
+      throw error;
+    } finally {
+      descriptor?.close();
+    }
   };
   return stream;
 }

@@ -1,10 +1,11 @@
 import type { Channel } from '../channel/channel.ts';
 import type { ChannelHost } from '../channel/channel-host.ts';
-import type { DescriptorHost } from '../channel/descriptors.ts';
+import type { ContentHost, DescriptorHost } from '../channel/descriptors.ts';
 import { PeerError, type VirtioError } from '../errors.ts';
 import { FeatureSet } from '../spec/features.ts';
 import { type BackEndRequests, hearBackEnd } from './frontend-back-end-requests.ts';
 import { type AnswerLimit, FrontEndRequests } from './frontend-requests.ts';
+import { type FrontEndWindow, windowsOf } from './frontend-windows.ts';
 import {
   configFlags,
   limits,
@@ -15,8 +16,11 @@ import {
   protocolFeaturesBit,
 } from './protocol.ts';
 
-/** What a front end uses of its host. Without channels the back end gets none for requests of its own. */
-export type FrontEndHost = DescriptorHost & Partial<ChannelHost>;
+/**
+ * What a front end uses of its host. Without channels the back end gets none for requests of its own; without `ContentHost`
+ * it can map nothing into shared memory regions.
+ */
+export type FrontEndHost = DescriptorHost & Partial<ChannelHost> & Partial<ContentHost>;
 
 /** How a connection is negotiated. */
 export interface SessionOptions {
@@ -44,6 +48,7 @@ const understood: readonly ProtocolFeatureName[] = [
   'RESET_DEVICE',
   'CONFIGURE_MEM_SLOTS',
   'STATUS',
+  'SHMEM',
 ];
 
 /** Feature bits that are the two programs' own. */
@@ -63,6 +68,8 @@ export class FrontEndSession {
   queues: number | undefined;
   /** Memory regions that it takes one by one; `undefined` where it takes tables alone. */
   memorySlots: number | undefined;
+  /** The device's shared memory regions by id. */
+  windows: ReadonlyMap<number, FrontEndWindow> = new Map();
   readonly #host: FrontEndHost;
   readonly #negotiated = new Set<ProtocolFeatureName>();
   #backEnd: BackEndRequests | undefined;
@@ -164,6 +171,12 @@ export class FrontEndSession {
     this.requests.close();
     this.#backEnd?.close();
     this.#backEnd = undefined;
+    this.clearWindows();
+  }
+
+  /** Takes away all that the back end has mapped, as a reset does. */
+  clearWindows(): void {
+    for (const window of this.windows.values()) window.clear();
   }
 
   async #negotiate(options: SessionOptions, listener: SessionListener): Promise<void> {
@@ -183,6 +196,10 @@ export class FrontEndSession {
       const slots = await requests.askNumber('GET_MAX_MEM_SLOTS');
       this.memorySlots = slots > 0xffff ? 0xffff : Number(slots);
     }
+    if (this.has('SHMEM') && hasContents(this.#host)) {
+      const { value } = await requests.ask('GET_SHMEM_CONFIG', {});
+      if (value !== undefined) this.windows = windowsOf(value, this.#host);
+    }
     if (this.has('BACKEND_REQ')) await this.#lendChannel(listener);
   }
 
@@ -191,11 +208,18 @@ export class FrontEndSession {
     this.offeredProtocol = protocolFeatureNames(await requests.askNumber('GET_PROTOCOL_FEATURES'));
     const offered = new Set(this.offeredProtocol.names);
     for (const feature of understood) {
-      const usable = feature !== 'BACKEND_REQ' || this.#host.createChannel !== undefined;
-      if (usable && offered.has(feature) && !without.has(feature)) this.#negotiated.add(feature);
+      if (this.#canUse(feature, offered) && offered.has(feature) && !without.has(feature))
+        this.#negotiated.add(feature);
     }
     await requests.tell('SET_PROTOCOL_FEATURES', { u64: protocolFeatureBits(this.#negotiated) });
     requests.acknowledged = this.has('REPLY_ACK');
+  }
+
+  #canUse(feature: ProtocolFeatureName, offered: ReadonlySet<ProtocolFeatureName>): boolean {
+    const hasChannels = this.#host.createChannel !== undefined;
+    if (feature === 'BACKEND_REQ') return hasChannels;
+    // What is to be mapped is told on that channel.
+    return feature !== 'SHMEM' || (hasChannels && hasContents(this.#host) && offered.has('BACKEND_REQ'));
   }
 
   /** Gives the back end a channel for requests of its own. */
@@ -204,6 +228,7 @@ export class FrontEndSession {
     if (made === undefined) return;
     this.#backEnd = hearBackEnd(made.channel, {
       configChange: () => listener.configChange(),
+      window: (id) => this.windows.get(id),
       broken: (error) => this.requests.fail(error),
     });
     try {
@@ -212,6 +237,10 @@ export class FrontEndSession {
       made.other.close();
     }
   }
+}
+
+function hasContents(host: FrontEndHost): host is FrontEndHost & ContentHost {
+  return host.identify !== undefined;
 }
 
 /** The largest configuration that messages can carry, in bytes. */

@@ -13,6 +13,7 @@ import { gone } from './frontend-requests.ts';
 import { FrontEndRings, type Restart } from './frontend-rings.ts';
 import { type FrontEndHost, FrontEndSession, type SessionOptions } from './frontend-session.ts';
 import type { Vring } from './frontend-vring.ts';
+import type { FrontEndWindow } from './frontend-windows.ts';
 
 /** How a front end drives a back end. */
 export interface VhostUserOptions extends SessionOptions {
@@ -185,6 +186,14 @@ export class VhostUserTransport implements Transport {
 
   configGeneration(): Promise<number> {
     return this.#inTurn((session) => this.#config.look(session));
+  }
+
+  /**
+   * A shared memory region (2.10) by the id that the device type gives it; `undefined` when the device has none of that id.
+   * Its mappings are gone after a reset, and the region itself with its connection.
+   */
+  sharedMemory(id: number): Promise<FrontEndWindow | undefined> {
+    return this.#inTurn(async (session) => session.windows.get(id));
   }
 
   /** The protocol does not tell it: what this front end uses at most. */
@@ -362,6 +371,7 @@ export class VhostUserTransport implements Transport {
   async #reset(session: FrontEndSession): Promise<void> {
     const wasStarted = this.#rings.started;
     await this.#rings.stop(session);
+    session.clearWindows();
     if (session.has('RESET_DEVICE') && wasStarted) await session.requests.tell('RESET_DEVICE', {});
     this.#features = undefined;
     this.#refused = false;

@@ -1,4 +1,4 @@
-export { VhostUserBackend, type VhostUserBackendOptions } from './backend.ts';
+export { type BackEndHost, VhostUserBackend, type VhostUserBackendOptions } from './backend.ts';
 export * from './frontend.ts';
 export { probeVhostUser, type VhostUserProbe } from './frontend-probe.ts';
 export type { AnswerLimit } from './frontend-requests.ts';
@@ -8,6 +8,8 @@ export {
   type SessionListener,
   type SessionOptions,
 } from './frontend-session.ts';
+export { FrontEndWindow } from './frontend-windows.ts';
+export { LentWindow, type WindowMapping } from './lent-window.ts';
 export { type MessageListener, MessageStream, ReceivedMessage } from './message-stream.ts';
 export * from './messages.ts';
 export * from './payloads.ts';

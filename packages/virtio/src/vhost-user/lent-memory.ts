@@ -24,7 +24,8 @@ interface Slot {
 }
 
 interface MappedSlot extends Slot {
-  readonly mapping: MappedMemory;
+  /** None where the device itself has lent the memory: see the constructor. */
+  readonly mapping: MappedMemory | undefined;
   readonly regions: readonly Region[];
 }
 
@@ -32,10 +33,16 @@ interface MappedSlot extends Slot {
 export class LentMemory {
   readonly memory: GuestMemory = new GuestMemory();
   readonly #host: DescriptorHost;
+  readonly #isOurs: (descriptor: Descriptor) => boolean;
   #slots: MappedSlot[] = [];
 
-  constructor(host: DescriptorHost) {
+  /**
+   * `isOurs` tells memory that the device shows in a window of its own, and which a front end lends back, since to a guest
+   * it is memory like any other. It is not mapped: its guest could cut it off beneath us.
+   */
+  constructor(host: DescriptorHost, isOurs: (descriptor: Descriptor) => boolean = () => false) {
     this.#host = host;
+    this.#isOurs = isOurs;
   }
 
   /**
@@ -47,15 +54,15 @@ export class LentMemory {
   replace(regions: readonly { readonly of: RegionDescription; readonly descriptor: Descriptor }[]): void {
     const slots: Slot[] = [];
     for (const { of } of regions) slots.push(soundSlot(of, slots));
-    const mapped: MappedMemory[] = [];
+    const mapped: (MappedMemory | undefined)[] = [];
     try {
       for (const { of, descriptor } of regions) mapped.push(this.#map(of, descriptor));
     } catch (error) {
-      for (const mapping of mapped) mapping.close();
+      for (const mapping of mapped) mapping?.close();
       throw error;
     }
     this.close();
-    for (const [i, slot] of slots.entries()) this.#place(slot, mapped[i]!);
+    for (const [i, slot] of slots.entries()) this.#place(slot, mapped[i]);
   }
 
   /**
@@ -70,18 +77,19 @@ export class LentMemory {
     this.#place(slot, this.#map(of, descriptor));
   }
 
+  /** True for a region that can be taken away whatever is in flight: nothing of it is mapped. */
+  isUnmapped(of: RegionDescription): boolean {
+    const slot = this.#find(of);
+    return slot !== undefined && slot.mapping === undefined;
+  }
+
   /**
    * Takes a region away. Nothing may be in flight that lies in it.
    *
    * @throws {PeerError} BAD_MESSAGE when there is none of these addresses and this size.
    */
   remove(of: RegionDescription): void {
-    const slot = this.#slots.find(
-      ({ start, length, user }) =>
-        BigInt(start) === of.guest_phys_addr &&
-        BigInt(length) === of.memory_size &&
-        user === of.userspace_addr,
-    );
+    const slot = this.#find(of);
     if (slot === undefined) throw bad('a memory region is to be removed that is not there');
     this.#slots = this.#slots.filter((other) => other !== slot);
     this.#unmap(slot);
@@ -101,14 +109,24 @@ export class LentMemory {
     for (const slot of this.#slots.splice(0)) this.#unmap(slot);
   }
 
-  #map(of: RegionDescription, descriptor: Descriptor): MappedMemory {
+  #find(of: RegionDescription): MappedSlot | undefined {
+    return this.#slots.find(
+      ({ start, length, user }) =>
+        BigInt(start) === of.guest_phys_addr &&
+        BigInt(length) === of.memory_size &&
+        user === of.userspace_addr,
+    );
+  }
+
+  #map(of: RegionDescription, descriptor: Descriptor): MappedMemory | undefined {
+    if (this.#isOurs(descriptor)) return undefined;
     return this.#host.map(descriptor, Number(of.mmap_offset), Number(of.memory_size));
   }
 
-  #place(slot: Slot, mapping: MappedMemory): void {
+  #place(slot: Slot, mapping: MappedMemory | undefined): void {
     const regions: Region[] = [];
     let at = slot.start;
-    for (const piece of mapping.pieces) {
+    for (const piece of mapping?.pieces ?? []) {
       const region = this.memory.addRegion(at, piece, { shared: true });
       regions.push(region);
       at += region.length;
@@ -118,7 +136,7 @@ export class LentMemory {
 
   #unmap({ mapping, regions }: MappedSlot): void {
     for (const region of regions) this.memory.removeRegion(region);
-    mapping.close();
+    mapping?.close();
   }
 }
 

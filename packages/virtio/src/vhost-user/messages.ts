@@ -150,7 +150,13 @@ export const frontEndMessages = Object.freeze({
     requires: 'DEVICE_STATE',
   },
   CHECK_DEVICE_STATE: { id: 43, payload: noPayload, reply: u64, requires: 'DEVICE_STATE' },
-  GET_SHMEM_CONFIG: { id: 44, payload: noPayload, reply: VhostUserShMemConfig, requires: 'SHMEM' },
+  GET_SHMEM_CONFIG: {
+    id: 44,
+    payload: noPayload,
+    reply: VhostUserShMemConfig,
+    mostReplyBytes: VhostUserShMemConfig.size + limits.sharedMemoryRegions * 8,
+    requires: 'SHMEM',
+  },
 } as const satisfies MessageForms);
 
 /** What a back end sends over the channel of its own, without the prefix `VHOST_USER_BACKEND_`. */

@@ -1,5 +1,4 @@
-import { array, bytes, type Codec, le16, le32, le64, type Struct, struct, tail, u8 } from '../spec/layout.ts';
-import { limits } from './protocol.ts';
+import { bytes, type Codec, le16, le32, le64, type Struct, struct, tail, u8 } from '../spec/layout.ts';
 
 // All numbers are in the byte order of the machine: see hostEndian. `le` is what most machines have.
 
@@ -130,10 +129,11 @@ const mmapFields = {
 export const VhostUserMMap: Struct<typeof mmapFields> = struct('VhostUserMMap', mmapFields);
 
 const shmemConfigFields = {
+  /** Regions that there are: those whose size is not 0. */
   nregions: le32,
   padding: le32,
-  /** By shmid; 0 where there is none. */
-  memory_sizes: array(le64, limits.sharedMemoryRegions),
+  /** By shmid; 0 where there is none. All 256 of them, though some send fewer. */
+  memory_sizes: tail(le64),
 } as const;
 /** The sizes of the device's shared memory regions. */
 export const VhostUserShMemConfig: Struct<typeof shmemConfigFields> = struct(

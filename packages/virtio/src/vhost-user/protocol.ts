@@ -112,6 +112,9 @@ export const shmemMapFlags = Object.freeze({
   READ_WRITE: 1,
 } as const);
 
+/** Bytes that the places and lengths of such a mapping are multiples of: a page, on the machines that there are. */
+export const shmemPage = 4096;
+
 /** Bytes of memory that one bit of the dirty log stands for. */
 export const logPageSize = 4096;
 
@@ -125,6 +128,8 @@ export const limits = Object.freeze({
   cryptoSessionBytes: 4096,
   /** Shared memory regions of a device. */
   sharedMemoryRegions: 256,
+  /** Mappings in one of them, each of which costs a front end a descriptor. */
+  sharedMemoryMappings: 1024,
   /** Descriptors with one message of the back end. */
   backEndDescriptors: 8,
 } as const);
