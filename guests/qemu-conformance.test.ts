@@ -11,9 +11,10 @@ import {
   runDeviceCase,
 } from 'virtio/testing';
 import { QemuPciMachine } from 'virtio-node/qemu';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, it, vi } from 'vitest';
 import { allCases } from '../conformance/cases/index.ts';
 import { type KnownDeviation, knownDeviation } from '../conformance/known-deviations/deviation.ts';
+import { type JudgedResult, judge } from '../conformance/known-deviations/judge.ts';
 import { qemuKnownDeviations } from '../conformance/known-deviations/qemu.ts';
 import { pattern, qemu } from './qemu-machine.ts';
 
@@ -60,7 +61,7 @@ const deviceCases = allCases.filter((one): one is DeviceCase => one.side === 'de
 describe.each(fixtures.filter(({ name }) => name in slots))('QEMU’s $name device', (fixture) => {
   for (const one of deviceCases) {
     it(one.statement, async (context) => {
-      const results: (CaseResult & { readonly known: KnownDeviation | undefined })[] = [];
+      const results: JudgedResult[] = [];
       const hung = new Set<KnownDeviation>();
       for (const configuration of configurationsFor(one, [{ name: 'pci of QEMU' }])) {
         const device = fixture.name;
@@ -72,17 +73,7 @@ describe.each(fixtures.filter(({ name }) => name in slots))('QEMU’s $name devi
         const result = await orHangs(runDeviceCase(one, subjectOf(fixture), configuration), limit);
         results.push({ ...(result ?? failed(one, fixture, configuration)), known });
       }
-      expect(results.filter(({ outcome, known }) => outcome === 'failed' && !known)).toEqual([]);
-      for (const { outcome, reason, known, configuration } of results) {
-        if (known === undefined || (known.races && outcome === 'passed')) continue;
-        // It keeps the clause now: its record in known-deviations/qemu.ts is to be removed.
-        expect({ configuration, outcome }).toEqual({ configuration, outcome: 'failed' });
-        expect(reason).toMatch(known.seen);
-      }
-      const raced = results.filter(({ known }) => known?.races);
-      if (raced.length > 0) expect(raced.map(({ outcome }) => outcome)).toContain('failed');
-      const skipped = results.filter(({ outcome }) => outcome === 'skipped');
-      if (skipped.length === results.length) context.skip(skipped[0]?.reason);
+      judge(context, results);
     });
   }
 });

@@ -37,6 +37,11 @@ export class StorageDaemon {
     await this.#start();
   }
 
+  /** True when it is no more, by itself or not. */
+  get hasEnded(): boolean {
+    return this.#child.hasEnded;
+  }
+
   async stop(): Promise<void> {
     await this.kill();
     await rm(this.#folder, { recursive: true, force: true });
