@@ -41,6 +41,23 @@ const recipes = {
   },
   'qemu-img': { ...qemu, packages: ['qemu-utils'], program: 'qemu-img' },
   nbdkit: { packages: ['nbdkit'], program: 'nbdkit', folder: 'usr/bin', check: ['--version'] },
+  // With libblkio, which the releases before have not.
+  'nbdkit-blkio': {
+    packages: ['nbdkit'],
+    program: 'nbdkit',
+    folder: 'usr/bin',
+    check: ['--version'],
+    suite: 'trixie',
+    // What other plugins of it reach.
+    without: [
+      'libcurl3t64-gnutls',
+      'libext2fs2t64',
+      'libnbd0',
+      'libssh-4',
+      'libssl3t64',
+      'libtorrent-rasterbar2.0t64',
+    ],
+  },
   'qemu-x86': { ...qemu, packages: ['qemu-system-x86'], program: 'qemu-system-x86_64' },
   'qemu-arm': { ...qemu, packages: ['qemu-system-arm'], program: 'qemu-system-aarch64' },
   // Older releases have it in one package with all the rarer machines.
