@@ -14,7 +14,8 @@ const virtio = fileURLToPath(new URL('../packages/cli/bin/virtio.js', import.met
 const blockSize = 4096;
 /** Loops in the guest that write, each its own block. */
 const writers = 4;
-const deaths = 50;
+/** Of each back end, with each ring. */
+const deaths = Number(process.env.VIRTIO_DEATHS ?? 50);
 
 /** `virtio serve blk` in a process of its own, which dies and is started again. */
 class Served {
@@ -104,8 +105,10 @@ describe.each([false, true])('a back end that is killed in the middle of writes 
     return text.split('\n').map(Number);
   }
 
-  test(`${deaths} times over: what was acknowledged is there, and nothing older comes back`, async () => {
-    await session.text(`cd /tmp && touch go && mke2fs /dev/vdb >/dev/null 2>&1 && mount /dev/vdb /mnt
+  test(
+    `${deaths} times over: what was acknowledged is there, and nothing older comes back`,
+    async () => {
+      await session.text(`cd /tmp && touch go && mke2fs /dev/vdb >/dev/null 2>&1 && mount /dev/vdb /mnt
       for w in ${[...Array(writers).keys()].join(' ')}; do
         echo 0 >ack$w
         ( n=0
@@ -116,24 +119,26 @@ describe.each([false, true])('a back end that is killed in the middle of writes 
       done
       ( n=0; while [ -e go ]; do n=$((n + 1)); echo $n >/mnt/file$((n % 50)); sync; done ) &
       true`);
-    for (let death = 0; death < deaths; death++) {
-      const before = await acknowledged();
-      await Promise.all(served.map((one) => one.end('SIGKILL')));
-      await Promise.all(served.map((one) => one.start()));
-      // What it had acknowledged is there, and it goes on.
-      let now = before;
-      do {
-        for (const [writer, number] of now.entries())
-          expect(await written(writer)).toBeGreaterThanOrEqual(number);
-        now = await acknowledged();
-      } while (now.every((number, writer) => number <= (before[writer] ?? 0)));
-    }
-    await session.text(
-      'cd /tmp; rm go; wait; while fuser /dev/vda >/dev/null 2>&1; do sleep 0.1; done; umount /mnt; sync',
-    );
-    const last = await acknowledged();
-    for (const [writer, number] of last.entries()) expect(await written(writer)).toBe(number);
-    for (const one of served) expect(await one.end('SIGTERM')).toBe(0);
-    expect(await checkFileSystem(files)).toBe(0);
-  }, 1_800_000);
+      for (let death = 0; death < deaths; death++) {
+        const before = await acknowledged();
+        await Promise.all(served.map((one) => one.end('SIGKILL')));
+        await Promise.all(served.map((one) => one.start()));
+        // What it had acknowledged is there, and it goes on.
+        let now = before;
+        do {
+          for (const [writer, number] of now.entries())
+            expect(await written(writer)).toBeGreaterThanOrEqual(number);
+          now = await acknowledged();
+        } while (now.every((number, writer) => number <= (before[writer] ?? 0)));
+      }
+      await session.text(
+        'cd /tmp; rm go; wait; while fuser /dev/vda >/dev/null 2>&1; do sleep 0.1; done; umount /mnt; sync',
+      );
+      const last = await acknowledged();
+      for (const [writer, number] of last.entries()) expect(await written(writer)).toBe(number);
+      for (const one of served) expect(await one.end('SIGTERM')).toBe(0);
+      expect(await checkFileSystem(files)).toBe(0);
+    },
+    36_000 * Math.max(50, deaths),
+  );
 });
