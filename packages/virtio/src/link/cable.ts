@@ -197,6 +197,10 @@ class Direction implements Link, CableCounts {
     return taken;
   }
 
+  more(follow: boolean): void {
+    this.#receiver.more?.(follow);
+  }
+
   /** The sender has room again. */
   room(): void {
     this.other!.roomAhead();

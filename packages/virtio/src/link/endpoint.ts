@@ -16,6 +16,11 @@ export interface Endpoint {
   receive(frame: Uint8Array, offload: Offload): boolean;
   /** The other end has room again, after it had none. */
   room(): void;
+  /**
+   * More frames follow at once, or no more do: between the two an end that tells somebody of each frame may tell of many
+   * together. Absent when it makes no difference.
+   */
+  more?(follow: boolean): void;
   /** The link was cut, or is there again; frames that come in between are lost. Absent when it does not matter. */
   carrier?(up: boolean): void;
 }
@@ -33,6 +38,8 @@ export interface Link {
    * @param offload what is left to do to it; nothing unless told
    */
   send(frame: Uint8Array, offload?: Offload): boolean;
+  /** Tells the other end that more frames follow at once; and, without fail and within the same turn, that no more do. */
+  more?(follow: boolean): void;
   /** Tells the other end that there is room again where `receive` had returned false. */
   room(): void;
 }

@@ -111,7 +111,8 @@ export class UserNetwork implements Endpoint {
     const send = tcpSender(sender);
     // A connection is half open for as long as the uplink needs to reach the other side.
     const tcpLimits = { halfOpen: limits.connections, ...limits.tcp, connections: limits.connections };
-    this.#tcp = new TcpStack({ clock, random, mtu, send, limits: tcpLimits });
+    const more = (follow: boolean): void => output.more(follow);
+    this.#tcp = new TcpStack({ clock, random, mtu, send, more, limits: tcpLimits });
     output.onRoom = () => this.#tcp.room();
     this.#tcpFlows = new TcpFlows(settings, forwarding, errors, this.#services, (address) =>
       dns.pool.nameOf(address),

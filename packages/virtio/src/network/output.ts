@@ -32,6 +32,11 @@ export class Output {
     return this.#link;
   }
 
+  /** More frames follow at once, or no more do. */
+  more(follow: boolean): void {
+    this.#link?.more?.(follow);
+  }
+
   /** Sends a frame, now or when there is room, or drops it when too much waits. The bytes are lent. */
   send(frame: Uint8Array, offload: Offload = finished): void {
     if (this.#trySend(frame, offload)) return;

@@ -126,7 +126,8 @@ export class Station implements Endpoint {
     this.#udpSender = new UdpSender(sender);
     this.#arp = new Arp(settings, statistics, plan, output, neighbours);
     this.#ndp = new Ndp(settings, ipv6, statistics, plan, sender, neighbours);
-    this.#tcp = new TcpStack({ clock, random, mtu, send: tcpSender(sender) });
+    const more = (follow: boolean): void => output.more(follow);
+    this.#tcp = new TcpStack({ clock, random, mtu, send: tcpSender(sender), more });
     output.onRoom = () => this.#tcp.room();
     this.#tcp.onConnect = (request) => {
       const service = this.#services.find(request.local.address, request.local.port);

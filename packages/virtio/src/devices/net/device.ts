@@ -4,6 +4,7 @@ import type { Json } from '../../device/json.ts';
 import { UsageError } from '../../errors.ts';
 import type { Endpoint, Link } from '../../link/endpoint.ts';
 import { noOffloads, type Offload, segmentation, type TakenOffloads } from '../../link/offload.ts';
+import { Arrivals } from './arrivals.ts';
 import { Coalescing, coalescingClass, type NetTimer } from './coalescing.ts';
 import { ControlCounters, type ControlTable, serveControl } from './control.ts';
 import { announceClass, guestOffloadsClass } from './control-driver.ts';
@@ -130,6 +131,8 @@ interface ConfigAccess {
   update(values: Partial<NetConfig>): void;
 }
 
+const isTransmit = ({ index }: ActiveQueue): boolean => index % 2 === 1;
+
 /** Between the queues of the driver and the link. */
 class Port implements Endpoint, NetControls, Moderation {
   takes: TakenOffloads = noOffloads;
@@ -149,8 +152,10 @@ class Port implements Endpoint, NetControls, Moderation {
   #link: Link | undefined;
   /** The configuration field of this name; while the device is suspended it is not there yet. */
   #status = 0;
-  /** This, for drivers that want notifications counted or held back. */
+  /** This, for drivers that want notifications of what they sent counted or held back. */
   #moderation: Moderation | undefined;
+  /** Tells drivers of the frames that they were given. */
+  readonly #arrivals = new Arrivals();
   /** What another device has saved, until a driver goes on here. */
   #saved: Json | undefined;
   /** Bytes of the largest frame that is not to be cut; the tag of a VLAN comes on top. */
@@ -242,6 +247,11 @@ class Port implements Endpoint, NetControls, Moderation {
     return !this.filter.accepts(frame) || this.receiver.receive(frame, offload);
   }
 
+  /** Of frames that follow each other at once the driver is told together. */
+  more(follow: boolean): void {
+    this.#arrivals.more(follow);
+  }
+
   begin(session: NetSession): void {
     this.session = session;
     const { has } = session;
@@ -260,7 +270,7 @@ class Port implements Endpoint, NetControls, Moderation {
   }
 
   buffersAvailable(queue: ActiveQueue): void {
-    queue.moderation = this.#moderation;
+    queue.moderation = this;
     if (this.receiver.available(queue)) this.#link?.room();
   }
 
@@ -270,11 +280,12 @@ class Port implements Endpoint, NetControls, Moderation {
   }
 
   due(queue: ActiveQueue, buffers: number): boolean {
-    return this.#coalescing?.due(queue, buffers) ?? true;
+    if (this.#coalescing?.due(queue, buffers) === false) return false;
+    return isTransmit(queue) || this.#arrivals.due(queue, buffers);
   }
 
   notified(queue: ActiveQueue): void {
-    const { counters } = queue.index % 2 === 0 ? this.receiver : this.transmitter;
+    const { counters } = isTransmit(queue) ? this.transmitter : this.receiver;
     const counted = counters[queue.number];
     if (counted !== undefined) counted.interrupts++;
   }
@@ -296,6 +307,7 @@ class Port implements Endpoint, NetControls, Moderation {
   reset(): void {
     this.session = undefined;
     this.#moderation = undefined;
+    this.#arrivals.reset();
     this.#saved = undefined;
     this.takes = noOffloads;
     this.#largest = Number.POSITIVE_INFINITY;

@@ -62,6 +62,8 @@ export interface TcpOptions {
   readonly random: (bytes: Uint8Array) => void;
   /** Sends a segment. False when there is no room: it is given again, as it is, after `room()` was called. */
   readonly send: (segment: TcpSegmentOut) => boolean;
+  /** More segments follow at once, or no more do: whoever carries them may tell of many together. */
+  readonly more?: ((follow: boolean) => void) | undefined;
   readonly limits?: Partial<TcpLimits> | undefined;
   /** Bytes that lie free in front of each segment, for the headers of IP and the link; 64 unless told. */
   readonly headroom?: number | undefined;

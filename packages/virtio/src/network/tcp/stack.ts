@@ -69,6 +69,7 @@ export class TcpStack implements Tcp, ConnectionOwner {
   readonly #hash: KeyedHash;
   readonly #wire: Wire;
   readonly #output: Output;
+  readonly #more: (follow: boolean) => void;
   readonly #deadlines: Deadlines;
   readonly #table: Table;
   readonly #strays: Strays;
@@ -86,7 +87,7 @@ export class TcpStack implements Tcp, ConnectionOwner {
   #closed = false;
 
   constructor(options: TcpOptions) {
-    const { clock, random, send, headroom = 64, mtu = 1500, timeWait = 60_000 } = options;
+    const { clock, random, send, more = () => {}, headroom = 64, mtu = 1500, timeWait = 60_000 } = options;
     this.#limits = checkLimits({ ...defaultLimits, ...options.limits });
     checkMtu(mtu);
     this.mtu = mtu;
@@ -97,6 +98,7 @@ export class TcpStack implements Tcp, ConnectionOwner {
     this.#table = new Table(this.#hash);
     this.#wire = new Wire(headroom, send);
     this.#output = new Output(this.#wire);
+    this.#more = more;
     this.#strays = new Strays(this.#output);
     this.#deadlines = new Deadlines(clock, () => this.#flush());
   }
@@ -353,7 +355,19 @@ export class TcpStack implements Tcp, ConnectionOwner {
     this.#sending = true;
     this.#depth++;
     try {
-      const now = this.#clock.now();
+      // What is told at the end of a batch may be answered at once, and the answer have an answer.
+      do this.#sendBatch();
+      while (!this.#wire.blocked && (this.#firstReady !== undefined || !this.#strays.empty));
+    } finally {
+      this.#depth--;
+      this.#sending = false;
+    }
+  }
+
+  #sendBatch(): void {
+    const now = this.#clock.now();
+    this.#more(true);
+    try {
       while (!this.#wire.blocked && this.#strays.sendOne());
       while (!this.#wire.blocked && this.#firstReady !== undefined) {
         const connection = this.#firstReady;
@@ -365,8 +379,7 @@ export class TcpStack implements Tcp, ConnectionOwner {
         while (!this.#wire.blocked && this.#strays.sendOne());
       }
     } finally {
-      this.#depth--;
-      this.#sending = false;
+      this.#more(false);
     }
   }
 }
