@@ -34,13 +34,30 @@ describe('a connection and the stream outside', () => {
     })();
     const piece = new Uint8Array(65_536);
     let pieces = 1;
-    while (far.user.give(piece)) pieces++;
+    while (far.user.write(piece, true)) pieces++;
     expect(pieces).toBeGreaterThan(2);
     far.user.end();
     stream.end();
     expect(await received).toBe(pieces * piece.length);
     // The last tail, and what a window had no more room for.
     expect(lengths.filter((length) => length < 1000).length).toBeLessThanOrEqual(2);
+    network.close();
+  });
+
+  it('sends the tail of a full piece when nothing follows', async () => {
+    const { far, lengths, network } = await joined();
+    /** Bytes of payload that were sent: headers of Ethernet, IP, and TCP with timestamps go in front. */
+    const sent = (): number => lengths.reduce((sum, length) => sum + length - 66, 0);
+    // Less than a window that is new, whose every byte may be under way.
+    const piece = new Uint8Array(10_000);
+    far.user.write(piece, true);
+    expect(sent()).toBeLessThan(piece.length);
+    far.user.flush?.();
+    expect(sent()).toBe(piece.length);
+    far.user.write(piece, true);
+    far.user.write(piece.subarray(0, 10));
+    while (sent() < 2 * piece.length + 10) await new Promise((resolve) => setTimeout(resolve, 1));
+    expect(sent()).toBe(2 * piece.length + 10);
     network.close();
   });
 

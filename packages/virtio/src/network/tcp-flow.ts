@@ -1,8 +1,8 @@
 import type { TcpHandler, TcpStream } from './tcp/index.ts';
 import type { FailureReason, StreamEnd } from './uplink.ts';
 
-/** A piece of as many bytes as a read of a socket takes at a time: there is more behind it, nearly always. */
-const fullPiece = 65_536;
+/** Of pieces as large as this the small ends may wait for one another; what is smaller goes as it comes. */
+const largePiece = 65_536;
 
 /**
  * A guest's connection and the stream outside that belongs to it, joined: bytes both ways without a promise, each side held
@@ -17,6 +17,8 @@ export class TcpFlow implements StreamEnd {
   #farReady = true;
   /** What the guest's connection had no room for; the stream outside waits until it is gone. */
   #held: Uint8Array | undefined;
+  /** The stream outside was told to wait. */
+  #farWaits = false;
   /** The stream outside sends nothing more. */
   #ended = false;
   #over = false;
@@ -49,21 +51,34 @@ export class TcpFlow implements StreamEnd {
     this.far?.abort(reason);
   }
 
-  write(bytes: Uint8Array): boolean {
+  write(bytes: Uint8Array, more = false): boolean {
     if (this.#over || this.#ended) return true;
-    const taken = this.#held === undefined ? (this.#stream?.tryWrite(bytes) ?? 0) : 0;
-    if (taken === bytes.length) return true;
-    this.#hold(bytes.slice(taken));
+    const stream = this.#stream;
+    if (stream === undefined || this.#held !== undefined) this.#hold(bytes.slice());
+    else {
+      stream.nagle(bytes.length >= largePiece);
+      if (more) stream.cork(true);
+      const room = stream.put(bytes);
+      if (!more) stream.cork(false);
+      if (room) return true;
+    }
+    this.#farWaits = true;
     return false;
   }
 
   give(bytes: Uint8Array): boolean {
     if (this.#over || this.#ended || bytes.length === 0) return true;
-    // What is left of a full piece behind its last whole segment goes out with the next, not as a frame of its own.
-    this.#stream?.nagle(bytes.length >= fullPiece);
+    this.#stream?.nagle(bytes.length >= largePiece);
     if (this.#held === undefined && this.#stream?.give(bytes) === true) return true;
     this.#hold(bytes);
+    this.#farWaits = true;
     return false;
+  }
+
+  flush(): void {
+    if (this.#over) return;
+    this.#stream?.nagle(false);
+    this.#stream?.cork(false);
   }
 
   room(): void {
@@ -120,7 +135,10 @@ export class TcpFlow implements StreamEnd {
     if (held !== undefined) {
       if (!stream.give(held)) return;
       this.#held = undefined;
-      if (!this.#ended) this.far?.room();
+    }
+    if (this.#farWaits && !this.#ended) {
+      this.#farWaits = false;
+      this.far?.room();
     }
     // `room` may have had more written.
     if (this.#ended && this.#held === undefined && !this.#over) stream.end();

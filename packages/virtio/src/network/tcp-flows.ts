@@ -88,8 +88,9 @@ export class TcpFlows {
         asked = false;
         this.#refuse(request, reason, quoted, guest);
       },
-      write: (written) => flow.write(written),
+      write: (written, more) => flow.write(written, more),
       give: (given) => flow.give(given),
+      flush: () => flow.flush(),
       room: () => flow.room(),
       end: () => flow.end(),
       abort: (reason) => flow.abort(reason),

@@ -36,12 +36,16 @@ export interface StreamEnd {
   /**
    * Takes bytes, which are lent until this returns. False when it has enough: it took these, and no more may be written until
    * it calls `room` of the other end. That is how a slow reader holds back a writer.
+   *
+   * @param more others follow at once: what makes no full segment may wait for them, until `write` without it, `end` or `flush`
    */
-  write(bytes: Uint8Array): boolean;
+  write(bytes: Uint8Array, more?: boolean): boolean;
   /** As `write`, with bytes that are never changed again, so that nobody has to copy them. */
   give(bytes: Uint8Array): boolean;
   /** This end may write again, after it got false. */
   room(): void;
+  /** Nothing followed what was written last, though it said so. */
+  flush?(): void;
   /** No more bytes follow those that were written. The other direction goes on. */
   end(): void;
   /** The stream is over in both directions, and what is still under way is lost. Called once; nothing follows. */

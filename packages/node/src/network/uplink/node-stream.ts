@@ -1,31 +1,71 @@
-import type { Socket } from 'node:net';
+import { createConnection, type Socket } from 'node:net';
 import type { FailureReason, StreamEnd, StreamUser } from 'virtio/network';
 import { failureReason } from './failure-reason.ts';
 
 /** Bytes of a copy that is kept for the next one. */
 const scratchSize = 65_536;
+/** Bytes that one read takes at most, and one of Node's own: where it took as many, more is likely to follow. */
+const readSize = 524_288;
+const nodeReadSize = 65_536;
+
+/**
+ * What sockets read into, one after the other: whoever is given bytes of it copies them. A buffer for each read is as much
+ * garbage as there is traffic, and collecting that took longer than all the rest.
+ */
+const readBuffer = new Uint8Array(readSize);
 
 /** A socket of TCP as one end of a stream. */
 export class NodeStream implements StreamEnd {
   readonly #socket: Socket;
   /** What the kernel does not take at once is a copy, since what we are given is lent; one that it took serves again. */
   #scratch = new Uint8Array();
+  #user: StreamEnd | undefined;
+  /** It was told that more follows, and is to hear of it in this turn when nothing does. */
+  #more = false;
+  #looks = false;
   /** The other end waits for room. */
   #waiting = false;
   /** Nothing is told any more. */
   #over = false;
 
-  /** Takes over a socket that is half open when its other side ends. `onClose` is called when it is gone. */
-  constructor(socket: Socket, onClose: () => void) {
+  private constructor(socket: Socket) {
     this.#socket = socket;
-    socket.once('close', onClose);
     // A socket that fails before there is somebody to tell must not end the process.
     socket.on('error', () => {});
   }
 
-  /** Tells the other end of everything from now on. */
+  /** Opens a socket to somewhere. */
+  static connect(host: string, port: number): NodeStream {
+    const callback = (length: number): boolean =>
+      stream.#came(length === readSize ? readBuffer : readBuffer.subarray(0, length), length === readSize);
+    const onread = { buffer: readBuffer, callback };
+    const socket = createConnection({ host, port, allowHalfOpen: true, noDelay: true, onread });
+    const stream = new NodeStream(socket);
+    return stream;
+  }
+
+  /** Takes over a socket that is paused, and half open when its other side ends. */
+  static accepted(socket: Socket): NodeStream {
+    const stream = new NodeStream(socket);
+    socket.setNoDelay(true);
+    // Node decides where such a socket reads to.
+    socket.on('data', (chunk: Uint8Array) => {
+      // Plain bytes: a Buffer is one of them that behaves otherwise.
+      const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+      if (!stream.#came(bytes, bytes.length === nodeReadSize)) socket.pause();
+    });
+    return stream;
+  }
+
+  /** Calls once when it is gone. */
+  onceClosed(call: () => void): void {
+    this.#socket.once('close', call);
+  }
+
+  /** Tells the other end of everything from now on, which is also when an accepted socket begins to read. */
   tell(user: StreamEnd & Partial<Pick<StreamUser, 'opened' | 'failed'>>): void {
     const socket = this.#socket;
+    this.#user = user;
     let opened = !socket.connecting;
     if (!opened) {
       socket.once('connect', () => {
@@ -33,11 +73,6 @@ export class NodeStream implements StreamEnd {
         if (!this.#over) user.opened?.();
       });
     }
-    socket.on('data', (chunk: Uint8Array) => {
-      // Plain bytes: a Buffer is one of them that behaves otherwise.
-      const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-      if (!this.#over && !user.give(bytes)) socket.pause();
-    });
     socket.once('end', () => {
       if (!this.#over) user.end();
     });
@@ -58,6 +93,22 @@ export class NodeStream implements StreamEnd {
       if (socket.readableEnded && socket.writableFinished) this.#over = true;
       lost('reset');
     });
+    if (!socket.connecting) socket.resume();
+  }
+
+  /** Bytes were read. False when no more are to be read until `room`. */
+  #came(bytes: Uint8Array, more: boolean): boolean {
+    const user = this.#user;
+    if (this.#over || user === undefined) return true;
+    this.#more = more;
+    if (more && !this.#looks) {
+      this.#looks = true;
+      setImmediate(() => {
+        this.#looks = false;
+        if (this.#more && !this.#over) user.flush?.();
+      });
+    }
+    return user.write(bytes, more);
   }
 
   write(bytes: Uint8Array): boolean {
@@ -86,6 +137,11 @@ export class NodeStream implements StreamEnd {
 
   end(): void {
     this.#socket.end();
+  }
+
+  /** Closes the socket, whatever is under way. */
+  destroy(): void {
+    this.#socket.destroy();
   }
 
   abort(): void {

@@ -1,7 +1,7 @@
 import { getServers } from 'node:dns';
 import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
-import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { HostError } from 'virtio/errors';
 import type { ListenOptions, Uplink } from 'virtio/network';
 import { echo } from './echo.ts';
@@ -26,17 +26,13 @@ export function nodeUplink(options: NodeUplinkOptions = {}): Uplink {
     open.add(end);
     return () => open.delete(end);
   };
-  const streamOf = (socket: Socket): NodeStream => {
-    socket.setNoDelay(true);
-    return new NodeStream(
-      socket,
-      kept(() => socket.destroy()),
-    );
+  const keep = (stream: NodeStream): NodeStream => {
+    stream.onceClosed(kept(() => stream.destroy()));
+    return stream;
   };
   return {
     connect({ address, port }, user) {
-      const socket = createConnection({ host: address, port, allowHalfOpen: true });
-      const stream = streamOf(socket);
+      const stream = keep(NodeStream.connect(address, port));
       stream.tell(user);
       return stream;
     },
@@ -49,14 +45,13 @@ export function nodeUplink(options: NodeUplinkOptions = {}): Uplink {
     async listen(where, opened) {
       const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
         const { remoteAddress = '', remotePort = 0 } = socket;
-        const stream = streamOf(socket);
+        const stream = keep(NodeStream.accepted(socket));
         const user = opened(stream, { address: remoteAddress.replace(/^::ffff:/, ''), port: remotePort });
         if (user === undefined) {
           stream.abort();
           return;
         }
         stream.tell(user);
-        socket.resume();
       });
       await listening(server, where);
       const close = (): void => {

@@ -99,7 +99,7 @@ export interface TcpHandler {
   data(bytes: Uint8Array): number;
   /** The peer sends nothing more; all that it sent was taken. */
   end(): void;
-  /** There is room again, after `tryWrite` had taken less than all or `give` nothing. */
+  /** There is room again, after `tryWrite` had taken less than all, `give` nothing, or `put` had enough. */
   writable(): void;
   /** The connection is over: `undefined` when both sides had ended it. Called once, as the last. */
   closed(failure: Error | undefined): void;
@@ -132,6 +132,13 @@ export interface TcpStream {
    * @throws {UsageError} BAD_STATE behind `end` or `close`.
    */
   give(bytes: Uint8Array): boolean;
+  /**
+   * Sends a copy of all the bytes. False when there is enough of them now: whoever goes on all the same costs memory. The
+   * handler's `writable` is called once there is room.
+   *
+   * @throws {UsageError} BAD_STATE behind `end` or `close`.
+   */
+  put(bytes: Uint8Array): boolean;
   /** Bytes that were written and not acknowledged. */
   readonly unacknowledged: number;
   /**
@@ -159,8 +166,16 @@ export interface TcpStream {
   readonly closed: Promise<void>;
   /** Probes a peer that was silent for so many milliseconds, and loses the connection when it stays so; 0 for never. */
   keepAlive(milliseconds: number): void;
-  /** Holds back small segments while others are under way (Nagle's algorithm); off unless told. */
+  /**
+   * Holds back a small segment while another small one is under way (Nagle's algorithm, by whole segments, so that the end of
+   * something large never waits); off unless told.
+   */
   nagle(on: boolean): void;
+  /**
+   * More is about to be written: what makes no full segment waits for it, a fifth of a second at most. Off again, and at
+   * `end`, it is sent.
+   */
+  cork(on: boolean): void;
 }
 
 /** Of the packet that an ICMP message quotes: one of ours. Its first 8 bytes of TCP suffice. */

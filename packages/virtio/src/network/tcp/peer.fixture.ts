@@ -46,12 +46,13 @@ export class Peer {
     this.stack = new TcpStack({
       clock: this.clock,
       random: seededBytes(7),
-      send: (segment) => this.#sent(segment),
+      send: (segment) => this.carry(segment),
       ...options,
     });
   }
 
-  #sent(out: TcpSegmentOut): boolean {
+  /** Takes what the stack sends. */
+  carry(out: TcpSegmentOut): boolean {
     if (!this.room) return false;
     this.pieces.push({ length: out.length - out.headerLength, segmentSize: out.segmentSize });
     for (const one of packetsOf(out)) {

@@ -3,6 +3,9 @@ import type { Chunks } from './chunks.ts';
 /** Bytes below which a copy is cheaper than keeping what was given. */
 const worthKeeping = 2048;
 
+/** Bytes that wait, from which on chunks are large whatever is written. */
+const bulk = 65_536;
+
 interface Piece {
   readonly start: number;
   end: number;
@@ -49,7 +52,8 @@ export class SendQueue {
       }
     }
     while (done < count) {
-      const chunk = this.#chunks.take(count - done);
+      // Behind so much more will follow: a large chunk is used again, a small one is garbage.
+      const chunk = this.#chunks.take(this.length < bulk ? count - done : bulk);
       const run = Math.min(count - done, chunk.length);
       chunk.set(run === bytes.length ? bytes : bytes.subarray(done, done + run));
       this.#push(chunk, run, chunk);

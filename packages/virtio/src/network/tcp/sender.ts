@@ -32,8 +32,9 @@ export class Sender {
   ended = false;
   /** The peer tells what it has behind gaps. */
   selective = false;
-  /** Small segments wait while others are under way. */
+  /** A small segment waits while another one is under way; or for more to be written. */
   nagle = false;
+  corked = false;
   /** A byte was sent to ask a peer that has no room whether it has some now. */
   probing = false;
   readonly queue: SendQueue;
@@ -71,6 +72,8 @@ export class Sender {
   /** What tells the round trip once it is acknowledged, and when it was sent; -1 when nothing does. */
   #timedPosition = -1;
   #timedAt = 0;
+  /** Behind the last that was sent as less than a full segment. */
+  #smallEnd = 0;
   /** When data was last sent, and when last sent again. */
   #sentAt = 0;
   #sentAgainAt = 0;
@@ -348,14 +351,22 @@ export class Sender {
     const allowed = Math.min(offered, Math.max(room, this.waits ? 0 : segment));
     if (allowed >= waiting) {
       const rest = waiting % segment;
-      // Nagle's algorithm: what is no full segment waits for an acknowledgment, unless the FIN follows.
-      const held = this.nagle && this.waits && !this.ended ? rest : 0;
+      const held = this.#holdsSmall(override) ? rest : 0;
       return waiting > held && this.#found(next, Math.min(waiting - held, most));
     }
     if (allowed >= segment) return this.#found(next, Math.min(this.#whole(allowed), most));
     // Less than a segment: only when the peer never had much more room, or nothing else would move (RFC 9293, 3.8.6.2.1).
     const worth = allowed === offered && 2 * allowed >= this.largestWindow;
     return (worth || override) && this.#found(next, allowed);
+  }
+
+  /**
+   * What is no full segment waits for what will be written, or for another one to be acknowledged: of those alone, as Minshall
+   * proposed, else the end of each reply would wait for a peer that acknowledges late.
+   */
+  #holdsSmall(override: boolean): boolean {
+    if (override || this.ended) return false;
+    return this.corked || (this.nagle && this.#smallEnd > this.unacknowledged);
   }
 
   /** What may be lost, or may not: sent again rather than nothing while room is left (`NextSeg`, rules 3 and 4). */
@@ -398,9 +409,12 @@ export class Sender {
       }
       // What was sent twice tells nothing: nobody knows which of the two was acknowledged (RFC 6298, 3).
       this.#timedPosition = -1;
-    } else if (this.#timedPosition < 0) {
-      this.#timedPosition = to;
-      this.#timedAt = now;
+    } else {
+      if ((to - this.from) % this.segment > 0) this.#smallEnd = to;
+      if (this.#timedPosition < 0) {
+        this.#timedPosition = to;
+        this.#timedAt = now;
+      }
     }
     this.next = Math.max(this.next, to);
   }

@@ -412,6 +412,77 @@ describe('segments', () => {
     expect(peer.take()).toEqual(['FPA 1521+5 1']);
   });
 
+  it('wait for no large ones: the end of a reply goes at once', () => {
+    const peer = new Peer();
+    const { stream } = peer.open({ mss: 1000 });
+    stream.nagle(true);
+    stream.put(bytes(2500));
+    expect(peer.take()).toEqual(['A 1+1000 1', 'A 1001+1000 1', 'PA 2001+500 1']);
+    stream.put(bytes(1500));
+    expect(peer.take()).toEqual(['A 2501+1000 1']);
+    peer.send('A', { ack: 2001 });
+    expect(peer.take()).toEqual([]);
+    peer.send('A', { ack: 2501 });
+    expect(peer.take()).toEqual(['PA 3501+500 1']);
+  });
+
+  it('wait for what is said to follow, but not for ever', () => {
+    const peer = new Peer();
+    const { stream } = peer.open({ mss: 1000 });
+    stream.cork(true);
+    stream.put(bytes(2500));
+    expect(peer.take()).toEqual(['A 1+1000 1', 'A 1001+1000 1']);
+    stream.put(bytes(600));
+    expect(peer.take()).toEqual(['A 2001+1000 1']);
+    stream.cork(false);
+    expect(peer.take()).toEqual(['PA 3001+100 1']);
+    peer.send('A', { ack: 3101 });
+    stream.cork(true);
+    stream.put(bytes(10));
+    expect(peer.take()).toEqual([]);
+    peer.clock.pass(200);
+    expect(peer.take()).toEqual(['PA 3101+10 1']);
+    stream.put(bytes(10));
+    stream.end();
+    expect(peer.take()).toEqual(['FPA 3111+10 1']);
+  });
+
+  it('are copies of what is put, which says when it is enough and when there is room again', () => {
+    const peer = new Peer({ limits: { sendBuffer: 3000 } });
+    const { stream, heard } = peer.open({ mss: 1000 });
+    const lent = bytes(2000);
+    expect(stream.put(lent)).toBe(true);
+    expect(stream.put(lent)).toBe(false);
+    lent.fill(0);
+    expect(peer.payloads.map((payload) => payload[1])).toEqual([1, 233, 1, 233]);
+    peer.send('A', { ack: 2001 });
+    expect(heard.rooms).toBe(0);
+    peer.send('A', { ack: 3001 });
+    expect(heard.rooms).toBe(1);
+  });
+
+  it('are said to follow each other, and to be all', () => {
+    const events: (boolean | 'segment')[] = [];
+    const peer: Peer = new Peer({
+      more: (follow) => void events.push(follow),
+      send(segment) {
+        events.push('segment');
+        return peer.carry(segment);
+      },
+    });
+    const { stream } = peer.open({ mss: 1000 });
+    events.length = 0;
+    stream.put(bytes(2500));
+    expect(events).toEqual([true, 'segment', false]);
+    peer.send('A', { ack: 2501, data: 10 });
+    events.length = 0;
+    peer.room = false;
+    stream.put(bytes(10));
+    peer.room = true;
+    peer.stack.room();
+    expect(events).toEqual([true, 'segment', false, 'segment', true, false]);
+  });
+
   it('become smaller when the path takes less, and go again', () => {
     const peer = sending(3000, { mss: 1460 });
     expect(peer.take()).toEqual(['A 1+1460 1', 'A 1461+1460 1', 'PA 2921+80 1']);

@@ -108,6 +108,19 @@ export class Stream implements TcpStream, ConnectionUser {
     return true;
   }
 
+  put(bytes: Uint8Array): boolean {
+    this.#checkOpen();
+    if (this.#over) return true;
+    const { queue } = this.#connection.sender;
+    if (bytes.length > 0) {
+      queue.copy(bytes, bytes.length);
+      this.#connection.wake();
+    }
+    if (queue.length < this.#sendBuffer) return true;
+    this.#wantsRoom = true;
+    return false;
+  }
+
   async read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
     if (this.#handler !== undefined) {
       throw new UsageError('BAD_STATE', 'the stream has a handler, which is given what comes');
@@ -167,6 +180,13 @@ export class Stream implements TcpStream, ConnectionUser {
 
   nagle(on: boolean): void {
     this.#connection.sender.nagle = on;
+  }
+
+  cork(on: boolean): void {
+    const { sender } = this.#connection;
+    if (sender.corked === on) return;
+    sender.corked = on;
+    if (!on && sender.end > sender.next) this.#connection.wake();
   }
 
   /** @internal */
