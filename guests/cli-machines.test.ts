@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { cacheFolder, guestFiles } from 'virtio-node/guests';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CommandRun, endAll, onTerminal } from './cli-command.ts';
+import { ask, freePort } from './net-servers.ts';
 import { allGone, descendants } from './processes.ts';
 import { qemu } from './qemu-machine.ts';
 
@@ -36,19 +37,25 @@ describe.each([
   ['uml', '7.2', 1_000_000],
   ['qemu', '6.1', 200_000],
 ])('virtio run --machine %s', (machine, kernel, length) => {
-  it('runs a command on a disk, traces what crosses, and leaves nothing behind', async () => {
+  it('runs a command on a disk and at a port, traces what crosses, and leaves nothing behind', async () => {
     const disk = at(`${machine}.img`);
     const trace = at(`${machine}.jsonl`);
     const before = randomBytes(4096);
     await writeFile(disk, Buffer.concat([before, new Uint8Array(2 ** 20)]));
     const input = randomBytes(length);
-    const { status, stdout, events, errors } = await run(
-      ...['--machine', machine, '--memory', '192', '--json', '--disk', disk, '--trace', trace, '--exec'],
-      `uname -r | cut -d. -f1-2 >&2; head -c 4096 /dev/vda | sha256sum >&2; cat; printf new | dd of=/dev/vda 2>/dev/null; exit 37`,
-    ).end(input);
+    const port = await freePort();
+    const command = run(
+      ...['--machine', machine, '--memory', '192', '--json', '--disk', disk, '--trace', trace],
+      ...['--net', `user,forward=tcp:${port}:80`, '--exec'],
+      `uname -r | cut -d. -f1-2 >&2; head -c 4096 /dev/vda | sha256sum >&2; cat; printf new | dd of=/dev/vda 2>/dev/null
+       echo from the guest | nc -l -p 80 >&2; exit 37`,
+    );
+    const ended = command.end(input);
+    expect(await ask(port, Buffer.from('from outside\n'))).toBe('from the guest\n');
+    const { status, stdout, events, errors } = await ended;
     expect(status).toBe(37);
     expect(hash(stdout)).toBe(hash(input));
-    expect(errors).toBe(`${kernel}\n${hash(before)}  -\n`);
+    expect(errors).toBe(`${kernel}\n${hash(before)}  -\nfrom outside\n`);
     expect(events).toMatchObject([
       { event: 'started', start: 'cold' },
       { event: 'ended', kind: 'exit', status: 37 },

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { createServer as createTcpServer, type Server as TcpServer } from 'node:net';
+import { createConnection, createServer as createTcpServer, type Server as TcpServer } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 
 /** What guests have beside what every guest has. */
@@ -103,4 +103,18 @@ export async function freePort(): Promise<number> {
   server.close();
   await once(server, 'close');
   return port;
+}
+
+/** Sends bytes to a port of this machine, and gives what comes back; again until somebody is there. */
+export async function ask(port: number, bytes: Uint8Array): Promise<string> {
+  for (;;) {
+    const socket = createConnection({ port, host: '127.0.0.1', allowHalfOpen: true });
+    const heard: Buffer[] = [];
+    socket.on('error', () => {});
+    socket.on('data', (piece: Buffer) => heard.push(piece));
+    socket.end(bytes);
+    await once(socket, 'close').catch(() => {});
+    if (heard.length > 0) return Buffer.concat(heard).toString();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }

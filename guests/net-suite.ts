@@ -1,6 +1,4 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { createConnection } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { Device } from 'virtio/device';
 import { type NetDevice, type NetOptions, netDevice } from 'virtio/devices/net';
@@ -10,7 +8,7 @@ import { netTimer, nodeUplink } from 'virtio-node/network';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ConsoleSession } from './console-session.ts';
 import { Lossy } from './lossy.ts';
-import { freePort, GuestServers, hashOfBytes } from './net-servers.ts';
+import { ask, freePort, GuestServers, hashOfBytes } from './net-servers.ts';
 
 /** How much is done, as the machine's speed allows. */
 export interface NetWork {
@@ -231,20 +229,6 @@ export function netSuite(
       return urlOf(all);
     },
   };
-}
-
-/** Sends bytes to a port of this machine, and gives what comes back; again until somebody is there. */
-async function ask(port: number, bytes: Uint8Array): Promise<string> {
-  for (;;) {
-    const socket = createConnection({ port, host: '127.0.0.1', allowHalfOpen: true });
-    const heard: Buffer[] = [];
-    socket.on('error', () => {});
-    socket.on('data', (piece: Buffer) => heard.push(piece));
-    socket.end(bytes);
-    await once(socket, 'close').catch(() => {});
-    if (heard.length > 0) return Buffer.concat(heard).toString();
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }
 
 /** For a first device that was made with four pairs of queues. */
