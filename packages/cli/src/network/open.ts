@@ -90,7 +90,7 @@ async function openBackEnd(plan: NetPlan, join: Join): Promise<readonly string[]
     case 'stream':
       return plan.listens ? openSwitch(plan.address, join) : openStream(plan.address, join);
     case 'tap':
-      return joinTap(plan.name, join);
+      return joinTap(plan, join);
   }
 }
 
@@ -130,8 +130,12 @@ async function openSwitch(address: StreamAddress, { device, options, closing }: 
   return [`a switch, which others join at ${placeOf(address)}`];
 }
 
-function joinTap(name: string, { device, options, closing, notice }: Join): string[] {
+function joinTap(
+  { name, queues }: Extract<NetPlan, { readonly kind: 'tap' }>,
+  { device, options, closing, notice }: Join,
+): string[] {
   const tap = openTap(name, {
+    queues,
     onError: (error) => {
       cable.cut();
       notice(error.message);

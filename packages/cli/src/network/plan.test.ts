@@ -19,8 +19,9 @@ it('reads what a network is to be', () => {
     ['stream:tcp:[::1]:90', { kind: 'stream', address: { host: '::1', port: 90 }, listens: false, ...none }],
     [
       'tap:tap0,mtu=9000,mac=2:0:0:a:B:c',
-      { kind: 'tap', name: 'tap0', mtu: 9000, mac: Uint8Array.of(2, 0, 0, 10, 11, 12) },
+      { kind: 'tap', name: 'tap0', queues: 1, mtu: 9000, mac: Uint8Array.of(2, 0, 0, 10, 11, 12) },
     ],
+    ['tap:t,queues=4', { kind: 'tap', name: 't', queues: 4, ...none }],
   ] as const) {
     expect(parseNets([text])).toEqual([{ text, ...plan }]);
   }
@@ -46,6 +47,7 @@ it.each([
   [['stream:tcp:host'], /give tcp:HOST:PORT/],
   [['stream:a,forward=tcp:1:2'], /forward is no option of it/],
   [['tap'], /names no interface/],
+  [['tap:a,queues=0'], /queues are a number from 1 to 256/],
   [['tap:a,mtu=100'], /an MTU is a number of bytes/],
   [['tap:a,mtu=1500,mtu=1500'], /mtu is given twice/],
   [['tap:a,mac=1:2:3'], /a MAC address has six bytes/],

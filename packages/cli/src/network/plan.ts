@@ -17,7 +17,7 @@ export interface ForwardPlan {
 export type BackEndPlan =
   | { readonly kind: 'user'; readonly forwards: readonly ForwardPlan[]; readonly restrict: boolean }
   | { readonly kind: 'stream'; readonly address: StreamAddress; readonly listens: boolean }
-  | { readonly kind: 'tap'; readonly name: string };
+  | { readonly kind: 'tap'; readonly name: string; readonly queues: number };
 
 /** A network device, and what it is to be connected to. */
 export type NetPlan = BackEndPlan & {
@@ -31,7 +31,7 @@ export type NetPlan = BackEndPlan & {
 
 /** What `--net` takes, for people. */
 export const netForms =
-  'user[,forward=tcp:HOST:GUEST][,restrict] | stream:PATH[,listen] | tap:NAME | none; each but none with ,mac=ADDRESS and ,mtu=BYTES';
+  'user[,forward=tcp:HOST:GUEST][,restrict] | stream:PATH[,listen] | tap:NAME[,queues=N] | none; each but none with ,mac=ADDRESS and ,mtu=BYTES';
 
 const kinds = ['user', 'stream', 'tap', 'none'];
 
@@ -103,10 +103,17 @@ function backEnd(text: string, kind: string, rest: string, options: Options): Ba
       return { kind, address: streamAddress(text, rest), listens: options.flag('listen') };
     case 'tap':
       if (rest === '') throw usage(`--net ${text} names no interface; give tap:NAME`);
-      return { kind, name: rest };
+      return { kind, name: rest, queues: options.one('queues', (queues) => parseQueues(text, queues)) ?? 1 };
     default:
       throw usage(`--net ${text}: ${kind} is no network; give one of ${kinds.join(', ')}`);
   }
+}
+
+/** Queues of an interface, as many as the kernel has. */
+function parseQueues(text: string, given: string): number {
+  const queues = wholeNumber(given, 1, 256);
+  if (queues === undefined) throw usage(`--net ${text}: queues are a number from 1 to 256`);
+  return queues;
 }
 
 /** A path, or `tcp:HOST:PORT`. */

@@ -15,8 +15,12 @@ const TUNSETOFFLOAD = request(208);
 const TUNSETVNETLE = request(220);
 
 const IFF_TAP = 0x0002;
+const IFF_MULTI_QUEUE = 0x0100;
 const IFF_NO_PI = 0x1000;
 const IFF_VNET_HDR = 0x4000;
+
+/** The most queues that the kernel has for an interface. */
+export const mostQueues = 256;
 
 /** Of a `struct ifreq`. */
 const ifreqLength = 40;
@@ -32,10 +36,10 @@ const offload = {
   udp: 0x20 | 0x40,
 } as const;
 
-/** A tap interface of the kernel's, opened. */
+/** A queue of a tap interface of the kernel's, opened. */
 export interface TapFile {
   readonly fd: number;
-  /** Its name, which the kernel chose where it was asked to. */
+  /** The interface's name, which the kernel chose where it was asked to. */
   readonly name: string;
   /** What the kernel takes unfinished. */
   readonly takes: TakenOffloads;
@@ -43,26 +47,40 @@ export interface TapFile {
 }
 
 /**
- * Opens a tap interface, which is made if it is not there.
+ * Opens a tap interface by so many of its queues. It is made if it is not there.
  *
  * @throws {HostError} NOT_FOUND where there are none, or for want of the right to it; IN_USE when another program has it;
  *   IO_ERROR.
  * @throws {UsageError} BAD_ARGUMENT for what is no name of an interface.
  */
-export function openTapFile(name: string): TapFile {
+export function openTapFiles(name: string, queues: number): readonly [TapFile, ...TapFile[]] {
   if (!/^[^\s/]+$/.test(name) || Buffer.byteLength(name) >= nameLength) {
     throw new UsageError(
       'BAD_ARGUMENT',
       `${name} is no name of an interface: at most 15 letters, no space, no /`,
     );
   }
+  // Of one that was made for many queues other programs may have some: it is never taken for one of a single queue.
+  const kind = queues === 1 ? 0 : IFF_MULTI_QUEUE;
+  const first = openQueue(name, kind);
+  const files: [TapFile, ...TapFile[]] = [first];
+  try {
+    while (files.length < queues) files.push(openQueue(first.name, kind));
+    return files;
+  } catch (error) {
+    for (const file of files) file.close();
+    throw error;
+  }
+}
+
+function openQueue(name: string, kind: number): TapFile {
   const { ioctl } = linux();
   const fd = openTun();
   try {
     const ifreq = new Uint8Array(ifreqLength);
     ifreq.set(Buffer.from(name));
     // In the machine's byte order.
-    new Uint16Array(ifreq.buffer, nameLength, 1)[0] = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+    new Uint16Array(ifreq.buffer, nameLength, 1)[0] = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | kind;
     const made = ioctl(fd, TUNSETIFF, ifreq);
     if (made < 0) throw whyNot(made, name);
     const little = ioctl(fd, TUNSETVNETLE, new Uint8Array(Int32Array.of(1).buffer));
@@ -127,7 +145,7 @@ function whyNot(result: number, name: string): HostError {
   if (result === -EINVAL) {
     return new HostError(
       'IO_ERROR',
-      `${name} is there and is no tap interface of one queue; give another name`,
+      `${name} is there and is no tap interface of so many queues: one that was made with multi_queue takes 2 or more, others 1`,
     );
   }
   return failure(result, `${name} cannot be opened as a tap interface`);

@@ -12,11 +12,11 @@ const names = [`vta${process.pid}`, `vtb${process.pid}`] as const;
 const run = (...args: string[]): boolean => spawnSync('ip', args).status === 0;
 
 /** A network with a tap interface in it. */
-function open(side: 0 | 1): Tap {
+function open(side: 0 | 1, queues = 1): Tap {
   const [space, name] = [spaces[side], names[side]];
   const inside = ['-n', space];
   if (!run('netns', 'add', space)) throw new Error('no network namespaces here');
-  const tap = openTap(name);
+  const tap = openTap(name, { queues });
   const done =
     run('link', 'set', name, 'netns', space) &&
     run(...inside, 'address', 'add', `198.51.100.${side + 1}/24`, 'dev', name) &&
@@ -55,21 +55,21 @@ const server = `
     socket.on('data', (bytes) => hash.update(bytes)).on('end', () => console.log(hash.digest('hex')));
     socket.end();
   });
-  server.listen(9, '::', () => console.log('listens'));`;
+  server.listen(process.argv[1], '::', () => console.log('listens'));`;
 /** Sends bytes to an address. */
 const client = `
-  const socket = require('node:net').connect(9, process.argv[1]);
+  const socket = require('node:net').connect(process.argv[1], process.argv[2]);
   socket.end(Buffer.alloc(${size}, 'what a kernel sends').fill('end', ${size - 1000}));`;
 
 const inside = (side: 0 | 1, script: string, ...args: string[]): ChildProcess =>
   spawn('ip', ['netns', 'exec', spaces[side], process.execPath, '-e', script, ...args]);
 
 /** Sends from the first network to the second, and compares. */
-async function transfer(to: string): Promise<void> {
-  const taker = inside(1, server);
+async function transfer(to: string, port = 9): Promise<void> {
+  const taker = inside(1, server, String(port));
   const [listens] = await once(taker.stdout ?? expect.fail(), 'data');
   expect(String(listens)).toBe('listens\n');
-  const giver = inside(0, client, to);
+  const giver = inside(0, client, String(port), to);
   const [hash] = await once(taker.stdout ?? expect.fail(), 'data');
   const sent = Buffer.alloc(size, 'what a kernel sends').fill('end', size - 1000);
   expect(String(hash).trim()).toBe(createHash('sha256').update(sent).digest('hex'));
@@ -93,6 +93,22 @@ describe.skipIf(why !== undefined)(`two kernels${why === undefined ? '' : ` (not
     try {
       const cable = connect(taps[0].endpoint, second(taps[1].endpoint));
       for (const to of ['198.51.100.2', '2001:db8::2']) await transfer(to);
+      expect(cable.fromFirst.malformed + cable.toFirst.malformed).toBe(0);
+      expect(cable.fromFirst.bytes).toBeGreaterThan(2 * size);
+    } finally {
+      close(taps);
+    }
+  });
+
+  it('spread their flows over many queues', async () => {
+    const taps = [open(0, 4), open(1, 2)] as const;
+    try {
+      for (const [side, count] of [4, 2].entries()) {
+        const shown = spawnSync('ip', ['-n', spaces[side] ?? '', '-d', 'link', 'show', names[side] ?? '']);
+        expect(String(shown.stdout)).toMatch(new RegExp(`numtxqueues ${count}|numqueues ${count}`));
+      }
+      const cable = connect(taps[0].endpoint, taps[1].endpoint);
+      await Promise.all(['198.51.100.2', '2001:db8::2'].map((to, at) => transfer(to, 9 + at)));
       expect(cable.fromFirst.malformed + cable.toFirst.malformed).toBe(0);
       expect(cable.fromFirst.bytes).toBeGreaterThan(2 * size);
     } finally {

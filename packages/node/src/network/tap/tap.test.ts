@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { finished, type Link, noOffloads, type Offload, segmentation } from 'virtio/link';
 import { describe, expect, it, vi } from 'vitest';
 import { openTap, type Tap } from '../index.ts';
+import { flowOf } from './flow.ts';
 import { headerLength, ReadOffload, writeOffload } from './header.ts';
 
 /** Another name for each process, so that two of them do not meet. */
@@ -121,6 +122,39 @@ describe.skipIf(why !== undefined)(`a tap interface${why === undefined ? '' : ` 
     }
     expect(tap.endpoint.receive(Buffer.alloc(60), finished)).toBe(true);
   });
+});
+
+it('says how many queues there can be', () => {
+  for (const queues of [0, 257, 1.5]) {
+    expect(() => openTap('some', { queues })).toThrow(/give 1 to 256/);
+  }
+});
+
+it('keeps a flow together, fragments too, and tells flows apart', () => {
+  const packet = (change: (frame: Buffer) => void = () => {}): Buffer => {
+    const frame = Buffer.alloc(64);
+    frame.writeUInt16BE(0x0800, 12);
+    frame[14] = 0x45;
+    frame.writeUInt16BE(50, 16);
+    frame.set([17, 0, 0, 10, 0, 2, 15, 10, 0, 2, 2, 1, 0, 2, 0], 23);
+    change(frame);
+    return frame;
+  };
+  const flow = flowOf(packet());
+  expect(flowOf(packet((frame) => frame.fill(7, 42)))).toBe(flow);
+  expect(flowOf(packet((frame) => frame.writeUInt8(9, 36)))).not.toBe(flow);
+  expect(flowOf(packet((frame) => frame.writeUInt8(9, 29)))).not.toBe(flow);
+  const [first, second] = [0x2000, 0x0001].map((at) =>
+    flowOf(
+      packet((frame) => {
+        frame.writeUInt16BE(at, 20);
+        frame.writeUInt16BE(at, 34);
+      }),
+    ),
+  );
+  expect(first).toBe(second);
+  expect(flowOf(Buffer.alloc(14))).toBe(0);
+  expect(flowOf(packet().subarray(0, 30))).toBe(0);
 });
 
 it('says what is no name of an interface', () => {

@@ -1,15 +1,14 @@
-import type { HostError } from 'virtio/errors';
+import { type HostError, UsageError } from 'virtio/errors';
 import type { Endpoint, Link, Offload, TakenOffloads } from 'virtio/link';
-import { type Poller, pollEvents } from '../../ffi/system-calls.ts';
-import { failure, interrupted, tryAgain } from '../../host/failure.ts';
-import { linux, pollerFor } from '../../host/platform.ts';
-import { offerOffloads, offloadBits, openTapFile, type TapFile } from './device-file.ts';
-import { headerLength, ReadOffload, writeOffload } from './header.ts';
+import { failure } from '../../host/failure.ts';
+import { linux } from '../../host/platform.ts';
+import { mostQueues, offerOffloads, offloadBits, openTapFiles, type TapFile } from './device-file.ts';
+import { flowOf } from './flow.ts';
+import { headerLength, type ReadOffload, writeOffload } from './header.ts';
+import { TapQueue, type TapReader } from './tap-queue.ts';
 
 /** Bytes of the largest frame that goes either way, segments still to be cut. */
 const longestFrame = 65_536 + 4096;
-/** Frames that are taken before others have their turn. */
-const mostAtOnce = 64;
 
 /** An interface of this machine's kernel as the end of a link. */
 export interface Tap {
@@ -20,8 +19,10 @@ export interface Tap {
   close(): void;
 }
 
-/** Who hears of a tap interface. */
+/** How a tap interface is opened, and who hears of it. */
 export interface TapOptions {
+  /** Queues of the kernel's, each with a descriptor: 1 to 256; 1 unless told. Frames of a flow stay in one of them. */
+  readonly queues?: number;
   /** It gives no more frames: somebody has removed it. */
   readonly onError?: (error: HostError) => void;
 }
@@ -33,42 +34,41 @@ export interface TapOptions {
  *
  * @throws {HostError} NOT_FOUND where there are none, or for want of the right to it; IN_USE when another program has it;
  *   IO_ERROR on other systems.
- * @throws {UsageError} BAD_ARGUMENT for what is no name of an interface.
+ * @throws {UsageError} BAD_ARGUMENT for what is no name of an interface, or no number of queues.
  */
 export function openTap(name: string, options: TapOptions = {}): Tap {
-  const file = openTapFile(name);
-  const endpoint = new TapEndpoint(file, options);
-  return { endpoint, name: file.name, close: () => endpoint.close() };
+  const { queues = 1 } = options;
+  if (!Number.isInteger(queues) || queues < 1 || queues > mostQueues) {
+    throw new UsageError('BAD_ARGUMENT', `${name} cannot have ${queues} queues: give 1 to ${mostQueues}`);
+  }
+  const files = openTapFiles(name, queues);
+  const endpoint = new TapEndpoint(files, options);
+  return { endpoint, name: files[0].name, close: () => endpoint.close() };
 }
 
-class TapEndpoint implements Endpoint {
+class TapEndpoint implements Endpoint, TapReader {
   readonly takes: TakenOffloads;
-  readonly #file: TapFile;
-  readonly #poller: Poller;
-  readonly #incoming = new Uint8Array(headerLength + longestFrame);
-  readonly #incomingHeader = new DataView(this.#incoming.buffer, 0, headerLength);
+  readonly #queues: readonly TapQueue[];
   readonly #outgoing = new Uint8Array(headerLength + longestFrame);
   readonly #outgoingHeader = new DataView(this.#outgoing.buffer, 0, headerLength);
-  readonly #offload = new ReadOffload();
   readonly #options: TapOptions;
   #offered = 0;
   #link: Link | undefined;
-  /** The frame in `incoming` for which there was no room. */
-  #waiting: Uint8Array | undefined;
+  /** The frame for which there was no room, and what is left to do to it. No queue is read meanwhile. */
+  #waiting: { readonly frame: Uint8Array; readonly offload: ReadOffload } | undefined;
   /** Room was told of while a frame was given away. */
   #hasRoom = false;
   #isClosed = false;
 
-  constructor(file: TapFile, options: TapOptions) {
-    this.#file = file;
+  constructor(files: readonly [TapFile, ...TapFile[]], options: TapOptions) {
     this.#options = options;
-    this.takes = file.takes;
-    this.#poller = pollerFor(file.fd, () => this.#ready());
+    this.takes = files[0].takes;
+    this.#queues = files.map((file) => new TapQueue(file, longestFrame, this));
   }
 
   attached(link: Link): void {
     this.#link = link;
-    if (!this.#isClosed) this.#poller.start(pollEvents.READABLE);
+    this.#start();
   }
 
   receive(frame: Uint8Array, offload: Offload): boolean {
@@ -76,58 +76,54 @@ class TapEndpoint implements Endpoint {
     if (this.#isClosed || frame.length > longestFrame) return true;
     writeOffload(this.#outgoingHeader, offload);
     this.#outgoing.set(frame, headerLength);
-    linux().write(this.#file.fd, this.#outgoing, headerLength + frame.length);
+    const count = this.#queues.length;
+    // The kernel gives a flow's answers to the queue that the flow came by.
+    const queue = this.#queues[count === 1 ? 0 : flowOf(frame) % count]!;
+    linux().write(queue.fd, this.#outgoing, headerLength + frame.length);
     return true;
   }
 
   room(): void {
     this.#hasRoom = true;
-    const frame = this.#waiting;
-    if (frame === undefined || this.#isClosed) return;
+    const waiting = this.#waiting;
+    if (waiting === undefined || this.#isClosed) return;
     this.#waiting = undefined;
-    if (this.#give(frame)) this.#poller.start(pollEvents.READABLE);
+    if (this.give(waiting.frame, waiting.offload)) this.#start();
   }
 
   close(): void {
-    if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#poller.close();
-    this.#file.close();
-  }
-
-  #ready(): void {
-    if (this.#link === undefined) return;
-    this.#offer(this.#link.takes);
-    for (let count = 0; count < mostAtOnce && !this.#isClosed; count++) {
-      const length = linux().read(this.#file.fd, this.#incoming, this.#incoming.length);
-      if (length === tryAgain || length === interrupted) return;
-      if (length <= 0) {
-        this.#poller.stop();
-        this.#options.onError?.(failure(length, 'the tap interface is gone'));
-        return;
-      }
-      if (length <= headerLength || !this.#offload.read(this.#incomingHeader)) continue;
-      if (this.#give(this.#incoming.subarray(headerLength, length))) continue;
-      this.#poller.stop();
-      return;
-    }
-  }
-
-  /** False when it has to wait for room. */
-  #give(frame: Uint8Array): boolean {
-    do {
-      this.#hasRoom = false;
-      if (this.#link?.send(frame, this.#offload) !== false) return true;
-    } while (this.#hasRoom);
-    this.#waiting = frame;
-    return false;
+    for (const queue of this.#queues) queue.close();
   }
 
   /** The other end may change its mind, as a driver does that starts. */
-  #offer(takes: TakenOffloads): void {
-    const bits = offloadBits(takes);
+  beforeFrames(): void {
+    const bits = offloadBits(this.#link?.takes ?? this.takes);
     if (bits === this.#offered) return;
     this.#offered = bits;
-    offerOffloads(this.#file.fd, bits);
+    offerOffloads(this.#queues[0]!.fd, bits);
+  }
+
+  give(frame: Uint8Array, offload: ReadOffload): boolean {
+    do {
+      this.#hasRoom = false;
+      if (this.#link?.send(frame, offload) !== false) return true;
+    } while (this.#hasRoom);
+    this.#waiting = { frame, offload };
+    this.#stop();
+    return false;
+  }
+
+  gone(result: number): void {
+    this.#stop();
+    this.#options.onError?.(failure(result, 'the tap interface is gone'));
+  }
+
+  #start(): void {
+    for (const queue of this.#queues) queue.start();
+  }
+
+  #stop(): void {
+    for (const queue of this.#queues) queue.stop();
   }
 }
