@@ -8,6 +8,7 @@ import { longestNotification, Notifications } from './notifications.ts';
 import { restoreSession, saveSession } from './saved.ts';
 import type { FsLimits } from './session.ts';
 import { fs, longestTag } from './spec.ts';
+import type { FsWindow } from './window.ts';
 
 export type { FsLimits } from './session.ts';
 
@@ -22,6 +23,8 @@ export interface FsOptions<N extends object = object, F extends OpenFile = OpenF
   readonly queueSize?: number;
   /** Bytes of data in one request at most: 1 MiB unless told; a power of two from 4 KiB to 128 MiB. */
   readonly maxData?: number;
+  /** Lets the guest map files instead of reading and writing them: a window that can show those of the tree. */
+  readonly window?: FsWindow<F>;
   readonly limits?: FsLimits;
   /**
    * Offers the notification queue, by which the guest is told of what changed beneath it; Linux's driver has none. False
@@ -52,10 +55,12 @@ export class FsDevice extends Device<typeof fs> {
     if (!Number.isInteger(queues) || queues < 1) {
       throw new UsageError('BAD_ARGUMENT', `${queues} request queues: give at least one`);
     }
+    if (options.window !== undefined) checkWindow(options.window);
     const server = new FuseServer({
       tree: options.files,
       limits: options.limits ?? {},
       mostData: maxData,
+      window: options.window,
       onError: options.onError,
     });
     let active: ActiveDevice<typeof fs> | undefined;
@@ -122,6 +127,11 @@ export class FsDevice extends Device<typeof fs> {
     return this.#server.session.nodes.size;
   }
 
+  /** Ranges of files that are in the window. */
+  get mappings(): number {
+    return this.#server.session.mappings?.size ?? 0;
+  }
+
   /** Files and directories that the guest has open. */
   get openFiles(): number {
     return this.#server.session.handles.size;
@@ -142,4 +152,15 @@ export class FsDevice extends Device<typeof fs> {
 export function fsDevice<N extends object, F extends OpenFile>(options: FsOptions<N, F>): FsDevice {
   // The device gives a tree back its own objects alone, so it may have forgotten their types.
   return new FsDevice(options as unknown as FsOptions);
+}
+
+function checkWindow({ length, alignment }: FsWindow): void {
+  if (
+    !Number.isInteger(Math.log2(alignment)) ||
+    alignment < 4096 ||
+    !(length > 0) ||
+    length % alignment !== 0
+  ) {
+    throw new UsageError('BAD_ARGUMENT', `a window of ${length} bytes cannot be aligned to ${alignment}`);
+  }
 }

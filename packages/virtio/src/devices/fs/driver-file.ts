@@ -1,6 +1,7 @@
 import { PeerError } from '../../errors.ts';
 import { changedFields } from './driver-attributes.ts';
 import { type FuseClient, viewOf } from './driver-session.ts';
+import { FsMapping, type MappingOptions, roomOf } from './driver-window.ts';
 import { readAttributes } from './spec-attribute-structs.ts';
 import type { AttributeChanges, Attributes, SeekKind } from './spec-attributes.ts';
 import { fallocateFlag, fsyncFlag, getattrFlag, lockFlag, lockType, seekWhence } from './spec-fuse.ts';
@@ -94,6 +95,16 @@ export class FsFile {
       if (written < part.length) break;
     }
     return done;
+  }
+
+  /**
+   * Has the device show a range of the file in the window, where both have one: see `OpenFs.hasWindow`.
+   *
+   * @throws {HostError} IO_ERROR where there is no window.
+   * @throws {UsageError} BAD_ARGUMENT for what is not aligned, OUT_OF_MEMORY when the window is full.
+   */
+  async map(options: MappingOptions): Promise<FsMapping> {
+    return FsMapping.open(this.#client, roomOf(this.#client), this, options);
   }
 
   async stat(): Promise<Attributes> {

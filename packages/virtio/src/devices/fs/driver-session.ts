@@ -2,6 +2,7 @@ import type { OpenDevice } from '../../driver/open-device.ts';
 import type { OpenQueue } from '../../driver/queue.ts';
 import { HostError, PeerError } from '../../errors.ts';
 import { joined } from '../../spec/joined.ts';
+import { type WindowAccess, WindowRoom } from './driver-room.ts';
 import type { fs } from './spec.ts';
 import { errnoName, FsError } from './spec-errno.ts';
 import {
@@ -76,6 +77,8 @@ export class FuseClient {
   minor = 0;
   /** Bytes of data that a WRITE, and a READ, has at most. */
   mostData = 4096;
+  /** The window, where the device has one and the caller lent it. */
+  room: WindowRoom | undefined;
   /** Nodes to be forgotten, and how many times. */
   readonly #forgotten = new Map<number, number>();
   /** Nodes of which so many forgets are not meant: they are open. */
@@ -94,8 +97,9 @@ export class FuseClient {
   }
 
   /** Begins the session, by the newest version that both sides speak. */
-  async init(): Promise<void> {
-    const bits = understood.map((name) => initFlag[name]);
+  async init(window?: WindowAccess): Promise<void> {
+    const names = window === undefined ? understood : [...understood, 'MAP_ALIGNMENT' as const];
+    const bits = names.map((name) => initFlag[name]);
     const answer = await this.request('INIT', 0, [
       fuse_init_in.encode({
         ...fuseVersion,
@@ -104,11 +108,18 @@ export class FuseClient {
         flags2: bitsOf(bits, 32),
       }),
     ]);
-    const { major, minor, flags, flags2, max_write, max_pages } = fuse_init_out.read(viewOf(answer));
+    const { major, minor, flags, flags2, max_write, max_pages, map_alignment } = fuse_init_out.read(
+      viewOf(answer),
+    );
     if (major !== fuseVersion.major) throw badAnswer('INIT', `with major version ${major}`);
     this.minor = Math.min(minor, fuseVersion.minor);
     const agreed = bits.filter((bit) => ((bit < 32 ? flags >>> bit : flags2 >>> (bit - 32)) & 1) === 1);
     this.#flags = new Set(agreed.filter((bit) => bit < 32 || agreed.includes(initFlag.INIT_EXT)));
+    if (window !== undefined && this.has('MAP_ALIGNMENT')) {
+      const alignment = WindowRoom.alignmentOf(map_alignment);
+      if (alignment === undefined) throw badAnswer('INIT', `with an alignment of 2^${map_alignment}`);
+      this.room = new WindowRoom(window, alignment);
+    }
     const pages = this.has('MAX_PAGES') ? Math.max(1, max_pages) : 32;
     this.mostData = Math.min(Math.max(4096, max_write), pages * 4096, 2 ** 24);
   }

@@ -9,6 +9,7 @@ import { FsFile } from './driver-file.ts';
 import { type DirectoryItem, readListing } from './driver-listing.ts';
 import { type FsNotification, takeNotifications } from './driver-notifications.ts';
 import { type FoundNode, Paths, readEntry } from './driver-paths.ts';
+import type { WindowAccess } from './driver-room.ts';
 import { type Asker, FuseClient, terminated, viewOf } from './driver-session.ts';
 import { fs } from './spec.ts';
 import { readAttributes } from './spec-attribute-structs.ts';
@@ -28,6 +29,11 @@ export interface OpenFsOptions
   readonly queues?: number;
   /** Takes notifications where the device offers them. */
   readonly onNotification?: (notification: FsNotification) => void;
+  /**
+   * Shared memory region 0, as the transport reaches it: `transport.sharedMemory(0)` over vhost-user, the device's own
+   * `memoryWindow` over the loopback. Files can be mapped into it where the device has a window, too.
+   */
+  readonly window?: WindowAccess | undefined;
   /** Whom the device takes the requests for: root unless told. */
   readonly asker?: Partial<Asker>;
 }
@@ -81,6 +87,11 @@ export class OpenFs {
   /** True when both sides can do what INIT negotiates. */
   has(flag: InitFlagName): boolean {
     return this.#client.has(flag);
+  }
+
+  /** True when files can be mapped; otherwise they are read and written by requests, as they can be anyway. */
+  get hasWindow(): boolean {
+    return this.#client.room !== undefined;
   }
 
   /** What a file is. A link at the end of the path is followed, unless told. */
@@ -401,7 +412,7 @@ export async function openFs(transport: Transport, options: OpenFsOptions = {}):
   const asker = { uid: 0, gid: 0, pid: 1, ...options.asker };
   const client = new FuseClient(device, used, asker);
   try {
-    await client.init();
+    await client.init(options.window);
   } catch (error) {
     // The transport stays the caller's.
     await device.abandon().catch(() => {});

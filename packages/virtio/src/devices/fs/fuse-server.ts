@@ -7,6 +7,7 @@ import type { FileTree, OpenFile } from './file-tree.ts';
 import type { Handler } from './handler.ts';
 import { bodyAt } from './input.ts';
 import * as locks from './lock-requests.ts';
+import * as mappings from './mapping-requests.ts';
 import * as names from './name-requests.ts';
 import { answerAt } from './output.ts';
 import { FuseRequest } from './request.ts';
@@ -16,6 +17,7 @@ import { fsClauses } from './spec.ts';
 import { type FuseOpcodeName, fuseOpcode, initSwapped } from './spec-fuse.ts';
 import { fuseRequests } from './spec-fuse-requests.ts';
 import { fuse_in_header } from './spec-fuse-structs.ts';
+import type { FsWindow } from './window.ts';
 import * as xattrs from './xattr-requests.ts';
 
 /** Who carries out what. */
@@ -65,8 +67,8 @@ const handlers: Readonly<Record<FuseOpcodeName, Handler>> = {
   RENAME2: names.rename2,
   LSEEK: files.seek,
   COPY_FILE_RANGE: files.copyRange,
-  SETUPMAPPING: sessions.unsupported,
-  REMOVEMAPPING: sessions.unsupported,
+  SETUPMAPPING: mappings.setUpMapping,
+  REMOVEMAPPING: mappings.removeMapping,
   SYNCFS: attributes.syncAll,
   TMPFILE: files.temporary,
   STATX: attributes.getStatx,
@@ -117,6 +119,7 @@ export class FuseServer {
     readonly tree: FileTree<object, OpenFile>;
     readonly limits: FsLimits;
     readonly mostData: number;
+    readonly window?: FsWindow | undefined;
     readonly onError: ((error: VirtioError) => void) | undefined;
   }) {
     this.session = new Session(options);

@@ -4,12 +4,17 @@ export { type OpenFileOptions, type OpenFs, type OpenFsOptions, openFs } from '.
 export type { FsFile, LockFound, LockRequest } from './driver-file.ts';
 export type { DirectoryItem } from './driver-listing.ts';
 export type { FsNotification } from './driver-notifications.ts';
+export type { WindowAccess } from './driver-room.ts';
+export type { FsMapping, MappingOptions } from './driver-window.ts';
 export * from './file-tree.ts';
 export { LockTable } from './locks.ts';
 export { type MemoryFiles, type MemoryFilesOptions, memoryFiles } from './memory-files.ts';
+export type { MemoryFile } from './memory-inode.ts';
+export { type MemoryWindow, memoryWindow } from './memory-window.ts';
 export * from './spec.ts';
 export * from './spec-errno.ts';
 export * from './spec-fuse.ts';
 export * from './spec-fuse-requests.ts';
 export * from './spec-fuse-structs.ts';
 export * from './spec-names.ts';
+export type { FileMapping, FsWindow } from './window.ts';

@@ -67,8 +67,16 @@ export class Listing implements DirectorySink {
   describe(index: number, id: number, entry: Entry<object>): void {
     const session = this.#session;
     if (session === undefined) return;
-    const { entryLifetime, attributeLifetime } = session;
-    writeEntry(this.#view, this.starts[index] ?? 0, id, entry.attributes, entryLifetime, attributeLifetime);
+    const { entryLifetime, attributeLifetime, marksFiles } = session;
+    writeEntry(
+      this.#view,
+      this.starts[index] ?? 0,
+      id,
+      entry.attributes,
+      entryLifetime,
+      attributeLifetime,
+      marksFiles,
+    );
   }
 
   #make(length: number): void {

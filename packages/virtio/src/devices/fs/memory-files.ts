@@ -1,5 +1,6 @@
 import { UsageError } from '../../errors.ts';
 import { encodeUtf8 } from '../../spec/utf8.ts';
+import { FileBytes } from './file-bytes.ts';
 import type {
   Allocation,
   AttributeChanges,
@@ -17,7 +18,7 @@ import type {
 } from './file-tree.ts';
 import { LockTable } from './locks.ts';
 import { Inode, type Link, MemoryFile } from './memory-inode.ts';
-import { SparseBytes } from './sparse-bytes.ts';
+
 import { type ErrnoName, FsError } from './spec-errno.ts';
 import { fileType, longestName, modeBit, openFlag } from './spec-fuse.ts';
 
@@ -531,7 +532,7 @@ export class MemoryFiles implements FileTree<Inode, MemoryFile> {
     const inode = new Inode({
       ...made,
       ino: this.#nextIno++,
-      ...(isRegular ? { data: new SparseBytes((bytes) => this.#claim(bytes)) } : {}),
+      ...(isRegular ? { data: new FileBytes((bytes) => this.#claim(bytes)) } : {}),
     });
     this.#inodes.set(inode.ino, inode);
     const [seconds, nanoseconds] = this.#time();

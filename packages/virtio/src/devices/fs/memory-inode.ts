@@ -1,5 +1,5 @@
+import type { FileBytes } from './file-bytes.ts';
 import type { Attributes, Entry, OpenFile } from './file-tree.ts';
-import type { SparseBytes } from './sparse-bytes.ts';
 import { fileType } from './spec-fuse.ts';
 
 /** A name in a directory. */
@@ -27,7 +27,7 @@ export class Inode implements Attributes, Entry<Inode> {
   btime = 0;
   btimensec = 0;
   /** Of a regular file. */
-  readonly data: SparseBytes | undefined;
+  readonly data: FileBytes | undefined;
   /** Of a symbolic link. */
   readonly target: string | undefined;
   /** Of a directory. */
@@ -45,7 +45,7 @@ export class Inode implements Attributes, Entry<Inode> {
     readonly uid: number;
     readonly gid: number;
     readonly rdev?: number;
-    readonly data?: SparseBytes;
+    readonly data?: FileBytes;
     readonly target?: string;
   }) {
     this.ino = made.ino;

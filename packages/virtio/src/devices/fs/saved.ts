@@ -21,10 +21,16 @@ interface FsState {
 /**
  * What a session is, for a snapshot.
  *
- * @throws {UsageError} BAD_STATE when the tree cannot name its files, and the guest knows some.
+ * @throws {UsageError} BAD_STATE when the tree cannot name its files, and the guest knows some; and while files are mapped.
  */
 export function saveSession(session: Session): Json {
-  const { tree, nodes, handles } = session;
+  const { tree, nodes, handles, mappings } = session;
+  if (mappings !== undefined && mappings.size > 0) {
+    throw new UsageError(
+      'BAD_STATE',
+      'files are mapped into the window of this file system device: unmount it before saving',
+    );
+  }
   const known = [...nodes.others()];
   const { saveNode } = tree;
   if (known.length > 0 && saveNode === undefined) {

@@ -38,7 +38,7 @@ const always: readonly InitFlagName[] = [
 ];
 
 /** What the tree can do and allows. */
-function wishes({ tree, cache }: Session): InitFlagName[] {
+function wishes({ tree, cache, mappings }: Session): InitFlagName[] {
   const lists = cache.listAttributes ?? 'auto';
   return [
     ...always,
@@ -48,6 +48,9 @@ function wishes({ tree, cache }: Session): InitFlagName[] {
     ...(cache.writeback === true && tree.readOnly !== true ? (['WRITEBACK_CACHE'] as const) : []),
     ...((cache.data ?? 'drop') === 'drop' ? (['AUTO_INVAL_DATA'] as const) : []),
     ...(cache.symlinks === true ? (['CACHE_SYMLINKS'] as const) : []),
+    ...(mappings !== undefined && mappings.window.attached !== false
+      ? (['MAP_ALIGNMENT', 'HAS_INODE_DAX'] as const)
+      : []),
     ...(tree.killsPrivileges === true ? (['HANDLE_KILLPRIV_V2'] as const) : []),
   ];
 }
@@ -83,6 +86,7 @@ export const init: Handler = (session, request) => {
     congestion_threshold: congestedFrom,
     max_write: session.mostData,
     time_gran: 1,
+    map_alignment: session.has('MAP_ALIGNMENT') ? Math.log2(session.mappings?.window.alignment ?? 1) : 0,
     max_pages: Math.min(session.mostData / pageSize, 0xffff),
   });
 };

@@ -5,6 +5,7 @@ import type { Attributes, CacheRules, Created, DataCache, Entry, FileTree, OpenF
 import { type Handle, HandleTable } from './handle-table.ts';
 import { Input } from './input.ts';
 import { LockOwners } from './lock-owners.ts';
+import { Mappings } from './mappings.ts';
 import { type KnownNode, NodeTable } from './node-table.ts';
 import { answerAt, Output } from './output.ts';
 import type { FuseRequest } from './request.ts';
@@ -12,6 +13,7 @@ import { type Lifetime, lifetime, writeAttributes, writeEntry } from './spec-att
 import { type ErrnoName, errno, FsError } from './spec-errno.ts';
 import { type InitFlagName, initFlag, openReply } from './spec-fuse.ts';
 import { fuse_attr_out, fuse_entry_out, fuse_open_out } from './spec-fuse-structs.ts';
+import type { FsWindow } from './window.ts';
 
 /** What a guest can make its device remember. */
 export interface FsLimits {
@@ -21,6 +23,8 @@ export interface FsLimits {
   readonly openFiles?: number | undefined;
   /** Processes that hold locks: 65,536 unless told. */
   readonly lockOwners?: number | undefined;
+  /** Mappings in the window: 1024 unless told. */
+  readonly mappings?: number | undefined;
 }
 
 const { attr_valid, attr_valid_nsec, dummy } = fuse_attr_out.field;
@@ -38,6 +42,8 @@ export class Session {
   readonly nodes: NodeTable;
   readonly handles: HandleTable;
   readonly owners: LockOwners;
+  /** What is in the window, where there is one. */
+  readonly mappings: Mappings | undefined;
   readonly input: Input = new Input();
   readonly output: Output = new Output();
   /** How requests that can be interrupted are, by their `unique`. */
@@ -62,6 +68,7 @@ export class Session {
     readonly tree: FileTree<object, OpenFile>;
     readonly limits: FsLimits;
     readonly mostData: number;
+    readonly window?: FsWindow | undefined;
     readonly onError: ((error: VirtioError) => void) | undefined;
   }) {
     const { tree, limits } = options;
@@ -72,6 +79,10 @@ export class Session {
     this.owners = new LockOwners(limits.lockOwners ?? 65_536);
     this.mostData = options.mostData;
     this.#onError = options.onError;
+    const { window } = options;
+    if (window !== undefined) {
+      this.mappings = new Mappings(window, tree, limits.mappings ?? 1024, (work) => this.quietly(work));
+    }
     this.entryLifetime = lifetime(this.cache.entrySeconds ?? 1);
     this.absentLifetime = lifetime(this.cache.absentSeconds ?? 0);
     this.attributeLifetime = lifetime(this.cache.attributeSeconds ?? 1);
@@ -80,6 +91,11 @@ export class Session {
   /** True when INIT has settled it. */
   has(flag: InitFlagName): boolean {
     return this.flags.has(initFlag[flag]);
+  }
+
+  /** True when files are marked as worth while to be mapped. */
+  get marksFiles(): boolean {
+    return this.mappings !== undefined && this.has('HAS_INODE_DAX');
   }
 
   setEndian(endian: Endian): void {
@@ -108,6 +124,7 @@ export class Session {
     this.epoch++;
     this.begun = false;
     this.flags = new Set();
+    this.mappings?.end();
     for (const interrupt of [...this.waiting.values()]) interrupt();
     this.waiting.clear();
     this.early.clear();
@@ -270,7 +287,7 @@ export class Session {
       return;
     }
     this.output.bytes.fill(0, answerAt);
-    writeEntry(this.output.view, answerAt, 0, nothing, this.absentLifetime, none);
+    writeEntry(this.output.view, answerAt, 0, nothing, this.absentLifetime, none, false);
     this.send(request, fuse_entry_out.size);
   }
 
@@ -279,7 +296,7 @@ export class Session {
     attr_valid.set(view, answerAt, this.attributeLifetime.seconds);
     attr_valid_nsec.set(view, answerAt, this.attributeLifetime.nanoseconds);
     dummy.set(view, answerAt, 0);
-    writeAttributes(view, answerAt + attrAt, attributes);
+    writeAttributes(view, answerAt + attrAt, attributes, this.marksFiles);
     this.send(request, fuse_attr_out.size);
   }
 
@@ -315,7 +332,8 @@ export class Session {
 
   #writeEntry(known: KnownNode, { attributes }: Entry<object>): void {
     const { view } = this.output;
-    writeEntry(view, answerAt, known.id, attributes, this.entryLifetime, this.attributeLifetime);
+    const { entryLifetime, attributeLifetime, marksFiles } = this;
+    writeEntry(view, answerAt, known.id, attributes, entryLifetime, attributeLifetime, marksFiles);
   }
 
   #writeOpen(base: number, known: KnownNode, file: OpenFile, flags: number, isDirectory: boolean): void {

@@ -1,12 +1,20 @@
 import type { Attributes } from './spec-attributes.ts';
-import { attrFlag, statxMask } from './spec-fuse.ts';
+import { attrFlag, fileType, statxMask } from './spec-fuse.ts';
 import { fuse_attr, fuse_entry_out, fuse_statx } from './spec-fuse-structs.ts';
 
 const { ino, size, blocks, atime, mtime, ctime, atimensec, mtimensec, ctimensec } = fuse_attr.field;
 const { mode, nlink, uid, gid, rdev, blksize, flags } = fuse_attr.field;
 
-/** Writes `fuse_attr`: field by field, since every LOOKUP and GETATTR passes here. */
-export function writeAttributes(view: DataView, base: number, attributes: Attributes): void {
+/**
+ * Writes `fuse_attr`: field by field, since every LOOKUP and GETATTR passes here. With `marksFiles` the guest is to map what
+ * files hold.
+ */
+export function writeAttributes(
+  view: DataView,
+  base: number,
+  attributes: Attributes,
+  marksFiles: boolean,
+): void {
   ino.set(view, base, attributes.ino);
   size.set(view, base, attributes.size);
   blocks.set(view, base, attributes.blocks);
@@ -22,7 +30,12 @@ export function writeAttributes(view: DataView, base: number, attributes: Attrib
   gid.set(view, base, attributes.gid);
   rdev.set(view, base, attributes.rdev);
   blksize.set(view, base, attributes.blksize);
-  flags.set(view, base, attributes.submount === true ? attrFlag.SUBMOUNT : 0);
+  const isMarked = marksFiles && (attributes.mode & fileType.MASK) === fileType.REGULAR;
+  flags.set(
+    view,
+    base,
+    (attributes.submount === true ? attrFlag.SUBMOUNT : 0) | (isMarked ? attrFlag.DAX : 0),
+  );
 }
 
 /** Reads `fuse_attr`. */
@@ -70,6 +83,7 @@ export function writeEntry(
   attributes: Attributes,
   entry: Lifetime,
   attribute: Lifetime,
+  marksFiles: boolean,
 ): void {
   nodeid.set(view, base, id);
   generation.set(view, base, 0);
@@ -77,7 +91,7 @@ export function writeEntry(
   attr_valid.set(view, base, attribute.seconds);
   entry_valid_nsec.set(view, base, entry.nanoseconds);
   attr_valid_nsec.set(view, base, attribute.nanoseconds);
-  writeAttributes(view, base + attrAt, attributes);
+  writeAttributes(view, base + attrAt, attributes, marksFiles);
 }
 
 /** Writes `fuse_statx`: what `fuse_attr` has, and the time of birth where it is known. */
