@@ -1,6 +1,14 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { type VsockDevice, type VsockSeqpacket, type VsockStream, vsockDevice } from 'virtio/devices/vsock';
+import {
+  openVsock,
+  type VsockDevice,
+  type VsockSeqpacket,
+  type VsockStream,
+  VsockSwitch,
+  vsockDevice,
+} from 'virtio/devices/vsock';
 import { HostError } from 'virtio/errors';
+import { Loopback } from 'virtio/transports/loopback';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ConsoleSession } from './console-session.ts';
 
@@ -21,6 +29,8 @@ const port = {
 } as const;
 
 const guestCid = 42;
+/** Of a guest that is a program of ours, on the same switch. */
+const siblingCid = 50;
 const sha256 = (...pieces: readonly Uint8Array[]): string => {
   const hash = createHash('sha256');
   for (const piece of pieces) hash.update(piece);
@@ -136,6 +146,37 @@ export function vsockSuite(boot: (device: VsockDevice) => Promise<ConsoleSession
     expect(received).toEqual(messages.map((message) => `${message.length} ${sha256(message)}`));
     await written;
     await into.close();
+  });
+
+  test('another guest is reached by its CID, and reaches this one', async () => {
+    const bridge = new VsockSwitch();
+    const other = vsockDevice({ guestCid: siblingCid });
+    const places = [bridge.add(device), bridge.add(other)];
+    const sibling = await openVsock(new Loopback(other));
+    const peers: number[] = [];
+    sibling.listen(port.echo, async (stream) => {
+      peers.push(stream.peerCid);
+      for await (const piece of stream) await stream.write(piece);
+      stream.end();
+    });
+    const connect = `VSOCK-CONNECT:${siblingCid}`;
+    const bytes = 2_000_000;
+    const way = `head -c ${bytes} /dev/urandom >/tmp/r; sha256sum </tmp/r; socat -b 65536 -t 60 - ${connect}:${port.echo}`;
+    const [sent, back] = (await machine.text(`${way} </tmp/r | sha256sum; rm /tmp/r`)).split('\n');
+    expect(back).toBe(sent);
+    expect(peers).toEqual([guestCid]);
+    const refused = await machine.exec(`socat - ${connect}:9999 </dev/null`);
+    expect(refused.output.toString()).toMatch(/reset by peer/i);
+
+    await machine.text('socat VSOCK-LISTEN:5002 EXEC:sha256sum 2>/tmp/said & echo $! >/tmp/server');
+    const data = Buffer.alloc(500_000, 7);
+    const stream = await whenListening(() => sibling.connect(5002, guestCid));
+    await writeAll(stream, data);
+    stream.end();
+    expect(Buffer.concat(await readAll(stream)).toString()).toBe(`${sha256(data)}  -\n`);
+    for (const place of places) place.remove();
+    await sibling.close();
+    expect(machine.errors).toEqual([]);
   });
 
   test(`${visits} connections are opened and closed`, async () => {

@@ -176,6 +176,12 @@ function addServe(program: Command, serve: (type: string, args: ServeArguments) 
     .option('--guest-cid <CID>', "vsock: the guest's context ID; 3 unless told")
     .option('--uds-path <PATH>', 'vsock: the Unix socket that stands for the ports of the guest')
     .option(
+      '--sibling <CID=PATH>',
+      'vsock: the Unix socket that stands for the ports of another guest; may be given again',
+      collect,
+      [],
+    )
+    .option(
       '--shared-dir <DIR>',
       'fs: the folder; nothing but the rights of this program keeps it apart (there is no sandbox)',
     )

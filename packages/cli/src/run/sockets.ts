@@ -1,6 +1,6 @@
 import { type VsockDevice, type VsockOptions, vsockDevice } from 'virtio/devices/vsock';
 import { HostError, UsageError } from 'virtio/errors';
-import { openUnixPorts } from 'virtio-node/vsock';
+import { openUnixPorts, type UnixPortsOptions } from 'virtio-node/vsock';
 import { usage } from '../exit-status.ts';
 
 /** The guest's sockets, and where they are on this machine. */
@@ -33,10 +33,11 @@ export async function openSocketsAt(
   path: string,
   option: string,
   options: VsockOptions,
+  mapping: UnixPortsOptions = {},
 ): Promise<OpenSockets> {
   const device = vsockDevice(options);
   try {
-    const ports = await openUnixPorts(device, path);
+    const ports = await openUnixPorts(device, path, mapping);
     return { path, device, close: () => ports.close() };
   } catch (error) {
     if (error instanceof HostError || error instanceof UsageError)

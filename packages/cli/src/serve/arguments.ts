@@ -26,6 +26,8 @@ export interface ServeArguments extends ShareArguments {
   readonly serial: string;
   readonly guestCid?: string;
   readonly udsPath?: string;
+  /** `CID=PATH`, again and again. */
+  readonly sibling: readonly string[];
   readonly net?: string;
   readonly mac?: string;
   readonly mtu?: string;

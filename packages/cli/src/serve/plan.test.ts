@@ -24,6 +24,7 @@ const typed: ServeArguments = {
   announceSubmounts: false,
   uidMap: [],
   gidMap: [],
+  sibling: [],
   offloads: true,
   mergeable: true,
   once: false,
@@ -47,6 +48,10 @@ it.each<[string, Partial<ServeArguments>, RegExp]>([
   ['vsock', {}, /sockets need --uds-path PATH/],
   ['vsock', { udsPath: '/run/v', guestCid: '2' }, /--guest-cid 2 is not between 3 and 4294967294/],
   ['vsock', { udsPath: '/run/v', scratch: '1' }, /--scratch is for disks/],
+  ['vsock', { udsPath: '/run/v', sibling: ['4'] }, /--sibling 4: give CID=PATH/],
+  ['vsock', { udsPath: '/run/v', sibling: ['2=/run/w'] }, /with a CID from 3 on/],
+  ['vsock', { udsPath: '/run/v', sibling: ['4=/run/w', '4=/run/x'] }, /--sibling 4 is given twice/],
+  ['net', { sibling: ['4=/run/w'] }, /--sibling is for sockets/],
   ['entropy', { sharedDir: '.' }, /--shared-dir is for folders/],
   ['fs', {}, /--shared-dir DIR/],
   ['fs', { sharedDir: '.', tag: 'a b' }, /--tag: a b is no tag/],
@@ -96,8 +101,13 @@ it('says how to attach what it serves', () => {
   );
   expect(umlArgument(plan)).toBe('virtio_uml.device=/run/d.sock:2');
   expect(qemuArguments(planServe('console', typed))).toBeUndefined();
-  const sockets = planServe('vsock', { ...typed, udsPath: '/run/v', guestCid: '7' });
+  const sibling = ['8=/run/a=b', '9=c'];
+  const sockets = planServe('vsock', { ...typed, udsPath: '/run/v', guestCid: '7', sibling });
   expect(sockets.guestCid).toBe(7);
+  expect([...sockets.siblings]).toEqual([
+    [8, '/run/a=b'],
+    [9, 'c'],
+  ]);
   expect(qemuArguments(sockets)?.at(-1)).toBe('vhost-user-vsock-pci,chardev=vhost-vsock,packed=on');
   expect(umlArgument(sockets)).toBe('virtio_uml.device=/run/d.sock:19');
   const pci = planServe('console', { ...typed, vfioUser: true });

@@ -51,6 +51,8 @@ export interface ServePlan {
   /** The guest's context ID, and the Unix socket that stands for its ports. */
   readonly guestCid: number;
   readonly udsPath: string | undefined;
+  /** The Unix sockets that stand for the ports of other guests, by their context IDs. */
+  readonly siblings: ReadonlyMap<number, string>;
   /** The folder that is shared, for the type of that. */
   readonly share: ServedShare | undefined;
   /** The network that a network device is connected to. */
@@ -88,7 +90,11 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
     '--read-only': args.readOnly || undefined,
     '--direct': args.direct || undefined,
   });
-  refuseOthers(type, 'vsock', 'sockets', { '--guest-cid': args.guestCid, '--uds-path': args.udsPath });
+  refuseOthers(type, 'vsock', 'sockets', {
+    '--guest-cid': args.guestCid,
+    '--uds-path': args.udsPath,
+    '--sibling': args.sibling[0],
+  });
   refuseOthers(type, 'fs', 'folders', shareOptions(args));
   refuseOthers(type, 'net', 'networks', {
     '--net': args.net,
@@ -133,6 +139,7 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
     serial: args.serial,
     guestCid: whole('--guest-cid', args.guestCid ?? String(leastCid), mostCid, leastCid),
     udsPath: args.udsPath,
+    siblings: siblingsOf(args.sibling),
     share: type === 'fs' ? planServedShare(args) : undefined,
     net: netOf(args),
     offloads: args.offloads,
@@ -155,6 +162,24 @@ function refuseOthers(
   for (const [option, value] of Object.entries(options)) {
     if (value !== undefined) throw usage(`${option} is for ${things}: virtio serve ${own} ${option} …`);
   }
+}
+
+/** `CID=PATH`, each CID once. */
+function siblingsOf(texts: readonly string[]): ReadonlyMap<number, string> {
+  const siblings = new Map<number, string>();
+  for (const text of texts) {
+    const at = text.indexOf('=');
+    const cid = wholeNumber(text.slice(0, Math.max(at, 0)), leastCid, mostCid);
+    const path = text.slice(at + 1);
+    if (cid === undefined || path === '') {
+      throw usage(
+        `--sibling ${text}: give CID=PATH, such as 4=/run/other.vsock, with a CID from ${leastCid} on`,
+      );
+    }
+    if (siblings.has(cid)) throw usage(`--sibling ${cid} is given twice`);
+    siblings.set(cid, path);
+  }
+  return siblings;
 }
 
 /** What the device is connected to, with what `--mac` and `--mtu` say. */

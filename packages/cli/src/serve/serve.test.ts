@@ -194,6 +194,39 @@ describe('virtio serve', () => {
     expect(readdirSync(folder)).not.toContain('ports');
   });
 
+  it('connects the guests of two commands', async () => {
+    const at = (name: string): string => join(folder, name);
+    const one = serve(
+      ...['vsock', '--socket-path', at('one'), '--uds-path', at('one.ports'), '--guest-cid', '9'],
+      ...['--sibling', `10=${at('other.ports')}`],
+    );
+    const other = serve(
+      ...['vsock', '--socket-path', at('other'), '--uds-path', at('other.ports'), '--guest-cid', '10'],
+    );
+    for (const { err } of [one, other]) {
+      await vi.waitFor(() => expect(err.join('')).toContain('Ctrl-C ends it'), 20_000);
+    }
+    const transports = await Promise.all(
+      [at('one'), at('other')].map((path) => connectVhostUser(path, { deviceId: 19 })),
+    );
+    const [guest, sibling] = await Promise.all(transports.map((transport) => openVsock(transport)));
+    sibling?.listen(52, async (stream) => {
+      for await (const bytes of stream) await stream.write(bytes);
+      stream.end();
+    });
+    const stream = await guest?.connect(52, 10);
+    await stream?.write(Buffer.from('to the other guest'));
+    stream?.end();
+    expect(Buffer.from((await stream?.read()) ?? []).toString()).toBe('to the other guest');
+    // The other one was told of no sibling.
+    await expect(sibling?.connect(52, 9)).rejects.toMatchObject({ code: 'CONNECTION_REFUSED' });
+    for (const transport of transports) await transport.close();
+    for (const { end, status } of [one, other]) {
+      end();
+      expect(await status).toBe(0);
+    }
+  });
+
   it('says what it can do, whatever else it is told', async () => {
     const { status, out } = serve('blk', '--print-capabilities', '--fd', 'x');
     expect(await status).toBe(0);

@@ -74,7 +74,7 @@ class Server {
     });
     const release = stop(() => this.#end(exitStatus.ok));
     // A reader of our output that went away is no reason to end.
-    for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+    for (const stream of [process.stdout, process.stderr]) stream.off('error', ignore).on('error', ignore);
     const { type, trace, at } = this.#plan;
     try {
       const ready = await servedType(type).make(this.#plan, {
@@ -164,6 +164,8 @@ class Server {
     this.#report.notice(`${text}${cause}`);
   }
 }
+
+const ignore = (): void => {};
 
 const signals = ['SIGTERM', 'SIGINT'] as const;
 

@@ -102,8 +102,8 @@ export const servedTypes: readonly ServedType[] = [
     backend: { type: 'vsock' },
     qemu: 'vhost-user-vsock-pci',
     // A plan for this type has a path.
-    make: async ({ udsPath = '', guestCid, reserved }) =>
-      openSocketsAt(udsPath, '--uds-path', { guestCid, reserved }),
+    make: async ({ udsPath = '', guestCid, siblings, reserved }) =>
+      openSocketsAt(udsPath, '--uds-path', { guestCid, reserved }, { siblings }),
   },
   {
     name: 'fs',

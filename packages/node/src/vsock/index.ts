@@ -1,2 +1,2 @@
 export { join } from './join.ts';
-export { openUnixPorts, type UnixPorts } from './unix-ports.ts';
+export { openUnixPorts, type UnixPorts, type UnixPortsOptions } from './unix-ports.ts';

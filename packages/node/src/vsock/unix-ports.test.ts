@@ -106,6 +106,41 @@ describe('ports as Unix sockets', () => {
     server.close();
   });
 
+  it('bring connections of the guest to other guests, each at its path', async () => {
+    await ports.close();
+    const there = joinPath(folder, 'sibling');
+    const sibling = vsockDevice({ guestCid: 9 });
+    const siblingPorts = await openUnixPorts(sibling, there);
+    const siblings = new Map([
+      [9, there],
+      [10, joinPath(folder, 'nobody')],
+    ]);
+    ports = await openUnixPorts(device, path, { siblings });
+    const other = await openVsock(new Loopback(sibling));
+    const peers: number[] = [];
+    other.listen(52, (stream) => {
+      peers.push(stream.peerCid);
+      return echo(stream);
+    });
+    const stream = await guest.connect(52, 9);
+    const sent = randomBytes(1_000_000);
+    const written = stream.write(sent).then(() => stream.end());
+    expect(sha256(...(await all(stream)))).toBe(sha256(sent));
+    await written;
+    // By this convention it comes from the host.
+    expect(peers).toEqual([2]);
+    for (const [port, cid] of [
+      [53, 9],
+      [52, 10],
+      [52, 11],
+    ] as const) {
+      await expect(guest.connect(port, cid)).rejects.toMatchObject({ code: 'CONNECTION_REFUSED' });
+    }
+    await expect(guest.connectSeqpacket(52, 9)).rejects.toMatchObject({ code: 'CONNECTION_REFUSED' });
+    await siblingPorts.close();
+    await expect(guest.connect(52, 9)).rejects.toMatchObject({ code: 'CONNECTION_REFUSED' });
+  });
+
   it('leave ports to the program that listens at them itself', async () => {
     device.listen(80, echo);
     const stream = await guest.connect(80);

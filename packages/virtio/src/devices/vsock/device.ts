@@ -5,7 +5,13 @@ import type { OwnFeatureNameOf } from '../../spec/device-type.ts';
 import type { ReservedFeatureName } from '../../spec/features.ts';
 import { asVsockState } from './saved.ts';
 import { hostCid, isGuestCid, socketTypes, virtio_vsock_event, vsock, vsockEvent } from './spec.ts';
-import { Endpoint, type EndpointOptions, type VsockListener, type VsockRequest } from './spec-endpoint.ts';
+import {
+  Endpoint,
+  type EndpointOptions,
+  type VsockListener,
+  type VsockRequest,
+  type VsockSource,
+} from './spec-endpoint.ts';
 import { headerLength, Packet } from './spec-packet.ts';
 import { ask, type SeqpacketHandler, Sockets, type StreamHandler } from './spec-sockets.ts';
 import type { VsockSeqpacket, VsockStream } from './spec-stream.ts';
@@ -66,6 +72,14 @@ export class VsockDevice extends Device<typeof vsock> {
     this.#host.endpoint.onRequest = handler && ((request) => ask(handler, request));
   }
 
+  /**
+   * Decides on requests for the CIDs of other guests, as `onRequest` does on those for the host's. A {@link VsockSwitch}
+   * sets it.
+   */
+  set onSiblingRequest(handler: ((request: VsockRequest) => unknown) | undefined) {
+    this.#host.endpoint.onSiblingRequest = handler && ((request) => ask(handler, request));
+  }
+
   /** The guest's context ID. */
   get guestCid(): number {
     return this.#host.guestCid;
@@ -79,17 +93,18 @@ export class VsockDevice extends Device<typeof vsock> {
   /**
    * Connects to a port of the guest's.
    *
+   * @param source a socket of another guest, which this guest is to see as its peer; one of the host's unless told
    * @throws {HostError} CONNECTION_REFUSED when nobody listens there; DEVICE_GONE when no driver runs the device, or
    *   its guest restarts.
    * @throws {UsageError} QUEUE_FULL, NOT_NEGOTIATED, BAD_ARGUMENT.
    */
-  connect(port: number): Promise<VsockStream> {
-    return this.#host.sockets.connect(this.guestCid, port);
+  connect(port: number, source?: VsockSource): Promise<VsockStream> {
+    return this.#host.sockets.connect(this.guestCid, port, source);
   }
 
   /** As `connect`, between seqpacket sockets. */
-  connectSeqpacket(port: number): Promise<VsockSeqpacket> {
-    return this.#host.sockets.connectSeqpacket(this.guestCid, port);
+  connectSeqpacket(port: number, source?: VsockSource): Promise<VsockSeqpacket> {
+    return this.#host.sockets.connectSeqpacket(this.guestCid, port, source);
   }
 
   /**

@@ -12,6 +12,7 @@ export {
   vsockEvent,
   vsockOp,
 } from './spec.ts';
-export type { VsockListener, VsockRequest } from './spec-endpoint.ts';
+export type { VsockListener, VsockRequest, VsockSource } from './spec-endpoint.ts';
 export type { SeqpacketHandler, StreamHandler } from './spec-sockets.ts';
 export { type ReceivedMessage, VsockSeqpacket, VsockSocket, VsockStream } from './spec-stream.ts';
+export { VsockSwitch } from './switch.ts';

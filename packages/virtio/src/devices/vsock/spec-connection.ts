@@ -18,6 +18,8 @@ export interface ConnectionOwner {
 
 /** The two ends of a connection, as seen from here. */
 export interface Addresses {
+  /** This end's CID; on a host's side another guest's, where it stands for that. */
+  readonly localCid: number;
   readonly localPort: number;
   readonly peerCid: number;
   readonly peerPort: number;
@@ -51,6 +53,7 @@ const none = new Uint8Array();
 
 /** One connection of a stream or seqpacket socket: the same on both sides. */
 export class Connection implements Addresses {
+  readonly localCid: number;
   readonly localPort: number;
   readonly peerCid: number;
   readonly peerPort: number;
@@ -85,6 +88,7 @@ export class Connection implements Addresses {
     /** Called when the peer has granted or refused the connection, which is then asked for. */
     answered?: (failure: Error | undefined) => void,
   ) {
+    this.localCid = addresses.localCid;
     this.localPort = addresses.localPort;
     this.peerCid = addresses.peerCid;
     this.peerPort = addresses.peerPort;

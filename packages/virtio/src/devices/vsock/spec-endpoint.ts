@@ -1,5 +1,5 @@
 import { HostError, UsageError } from '../../errors.ts';
-import { anyPort, socketType, vsockOp } from './spec.ts';
+import { anyPort, isGuestCid, socketType, vsockOp } from './spec.ts';
 import { type Addresses, Connection, type ConnectionOwner, type PayloadSource } from './spec-connection.ts';
 import { Credit } from './spec-credit.ts';
 import type { Packet } from './spec-packet.ts';
@@ -13,8 +13,16 @@ export interface EndpointOptions {
   readonly maxConnections?: number | undefined;
 }
 
+/** A socket that a connection is to come from. */
+export interface VsockSource {
+  readonly cid: number;
+  readonly port: number;
+}
+
 interface RequestBase {
-  /** The port that the peer wants to be connected to. */
+  /** The CID that the peer wants to be connected to: ours, or for a request to a sibling the sibling's. */
+  readonly cid: number;
+  /** The port there. */
   readonly port: number;
   readonly peerCid: number;
   readonly peerPort: number;
@@ -53,6 +61,8 @@ export class Endpoint implements ConnectionOwner {
   #absence: Error = new HostError('DEVICE_GONE', 'no driver runs the socket device');
   /** Asked about requests for ports at which nobody listens, which are refused unless it is there. */
   onRequest: ((request: VsockRequest) => void) | undefined;
+  /** Asked about requests for CIDs of guests, other than ours; refused unless it is there. */
+  onSiblingRequest: ((request: VsockRequest) => void) | undefined;
   readonly #wake: () => void;
   readonly #bufferSize: number;
   readonly #maxConnections: number;
@@ -60,7 +70,7 @@ export class Endpoint implements ConnectionOwner {
   /** Over, but not read to the end. */
   readonly #unread = new Set<Connection>();
   readonly #ready = new Set<Connection>();
-  readonly #resets: (Addresses & { readonly localCid: number })[] = [];
+  readonly #resets: Addresses[] = [];
   readonly #listeners = new Map<string, (request: VsockRequest) => void>();
   #nextPort = firstOwnPort;
 
@@ -105,14 +115,14 @@ export class Endpoint implements ConnectionOwner {
     if (reset !== undefined) {
       packet.clear();
       packet.op = vsockOp.RST;
-      address(packet, reset, reset.localCid);
+      address(packet, reset);
       return true;
     }
     for (const connection of this.#ready) {
       this.#ready.delete(connection);
       if (connection.pending === 0) continue;
       connection.fill(packet, Math.min(most, mostPayload));
-      address(packet, connection, this.localCid);
+      address(packet, connection);
       // Behind all others, so that each has its turn.
       if (connection.pending !== 0) this.#ready.add(connection);
       return true;
@@ -132,13 +142,14 @@ export class Endpoint implements ConnectionOwner {
    */
   receive(packet: Packet, source: PayloadSource): void {
     const { type, op } = packet;
-    const from = { localPort: packet.dstPort, peerCid: packet.srcCid, peerPort: packet.srcPort, type };
-    const connection = this.#connections.get(keyOf(from));
+    const { dstCid: localCid, dstPort: localPort, srcCid: peerCid, srcPort: peerPort } = packet;
+    const from = { localCid, localPort, peerCid, peerPort, type };
+    const connection = this.#connections.get(this.#keyOf(from));
     if (connection !== undefined) {
       if (type === connection.type && connection.receive(packet, source)) return;
       // One that is where it is not expected: neither side can go on from there.
       connection.lose(new HostError('CONNECTION_RESET', 'the peer broke the rules of the connection'));
-    } else if (op === vsockOp.REQUEST && packet.dstCid === this.localCid && this.#types.includes(type)) {
+    } else if (op === vsockOp.REQUEST && this.#types.includes(type)) {
       if (this.#request(from, packet)) return;
     }
     if (op === vsockOp.RST) {
@@ -146,18 +157,19 @@ export class Endpoint implements ConnectionOwner {
       if (known === undefined || this.#types.includes(type)) return;
       from.type = connection?.type ?? known;
     }
-    this.#resets.push({ ...from, localCid: packet.dstCid });
+    this.#resets.push(from);
     this.#wake();
   }
 
   /**
    * Asks for a connection.
    *
-   * @throws {HostError} CONNECTION_REFUSED when nobody listens there; DEVICE_GONE when there is no other side.
+   * @param source where it comes from: a port of ours that is free, unless told
+   * @throws {HostError} CONNECTION_REFUSED when nobody listens there, or the source is connected to it; DEVICE_GONE when there is no other side.
    * @throws {UsageError} NOT_NEGOTIATED for sockets that the two have not agreed on; QUEUE_FULL when there are as many
    *   connections as there can be; BAD_ARGUMENT for what is no port.
    */
-  async connect(type: number, peerCid: number, port: number): Promise<Connection> {
+  async connect(type: number, peerCid: number, port: number, source?: VsockSource): Promise<Connection> {
     checkPort(port);
     if (this.#types.length === 0) throw this.#absence;
     if (!this.#types.includes(type)) {
@@ -165,8 +177,15 @@ export class Endpoint implements ConnectionOwner {
       throw new UsageError('NOT_NEGOTIATED', `VIRTIO_VSOCK_F_${name} was not negotiated`);
     }
     if (!this.#hasRoom()) throw new UsageError('QUEUE_FULL', `there are ${this.#maxConnections} connections`);
+    const { cid: localCid, port: localPort } = source ?? {
+      cid: this.localCid,
+      port: this.#ownPort(peerCid, port),
+    };
+    const to = { localCid, localPort, peerCid, peerPort: port, type };
+    if (this.#connections.has(this.#keyOf(to))) {
+      throw new HostError('CONNECTION_REFUSED', `port ${localPort} is connected to port ${port} already`);
+    }
     return new Promise((resolve, reject) => {
-      const to = { localPort: this.#ownPort(peerCid, port), peerCid, peerPort: port, type };
       const connection: Connection = this.#open(to, (failure) => {
         if (failure === undefined) resolve(connection);
         else reject(failure);
@@ -212,13 +231,13 @@ export class Endpoint implements ConnectionOwner {
     this.#wake();
   }
 
-  sendReset({ localPort, peerCid, peerPort, type }: Connection): void {
-    this.#resets.push({ localPort, peerCid, peerPort, type, localCid: this.localCid });
+  sendReset({ localCid, localPort, peerCid, peerPort, type }: Connection): void {
+    this.#resets.push({ localCid, localPort, peerCid, peerPort, type });
     this.#wake();
   }
 
   gone(connection: Connection): void {
-    this.#connections.delete(keyOf(connection));
+    this.#connections.delete(this.#keyOf(connection));
     this.#ready.delete(connection);
     if (connection.holds) this.#unread.add(connection);
   }
@@ -228,12 +247,12 @@ export class Endpoint implements ConnectionOwner {
   }
 
   #request(from: Addresses, { bufAlloc, fwdCnt }: Packet): boolean {
-    const { type, localPort: port, peerCid, peerPort } = from;
-    const listener = this.#listeners.get(`${type} ${port}`) ?? this.onRequest;
+    const { type, localCid: cid, localPort: port, peerCid, peerPort } = from;
+    const listener = this.#askedFor(from);
     if (listener === undefined || !this.#hasRoom()) return false;
     const connection = this.#open(from);
     connection.credit.heard(bufAlloc, fwdCnt);
-    const common = { port, peerCid, peerPort, refuse: () => connection.refuse() };
+    const common = { cid, port, peerCid, peerPort, refuse: () => connection.refuse() };
     if (type === socketType.STREAM) {
       listener({ kind: 'stream', ...common, accept: () => new VsockStream(accepted(connection)) });
     } else {
@@ -242,9 +261,15 @@ export class Endpoint implements ConnectionOwner {
     return true;
   }
 
+  /** Who decides on a request. */
+  #askedFor({ type, localCid, localPort }: Addresses): ((request: VsockRequest) => void) | undefined {
+    if (localCid === this.localCid) return this.#listeners.get(`${type} ${localPort}`) ?? this.onRequest;
+    return isGuestCid(localCid) ? this.onSiblingRequest : undefined;
+  }
+
   #open(addresses: Addresses, answered?: (failure: Error | undefined) => void): Connection {
     const connection = new Connection(addresses, new Credit(this.#bufferSize), this, answered);
-    this.#connections.set(keyOf(addresses), connection);
+    this.#connections.set(this.#keyOf(addresses), connection);
     return connection;
   }
 
@@ -266,8 +291,15 @@ export class Endpoint implements ConnectionOwner {
     for (;;) {
       const localPort = this.#nextPort;
       this.#nextPort = localPort + 1 === anyPort ? firstOwnPort : localPort + 1;
-      if (!this.#connections.has(keyOf({ localPort, peerCid, peerPort }))) return localPort;
+      const { localCid } = this;
+      if (!this.#connections.has(this.#keyOf({ localCid, localPort, peerCid, peerPort }))) return localPort;
     }
+  }
+
+  /** Our own CID goes without saying: that is most packets. */
+  #keyOf({ localCid, localPort, peerCid, peerPort }: Omit<Addresses, 'type'>): string {
+    const key = `${localPort} ${peerCid} ${peerPort}`;
+    return localCid === this.localCid ? key : `${key} ${localCid}`;
   }
 }
 
@@ -276,16 +308,13 @@ function accepted(connection: Connection): Connection {
   return connection;
 }
 
-function address(packet: Packet, { localPort, peerCid, peerPort, type }: Addresses, localCid: number): void {
+function address(packet: Packet, { localCid, localPort, peerCid, peerPort, type }: Addresses): void {
   packet.srcCid = localCid;
   packet.srcPort = localPort;
   packet.dstCid = peerCid;
   packet.dstPort = peerPort;
   packet.type = type;
 }
-
-const keyOf = ({ localPort, peerCid, peerPort }: Omit<Addresses, 'type'>): string =>
-  `${localPort} ${peerCid} ${peerPort}`;
 
 function checkPort(port: number): void {
   if (!Number.isInteger(port) || port < 0 || port >= anyPort) {

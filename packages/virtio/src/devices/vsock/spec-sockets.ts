@@ -1,5 +1,5 @@
 import { socketType } from './spec.ts';
-import type { Endpoint, VsockListener, VsockRequest } from './spec-endpoint.ts';
+import type { Endpoint, VsockListener, VsockRequest, VsockSource } from './spec-endpoint.ts';
 import { VsockSeqpacket, type VsockSocket, VsockStream } from './spec-stream.ts';
 
 /** Has a connection. When it throws, or its promise rejects, the connection is reset. */
@@ -14,12 +14,12 @@ export class Sockets {
     this.#endpoint = endpoint;
   }
 
-  async connect(peerCid: number, port: number): Promise<VsockStream> {
-    return new VsockStream(await this.#endpoint.connect(socketType.STREAM, peerCid, port));
+  async connect(peerCid: number, port: number, source?: VsockSource): Promise<VsockStream> {
+    return new VsockStream(await this.#endpoint.connect(socketType.STREAM, peerCid, port, source));
   }
 
-  async connectSeqpacket(peerCid: number, port: number): Promise<VsockSeqpacket> {
-    return new VsockSeqpacket(await this.#endpoint.connect(socketType.SEQPACKET, peerCid, port));
+  async connectSeqpacket(peerCid: number, port: number, source?: VsockSource): Promise<VsockSeqpacket> {
+    return new VsockSeqpacket(await this.#endpoint.connect(socketType.SEQPACKET, peerCid, port, source));
   }
 
   listen(port: number, handler: StreamHandler): VsockListener {
