@@ -248,10 +248,10 @@ function takeAcknowledgment(
   const { options } = segment;
   const advances = acknowledged > sender.unacknowledged;
   const edge = sender.edge;
-  if (advances) {
-    const echo = connection.timestamps ? (connection.timestamp(now) - options.timestampEcho) | 0 : -1;
-    sender.acknowledged(acknowledged, now, echo);
-  }
+  const echo = connection.timestamps ? (connection.timestamp(now) - options.timestampEcho) | 0 : -1;
+  sender.rack.now = now;
+  sender.rack.echoed = echo;
+  if (advances) sender.acknowledged(acknowledged, now, echo);
   takeWindow(connection, segment, position, acknowledged);
   connection.answered(now, advances);
   if (sender.selective) {
@@ -267,7 +267,9 @@ function takeAcknowledgment(
   }
   const twice = options.sackBlocks > 0 && sender.position(options.sack[1]!) <= acknowledged;
   sender.tailAnswered(acknowledged, twice, !advances && options.sackBlocks === 0);
-  sender.findLosses();
+  if (twice) sender.rack.cameTwice(acknowledged, sender.next);
+  sender.findLosses(now);
+  if (sender.lostAt < Number.POSITIVE_INFINITY) connection.owner.schedule(connection);
   if (advances) user.acknowledged();
 }
 

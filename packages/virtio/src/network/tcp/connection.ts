@@ -193,7 +193,7 @@ export class Connection implements Due {
   }
 
   get deadline(): number {
-    return Math.min(this.#retransmitAt, this.#acknowledgeAt, this.#idleAt);
+    return Math.min(this.#retransmitAt, this.#acknowledgeAt, this.#idleAt, this.sender.lostAt);
   }
 
   move(state: State): void {
@@ -405,6 +405,10 @@ export class Connection implements Due {
       this.acknowledgmentDue = true;
       this.owner.wake(this);
     }
+    if (this.sender.lostAt <= now) {
+      this.sender.findLosses(now);
+      this.owner.wake(this);
+    }
     if (this.#retransmitAt <= now) this.#retransmit(now);
     if (this.#idleAt <= now) this.#idle(now);
   }
@@ -480,8 +484,7 @@ export class Connection implements Due {
     this.#retransmitAt = never;
     this.#acknowledgeAt = never;
     this.#idleAt = never;
-    this.sender.queue.clear();
-    this.sender.scoreboard.clear();
+    this.sender.release();
     this.receiver.release();
   }
 }

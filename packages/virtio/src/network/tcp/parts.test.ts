@@ -5,54 +5,8 @@ import { Cubic } from './cubic.ts';
 import { Deadlines, type Due } from './deadlines.ts';
 import { ReceiveQueue } from './receive-queue.ts';
 import { RoundTrip } from './round-trip.ts';
-import { Scoreboard } from './scoreboard.ts';
 import { SendQueue } from './send-queue.ts';
 import { SimulatedClock } from './simulation.fixture.ts';
-
-describe('the scoreboard', () => {
-  it('knows what a plain set of positions knows', () => {
-    const range = fc.tuple(fc.integer({ min: 1, max: 200 }), fc.integer({ min: 1, max: 40 }));
-    fc.assert(
-      fc.property(fc.array(range, { maxLength: 40 }), fc.integer({ min: 0, max: 200 }), (ranges, upTo) => {
-        const board = new Scoreboard();
-        const set = new Set<number>();
-        for (const [start, length] of ranges) {
-          const before = set.size;
-          for (let at = start; at < start + length; at++) set.add(at);
-          expect(board.add(start, start + length)).toBe(set.size - before);
-        }
-        expect(board.total).toBe(set.size);
-        expect(board.end).toBe(set.size === 0 ? 0 : Math.max(...set) + 1);
-        expect(board.between(20, 100)).toBe([...set].filter((at) => at >= 20 && at < 100).length);
-        let hole = 30;
-        while (set.has(hole)) hole++;
-        let holeEnd = hole;
-        while (holeEnd < 300 && !set.has(holeEnd)) holeEnd++;
-        expect([board.hole(30, 300), board.holeEnd]).toEqual([hole, holeEnd]);
-        // Nobody acknowledges up to what it has, and no further.
-        expect(board.acknowledged(upTo)).toBe(!set.has(upTo));
-      }),
-    );
-  });
-
-  it('tells what is lost by what arrived behind it', () => {
-    const board = new Scoreboard();
-    board.add(2000, 3000);
-    board.add(4000, 5000);
-    expect(board.lostBelow(1000)).toBe(0);
-    board.add(6000, 6001);
-    expect(board.lostBelow(1000)).toBe(2000);
-    board.clear();
-    board.add(3000, 5001);
-    expect(board.lostBelow(1000)).toBe(3000);
-  });
-
-  it('does not grow without end', () => {
-    const board = new Scoreboard();
-    for (let i = 0; i < 10_000; i++) board.add(10 * i + 5, 10 * i + 6);
-    expect(board.total).toBe(256);
-  });
-});
 
 describe('the queue of what is sent', () => {
   it('gives back every byte at its place, however it was written', () => {

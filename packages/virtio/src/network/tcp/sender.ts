@@ -1,13 +1,17 @@
 import type { Chunks } from './chunks.ts';
 import type { Congestion } from './congestion.ts';
 import { Cubic } from './cubic.ts';
+import { Flight } from './flight.ts';
+import { Rack } from './rack.ts';
 import { RoundTrip } from './round-trip.ts';
-import { duplicateThreshold, Scoreboard } from './scoreboard.ts';
 import { SendQueue } from './send-queue.ts';
 
 /** Milliseconds before the tail is asked about, at least; and by how much later a peer may acknowledge a single segment. */
-const leastTailWait = 10;
+const leastTailWait = 2;
 const latestAcknowledgment = 200;
+/** Segments that came out of order, from which on one is lost for sure: `DupThresh`. */
+const duplicateThreshold = 3;
+const never = Number.POSITIVE_INFINITY;
 
 /**
  * What goes to the peer: what it has acknowledged, what is under way, what is lost and goes again. All are positions in the
@@ -39,7 +43,10 @@ export class Sender {
   probing = false;
   readonly queue: SendQueue;
   readonly roundTrip = new RoundTrip();
-  readonly scoreboard = new Scoreboard();
+  readonly rack = new Rack();
+  readonly flight = new Flight(this.rack);
+  /** When time alone makes something lost that may still arrive; Infinity for never. */
+  lostAt = never;
   congestion: Congestion;
   /** Bytes of payload in a full segment. */
   segment: number;
@@ -51,20 +58,11 @@ export class Sender {
   #recoveryPoint = 0;
   /** What was not acknowledged when time was last up. */
   #gaveUpAt = -1;
-  /** What is not there below the first is lost; below the second it was sent again already (`HighRxt`). */
-  #lostBelow = 0;
-  #sentAgain = 0;
-  /** What was sent again up to the first, when nothing above the second had been sent; -1 when nothing is watched. */
-  #watchedEnd = -1;
-  #watchedNext = 0;
   /** Segments that came out of order at the peer, as far as its acknowledgments tell; and what they may have held. */
   #duplicates = 0;
   #duplicateBytes = 0;
   /** The next retransmission goes, whatever the windows say. */
   #forced = false;
-  /** The end was sent again in this recovery, so that the peer says more (`RescueRxt`). */
-  #rescued = false;
-  #rescuing = false;
   /** A probe of the tail is due; up to where the last one was sent, -1 without any; and whether that was sent before. */
   #tailDue = false;
   #tailEnd = -1;
@@ -122,21 +120,14 @@ export class Sender {
 
   /** Bytes that are thought to be under way: neither arrived, nor lost (`pipe`). */
   get underWay(): number {
-    const { unacknowledged, scoreboard } = this;
-    const all = this.next - unacknowledged - scoreboard.total - this.#duplicateBytes;
-    return all - this.#missing(this.#lostBelow) + this.#missing(this.#sentAgain);
-  }
-
-  /** Bytes below a position that the peer does not have. */
-  #missing(below: number): number {
-    if (below <= this.unacknowledged) return 0;
-    return below - this.unacknowledged - this.scoreboard.between(this.unacknowledged, below);
+    const { selected, lost } = this.flight;
+    return this.next - this.unacknowledged - selected - lost - this.#duplicateBytes;
   }
 
   /** The peer has a range behind a gap. False for one that it cannot have. */
   selected(start: number, end: number): boolean {
     if (start <= this.unacknowledged || end <= start || end > this.next) return false;
-    return this.scoreboard.add(start, end) > 0;
+    return this.flight.select(start, end) > 0;
   }
 
   /**
@@ -149,8 +140,7 @@ export class Sender {
     const bytes = position - this.unacknowledged;
     this.unacknowledged = position;
     this.queue.drop(Math.min(position, this.queue.end));
-    if (!this.scoreboard.acknowledged(position)) this.scoreboard.clear();
-    this.#sentAgain = Math.max(this.#sentAgain, position);
+    this.flight.acknowledge(position);
     this.#measure(position, now, echoed);
     if (this.#recovery === 'fast') {
       if (position >= this.#recoveryPoint) this.#recovered();
@@ -159,7 +149,10 @@ export class Sender {
     }
     this.#duplicates = 0;
     this.#duplicateBytes = 0;
-    if (this.#recovery === 'timeout' && position >= this.#recoveryPoint) this.#recovery = 'none';
+    if (this.#recovery === 'timeout' && position >= this.#recoveryPoint) {
+      this.#recovery = 'none';
+      this.rack.recovered();
+    }
     // A window that is not half used says nothing of the path (RFC 7661).
     if (2 * before > this.congestion.window) {
       this.congestion.acknowledged(bytes, now, this.roundTrip.smoothed);
@@ -169,13 +162,13 @@ export class Sender {
   /** A hole of several segments, without SACK: each acknowledgment shows the next of them (RFC 6582, 3.2). */
   #partly(bytes: number): void {
     this.#duplicateBytes = Math.max(0, this.#duplicateBytes - Math.max(0, bytes - this.segment));
-    this.#sentAgain = this.unacknowledged;
-    this.#lostBelow = this.unacknowledged + this.segment;
+    this.flight.loseFirst(this.segment);
     this.#forced = true;
   }
 
   #recovered(): void {
     this.#recovery = 'none';
+    this.rack.recovered();
     this.#duplicates = 0;
     this.#duplicateBytes = 0;
     this.congestion.recovered();
@@ -204,36 +197,39 @@ export class Sender {
     }
   }
 
-  /** After an acknowledgment was taken in: finds what is lost, and begins recovery when there is something. */
-  findLosses(): void {
-    const { scoreboard, unacknowledged } = this;
-    let lost = scoreboard.lostBelow(this.segment);
-    // A probe of the tail that arrived was sent long after all that is missing before it.
-    if (this.#tailEnd >= 0 && scoreboard.end >= this.#tailEnd) lost = Math.max(lost, scoreboard.lastStart);
-    this.#lostBelow = Math.max(this.#lostBelow, lost);
-    this.#findLostAgain();
-    if (this.#recovery !== 'none' || !this.waits) return;
-    if (lost <= unacknowledged && this.#duplicates < duplicateThreshold) return;
+  /** Finds what is lost, after an acknowledgment was taken in or when time is up, and begins recovery when something is. */
+  findLosses(now: number): void {
+    const { flight } = this;
+    const { lost } = flight;
+    if (this.selective) this.#loseByTime(now);
+    else if (this.#recovery === 'none' && this.#duplicates >= duplicateThreshold)
+      flight.loseFirst(this.segment);
+    // What goes again for other reasons is no sign of a full path.
+    if (flight.lost === lost || this.#recovery !== 'none') return;
     this.#recovery = 'fast';
     this.#tailEnd = -1;
     this.#recoveryPoint = this.next;
-    this.congestion.lost(this.next - unacknowledged);
-    this.#sentAgain = unacknowledged;
-    this.#lostBelow = Math.max(this.#lostBelow, Math.min(unacknowledged + this.segment, this.next));
+    this.congestion.lost(this.next - this.unacknowledged);
     this.#forced = true;
-    this.#rescued = false;
   }
 
-  /**
-   * What was sent again may be lost again. It is when enough arrived of what was sent after it: the idea of RFC 8985, with
-   * one retransmission watched at a time. RFC 6675 alone would wait for the time-out.
-   */
-  #findLostAgain(): void {
-    if (this.#watchedEnd < 0) return;
-    const arrived = this.scoreboard.between(this.#watchedNext, this.scoreboard.end);
-    if (arrived <= (duplicateThreshold - 1) * this.segment) return;
-    if (this.#missing(this.#watchedEnd) > 0) this.#sentAgain = this.unacknowledged;
-    this.#watchedEnd = -1;
+  #loseByTime(now: number): void {
+    const { flight, rack } = this;
+    const { smoothed } = this.roundTrip;
+    rack.now = now;
+    rack.settle();
+    this.lostAt = never;
+    if (flight.selected === 0 && this.#recovery === 'none') return;
+    const sure = this.#recovery !== 'none' || this.#isSure();
+    const earliest = flight.loseOlder(rack.order, rack.end, rack.sentBy(sure, smoothed));
+    if (earliest !== never) this.lostAt = rack.dueAt(earliest, sure, smoothed);
+  }
+
+  /** As much arrived behind a gap as makes it more than a change of order. */
+  #isSure(): boolean {
+    const { flight } = this;
+    if (this.#duplicates >= duplicateThreshold) return true;
+    return flight.selected > (duplicateThreshold - 1) * this.segment || flight.ranges >= duplicateThreshold;
   }
 
   /**
@@ -243,7 +239,7 @@ export class Sender {
   get tailWait(): number {
     const { smoothed, doublings } = this.roundTrip;
     const asks = this.selective && this.#recovery === 'none' && this.#tailEnd < 0;
-    if (!asks || doublings > 0 || smoothed === 0 || !this.scoreboard.empty) return Number.POSITIVE_INFINITY;
+    if (!asks || doublings > 0 || smoothed === 0 || this.flight.selected > 0) return never;
     // A single segment may be acknowledged late.
     const alone = this.next - this.unacknowledged <= this.segment ? latestAcknowledgment : 0;
     return Math.max(2 * smoothed, leastTailWait) + alone;
@@ -281,7 +277,6 @@ export class Sender {
     }
     const from = Math.max(this.unacknowledged, next - segment);
     this.#tailEnd = next;
-    this.#rescuing = true;
     return this.#found(from, Math.min(next, this.edge) - from);
   }
 
@@ -302,9 +297,8 @@ export class Sender {
 
   /** All that is under way goes again, though nothing was lost for want of room on the path. */
   sendAgain(): void {
-    this.#lostBelow = this.next;
-    this.#sentAgain = this.unacknowledged;
-    this.#watchedEnd = -1;
+    this.flight.loseAll();
+    this.lostAt = never;
     this.#timedPosition = -1;
   }
 
@@ -324,20 +318,17 @@ export class Sender {
     if (!this.waits && now - this.#sentAt > this.roundTrip.timeout) this.congestion.idle();
     const room = Math.floor(this.congestion.window) - this.underWay;
     return (
-      this.#planLost(most, room) ||
-      (this.#tailDue && this.#planTail()) ||
-      this.#planNew(most, room, override) ||
-      this.#planDoubtful(room)
+      this.#planLost(most, room) || (this.#tailDue && this.#planTail()) || this.#planNew(most, room, override)
     );
   }
 
   #planLost(most: number, room: number): boolean {
-    const limit = Math.min(this.#lostBelow, this.edge);
-    const start = Math.max(this.#sentAgain, this.unacknowledged);
-    if (start >= limit) return false;
-    const from = this.scoreboard.hole(start, limit);
+    const { flight } = this;
+    if (!flight.findLost()) return false;
+    const from = flight.lostStart;
+    const hole = Math.min(flight.lostEnd, this.edge) - from;
+    if (hole <= 0) return false;
     const allowed = this.#forced ? Math.max(room, this.segment) : room;
-    const hole = this.scoreboard.holeEnd - from;
     if (hole <= allowed) return this.#found(from, Math.min(hole, most));
     return this.#found(from, Math.min(this.#whole(allowed), most));
   }
@@ -369,21 +360,6 @@ export class Sender {
     return this.corked || (this.nagle && this.#smallEnd > this.unacknowledged);
   }
 
-  /** What may be lost, or may not: sent again rather than nothing while room is left (`NextSeg`, rules 3 and 4). */
-  #planDoubtful(room: number): boolean {
-    if (this.#recovery !== 'fast' || !this.selective || room < this.segment) return false;
-    const { scoreboard } = this;
-    const limit = Math.min(scoreboard.end, this.edge);
-    const start = Math.max(this.#sentAgain, this.unacknowledged);
-    const from = start < limit ? scoreboard.hole(start, limit) : limit;
-    if (from < limit) return this.#found(from, Math.min(scoreboard.holeEnd - from, this.segment));
-    const last = Math.max(this.#sentAgain, scoreboard.end, this.next - this.segment);
-    if (this.#rescued || last >= Math.min(this.next, this.edge)) return false;
-    this.#rescued = true;
-    this.#rescuing = true;
-    return this.#found(last, Math.min(this.next, this.edge) - last);
-  }
-
   #found(from: number, length: number): boolean {
     this.from = from;
     this.length = length;
@@ -401,12 +377,7 @@ export class Sender {
     if (this.from < this.next) {
       this.#forced = false;
       this.#sentAgainAt = now;
-      if (!this.#rescuing) this.#sentAgain = Math.max(this.#sentAgain, Math.min(to, this.next));
-      this.#rescuing = false;
-      if (this.#watchedEnd < 0) {
-        this.#watchedEnd = this.#sentAgain;
-        this.#watchedNext = this.next;
-      }
+      this.flight.sendAgain(this.from, Math.min(to, this.next), now);
       // What was sent twice tells nothing: nobody knows which of the two was acknowledged (RFC 6298, 3).
       this.#timedPosition = -1;
     } else {
@@ -416,6 +387,14 @@ export class Sender {
         this.#timedAt = now;
       }
     }
+    if (to > this.next) this.flight.send(Math.max(this.from, this.next), to, now);
     this.next = Math.max(this.next, to);
+  }
+
+  /** Nothing is sent any more. */
+  release(): void {
+    this.queue.clear();
+    this.flight.clear();
+    this.lostAt = never;
   }
 }
