@@ -160,7 +160,7 @@ export function vsockSuite(boot: (device: VsockDevice) => Promise<ConsoleSession
       stream.end();
     });
     const connect = `VSOCK-CONNECT:${siblingCid}`;
-    const bytes = 2_000_000;
+    const bytes = 300_000;
     const way = `head -c ${bytes} /dev/urandom >/tmp/r; sha256sum </tmp/r; socat -b 65536 -t 60 - ${connect}:${port.echo}`;
     const [sent, back] = (await machine.text(`${way} </tmp/r | sha256sum; rm /tmp/r`)).split('\n');
     expect(back).toBe(sent);
@@ -169,7 +169,7 @@ export function vsockSuite(boot: (device: VsockDevice) => Promise<ConsoleSession
     expect(refused.output.toString()).toMatch(/reset by peer/i);
 
     await machine.text('socat VSOCK-LISTEN:5002 EXEC:sha256sum 2>/tmp/said & echo $! >/tmp/server');
-    const data = Buffer.alloc(500_000, 7);
+    const data = Buffer.alloc(100_000, 7);
     const stream = await whenListening(() => sibling.connect(5002, guestCid));
     await writeAll(stream, data);
     stream.end();
