@@ -17,6 +17,8 @@ export interface OpenNetwork {
   readonly device: NetDevice;
   /** What there is to know of it, for people, the first line first. */
   readonly lines: readonly string[];
+  /** Somebody there may give the guest an address: not on an interface of this machine's, nor on a switch of our own. */
+  readonly givesAddresses: boolean;
 }
 
 /** All of them. */
@@ -65,7 +67,8 @@ export async function openNetworks(
         closing,
         notice: (message) => events.notice(name, message),
       };
-      networks.push({ device, lines: await openBackEnd(plan, join) });
+      const givesAddresses = plan.kind === 'user' || (plan.kind === 'stream' && !plan.listens);
+      networks.push({ device, lines: await openBackEnd(plan, join), givesAddresses });
     }
   } catch (error) {
     await close();

@@ -22,6 +22,8 @@ export interface GuestOptions {
   /** A folder is not mounted in the guest that was to be. */
   readonly onUnmounted: (tag: string) => void;
   readonly networks: readonly Device[];
+  /** The MAC addresses of those that nobody gives an address of IP. */
+  readonly unaddressed: readonly string[];
   readonly storages: readonly Storage[];
   /** What the guest writes on our console; it waits while a promise is pending. */
   readonly onTerminal: (bytes: Uint8Array) => void | Promise<void>;
@@ -43,6 +45,7 @@ export class Guest {
   readonly window: GuestWindow;
   readonly #devices: GuestDevices;
   readonly #shares: readonly OpenShare[];
+  readonly #unaddressed: readonly string[];
   readonly #ready: Deferred<void>;
   readonly #ended: Deferred<Ending>;
 
@@ -52,7 +55,7 @@ export class Guest {
     window: GuestWindow,
     ready: Deferred<void>,
     ended: Deferred<Ending>,
-    shares: readonly OpenShare[],
+    { shares, unaddressed }: GuestOptions,
   ) {
     this.machine = machine;
     this.devices = devices.named;
@@ -61,6 +64,7 @@ export class Guest {
     this.#ready = ready;
     this.#ended = ended;
     this.#shares = shares;
+    this.#unaddressed = unaddressed;
   }
 
   /** Makes a machine that does not run yet. */
@@ -100,7 +104,7 @@ export class Guest {
       gone: (error) => ended.reject(new HostError('GUEST_FAILED', error.message, { cause: error })),
       tracer: options.trace(devices.named),
     });
-    return new Guest(machine, devices, window, ready, ended, options.shares);
+    return new Guest(machine, devices, window, ready, ended, options);
   }
 
   /** Settles when the init waits for an instruction; never does for an init that does not know of them. */
@@ -121,7 +125,8 @@ export class Guest {
 
   /** Tells the waiting init what to do. */
   instruct(instruction: Instruction): void {
-    const lines = instructionLines(instruction, Date.now() / 1000, randomBytes(seedLength), this.#shares);
+    const [now, seed] = [Date.now() / 1000, randomBytes(seedLength)];
+    const lines = instructionLines(instruction, now, seed, this.#shares, this.#unaddressed);
     this.#devices.control.write(lines).catch(this.#ended.reject);
   }
 

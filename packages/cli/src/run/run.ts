@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Tracer } from 'virtio/device';
+import { macText } from 'virtio/devices/net';
 import { HostError, type VirtioError } from 'virtio/errors';
 import { cacheFolder } from 'virtio-node/guests';
 import { makeNetDevice } from '../network/device.ts';
@@ -199,6 +200,9 @@ class Run {
       shares: this.#shares,
       onUnmounted: (tag) => this.#report.notice(`the guest could not mount ${tag} at /mnt/${tag}`),
       networks: this.#networks.networks.map(({ device }) => device),
+      unaddressed: this.#networks.networks.flatMap(({ device, givesAddresses }) =>
+        givesAddresses ? [] : [macText(device.config.mac)],
+      ),
       onTerminal: (bytes) => {
         this.#consoleUsed = true;
         this.#terminal.watch(bytes);

@@ -25,6 +25,17 @@ test('shared folders are mounted before the instruction, and the guest says whic
   ]);
 });
 
+test('the guest is told for which addresses it need not wait', () => {
+  const lines = instructionLines(
+    { type: 'exec', command: '' },
+    0,
+    new Uint8Array(0),
+    [],
+    ['02:00:00:00:00:0a'],
+  );
+  expect(Buffer.from(lines).toString()).toBe('time 0\nseed \nunaddressed 02:00:00:00:00:0a\nexec \n');
+});
+
 test('messages are found however their bytes arrive', () => {
   const messages = new GuestMessages();
   expect(messages.push(bytes('rea'))).toEqual([]);

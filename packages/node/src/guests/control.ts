@@ -34,12 +34,14 @@ export type GuestMessage =
  * @param now seconds since 1970
  * @param seed random bytes to be mixed into the guest's pool
  * @param mounts what is to be mounted before
+ * @param unaddressed MAC addresses of network devices for whose addresses it is not to wait, since nobody gives them any
  */
 export function instructionLines(
   instruction: Instruction,
   now: number,
   seed: Uint8Array,
   mounts: readonly GuestMount[] = [],
+  unaddressed: readonly string[] = [],
 ): Uint8Array {
   const last =
     instruction.type === 'shell'
@@ -49,6 +51,7 @@ export function instructionLines(
     `time ${Math.floor(now)}`,
     `seed ${Buffer.from(seed).toString('base64')}`,
     ...mounts.map(({ tag, readOnly }) => `mount ${tag} ${readOnly ? 'ro' : 'rw'}`),
+    ...unaddressed.map((mac) => `unaddressed ${mac}`),
     last,
   ];
   return new TextEncoder().encode(lines.map((line) => `${line}\n`).join(''));

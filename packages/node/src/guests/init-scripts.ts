@@ -91,11 +91,23 @@ load_drivers() {
   drive 0x0001 ${networkModule} && start_network
 }
 
-# Where nobody gives addresses it goes on asking in the background.
+# Where nobody gives addresses it goes on asking in the background: at once, where that is known.
 start_network() {
   for interface in /sys/class/net/eth*; do
-    udhcpc -i \${interface##*/} -s /etc/dhcp -b -t 2 -T 1 -S >/dev/null 2>&1 8<&- 9<&-
+    case " $unaddressed " in
+    *" $(cat $interface/address) "*)
+      ask_address \${interface##*/} &
+      # What it does first would undo what others do to the interface then.
+      until ip link show \${interface##*/} | grep -q '[<,]UP[,>]'; do sleep 0.05; done
+      ;;
+    *) ask_address \${interface##*/} -b -t 2 -T 1 ;;
+    esac
   done
+}
+
+# ask_address INTERFACE OPTIONS
+ask_address() {
+  udhcpc -i $1 -s /etc/dhcp -S $2 $3 $4 $5 $6 >/dev/null 2>&1 8<&- 9<&-
 }
 
 # mount_share TAG OPTIONS: mounts a shared folder at /mnt/TAG
@@ -113,6 +125,7 @@ while read -r word rest <&8; do
   time) date -s "@$rest" >/dev/null ;;
   seed) echo "$rest" | base64 -d >/dev/urandom ;;
   mount) mount_share $rest ;;
+  unaddressed) unaddressed="$unaddressed $rest" ;;
   shell)
     load_drivers
     # Kernels differ in which number of a window's size they take first: the host hears how it was understood.
