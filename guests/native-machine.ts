@@ -1,7 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { VhostUserServer } from 'virtio/vhost-user';
+import type { Device } from 'virtio/device';
+import { type LentWindow, VhostUserServer } from 'virtio/vhost-user';
 import { packedRing } from 'virtio/virtqueue';
 import {
   type NativeGuest,
@@ -15,6 +16,12 @@ import type { SuiteDevices } from './device-suite.ts';
 
 /** How a guest that is a process beside us is started. */
 export type StartGuest = (options: NativeGuestOptions) => Promise<NativeGuest>;
+
+/** What is put into it. */
+export interface NativeDevices extends SuiteDevices {
+  /** Shared memory regions of a device. */
+  readonly windows?: ReadonlyMap<Device, readonly LentWindow[]>;
+}
 
 /** A guest in a process of its own, to which our devices are served over vhost-user, anew whenever it connects. */
 export class NativeMachine extends ConsoleSession {
@@ -30,11 +37,12 @@ export class NativeMachine extends ConsoleSession {
   }
 
   /** @param packed whether packed rings are offered */
-  static async boot(start: StartGuest, packed: boolean, options: SuiteDevices): Promise<NativeMachine> {
+  static async boot(start: StartGuest, packed: boolean, options: NativeDevices): Promise<NativeMachine> {
     const machine = new NativeMachine(options, await mkdtemp(join(tmpdir(), 'virtio-served-')));
     const devices = [machine.console, ...options.devices].map((device, index): VhostUserDevice => {
       const socket = join(machine.#folder, `device${index}`);
       const server = new VhostUserServer(device, machine.#host, {
+        windows: options.windows?.get(device),
         packedRing: packed ? packedRing : undefined,
         onError: (error) => void machine.errors.push(error),
         onDisconnected: (error) => {

@@ -20,6 +20,8 @@ export interface ShareWork {
   readonly files: number;
   /** Two machines of this kind are one after the other's locks. */
   readonly twoGuests: boolean;
+  /** Another device for the same machine. */
+  readonly beside?: Device;
   /** Where the folder is: with other temporary files unless told. */
   readonly base?: string;
 }
@@ -36,8 +38,11 @@ const cp = '$([ -e /usr/bin/cp ] && echo /usr/bin/cp || echo /bin/cp)';
 /** Of Linux; the guest has no module of Perl's that knows them. */
 const lock = { EX: 2, EX_NB: 6, UN: 8 } as const;
 
-/** What Linux does with our shares of one folder: one machine, booted once. */
-export function shareSuite(boot: BootWith, { files, twoGuests, base = tmpdir() }: ShareWork): void {
+/** What Linux does with our shares of one folder: one machine, booted once. Answers it, for tests that are added behind these. */
+export function shareSuite(
+  boot: BootWith,
+  { files, twoGuests, beside, base = tmpdir() }: ShareWork,
+): () => ConsoleSession {
   let folder: string;
   let machine: ConsoleSession;
   const machines: ConsoleSession[] = [];
@@ -50,7 +55,7 @@ export function shareSuite(boot: BootWith, { files, twoGuests, base = tmpdir() }
       trees.push(tree);
       return fsDevice({ tag, files: tree, onError: (error) => machine?.errors.push(error) });
     });
-    const started = await boot(devices);
+    const started = await boot(beside === undefined ? devices : [...devices, beside]);
     machines.push(started);
     const tags = Object.keys(shares).join(' ');
     await started.text(
@@ -207,4 +212,5 @@ export function shareSuite(boot: BootWith, { files, twoGuests, base = tmpdir() }
     expect(await readFile(join(folder, 'secret'), 'utf8')).toBe('secret');
     expect(machine.errors).toEqual([]);
   });
+  return () => machine;
 }

@@ -54,6 +54,11 @@ export class LentWindow {
     return this.#front !== undefined;
   }
 
+  /** True when one `map` has put so many bytes there, and nothing took them away. */
+  has(offset: number, length: number): boolean {
+    return this.#shown.get(offset)?.length === length;
+  }
+
   /** Mappings that there are. */
   get mappings(): number {
     return this.#shown.size;

@@ -1,9 +1,7 @@
 import type { Channel } from '../channel/channel.ts';
-import type { ChannelHost } from '../channel/channel-host.ts';
-import type { DescriptorHost } from '../channel/descriptors.ts';
 import type { Device } from '../device/device.ts';
 import type { VirtioError } from '../errors.ts';
-import { VhostUserBackend, type VhostUserBackendOptions } from './backend.ts';
+import { type BackEndHost, VhostUserBackend, type VhostUserBackendOptions } from './backend.ts';
 
 /** How a device is lent. */
 export interface VhostUserServerOptions extends Omit<VhostUserBackendOptions, 'onClosed'> {
@@ -25,17 +23,13 @@ const mostWaiting = 8;
  */
 export class VhostUserServer {
   readonly #device: Device;
-  readonly #host: DescriptorHost & Partial<ChannelHost>;
+  readonly #host: BackEndHost;
   readonly #options: VhostUserServerOptions;
   readonly #waiting: Channel[] = [];
   #backend: VhostUserBackend | undefined;
   #isClosed = false;
 
-  constructor(
-    device: Device,
-    host: DescriptorHost & Partial<ChannelHost>,
-    options: VhostUserServerOptions = {},
-  ) {
+  constructor(device: Device, host: BackEndHost, options: VhostUserServerOptions = {}) {
     this.#device = device;
     this.#host = host;
     this.#options = options;
