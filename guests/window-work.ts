@@ -10,14 +10,16 @@ export class WindowShare {
 
   constructor(window: FsWindow<MemoryFile>) {
     const files = this.#files;
-    for (const name of ['read', 'write'] as const) {
-      const own = files[name].bind(files);
-      // Either has the other's arguments, one more of which a read pays no attention to.
-      files[name] = (...given: Parameters<typeof files.write>) => {
-        this.requests++;
-        return own(...given);
-      };
-    }
+    const read = files.read.bind(files);
+    files.read = (...given) => {
+      this.requests++;
+      return read(...given);
+    };
+    const write = files.write.bind(files);
+    files.write = (...given) => {
+      this.requests++;
+      return write(...given);
+    };
     this.device = fsDevice({ tag: 'window', files, window });
   }
 
