@@ -147,11 +147,11 @@ export class ActiveQueue {
     this.owner.completed(this, chain);
     this.ring.complete(chain);
     this.#completed++;
-    if (this.#batches === 0) this.#flush();
+    if (this.#batches === 0) this.flush();
   }
 
   /**
-   * Runs `work`, and publishes and notifies what it completed once, at its end. What `work` throws makes the
+   * Runs `work`, and publishes and notifies what it completed once, at its end; some of it sooner where the host says so. What `work` throws makes the
    * device need a reset, and goes no further: the host that asked for the work is not to blame for a driver.
    */
   batch(work: () => void): void {
@@ -162,7 +162,7 @@ export class ActiveQueue {
       this.owner.failed(this, error);
     } finally {
       this.#batches--;
-      if (this.#batches === 0) this.#flush();
+      if (this.#batches === 0) this.flush();
     }
   }
 
@@ -196,7 +196,8 @@ export class ActiveQueue {
     for (const resolve of this.#waiting.splice(0)) resolve(undefined);
   }
 
-  #flush(): void {
+  /** @internal Shows the driver what was given back. */
+  flush(): void {
     if (this.#closed) return;
     const buffers = this.#completed;
     this.#completed = 0;

@@ -523,7 +523,7 @@ export class DeviceCore implements QueueOwner, SettledDevice {
   process(queue: ActiveQueue): void {
     if (!this.mayTake() || !queue.live) return;
     const { polling } = this.host;
-    if (serveQueue(queue, polling !== undefined)) polling?.ranEmpty(queue, this);
+    if (serveQueue(queue, polling)) polling?.ranEmpty(queue, this);
   }
 
   processLater(queue: ActiveQueue): void {

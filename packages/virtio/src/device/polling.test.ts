@@ -14,10 +14,14 @@ const rings = [false, true].flatMap((packed) => [false, true].map((eventIdx) => 
 describe.each(rings)('a host that looks at queues, packed: $packed, event index: $eventIdx', (ring) => {
   async function polled() {
     const lingering = new Set<PolledQueue>();
+    const log: string[] = [];
     let notified = 0;
     const made = device(type, {
       serve: {
-        requestq: ({ readable, writable }) => void writable.write(readable.bytes(readable.remaining)),
+        requestq({ readable, writable }) {
+          log.push('served');
+          writable.write(readable.bytes(readable.remaining));
+        },
       },
       available: { eventq() {} },
     });
@@ -28,6 +32,7 @@ describe.each(rings)('a host that looks at queues, packed: $packed, event index:
       },
       trace: (event) => {
         if (event.kind === 'notify') notified++;
+        if (event.kind === 'interrupt') log.push('told');
       },
     });
     const opened = await open(transport, type, {
@@ -39,7 +44,7 @@ describe.each(rings)('a host that looks at queues, packed: $packed, event index:
     });
     const [queue] = lingering;
     if (queue === undefined) throw new Error('the queue did not run empty');
-    return { opened, queue, lingering, notifications: () => notified };
+    return { opened, queue, lingering, log, notifications: () => notified };
   }
 
   it('is not notified, finds requests by itself, and is notified once it rests', async () => {
@@ -64,6 +69,26 @@ describe.each(rings)('a host that looks at queues, packed: $packed, event index:
     expect(queue.rest()).toBe(false);
     expect(await requestq.request(Uint8Array.of(8), 1)).toEqual(Uint8Array.of(8));
     expect(notifications()).toBe(first + 2);
+    await opened.close();
+  });
+
+  it('shows the driver what is done while it does the rest: four short requests, or one long one', async () => {
+    const { opened, queue, log } = await polled();
+    const requestq = opened.queue('requestq');
+    for (const [length, each] of [
+      [1, ['served', 'served', 'served', 'served', 'told']],
+      [60_000, ['served', 'told']],
+    ] as const) {
+      log.length = 0;
+      const answers = [...each, ...each]
+        .filter((what) => what === 'served')
+        .map(() => requestq.request(new Uint8Array(length).fill(3), length));
+      queue.look();
+      for (const answer of await Promise.all(answers)) expect(answer).toHaveLength(length);
+      // With an event index the driver is not told again before it has seen all.
+      if (ring.eventIdx) expect(log.indexOf('told')).toBeLessThan(log.lastIndexOf('served'));
+      else expect(log).toEqual([...each, ...each]);
+    }
     await opened.close();
   });
 
