@@ -14,6 +14,7 @@ const layers: readonly (readonly [pattern: string, layer: number])[] = [
   ['memory/', 1],
   ['channel/', 2],
   ['link/', 2],
+  ['ipsec/', 3],
   ['virtqueue/', 2],
   ['device/', 3],
   ['driver/', 3],
