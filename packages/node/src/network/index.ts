@@ -1,3 +1,4 @@
+export { nodeEspCrypto } from './esp-crypto.ts';
 export {
   connectStream,
   listenStream,

@@ -1,4 +1,5 @@
 import type { ActiveQueue, Moderation } from '../../device/active-queue.ts';
+import type { DeviceResources } from '../../device/admin/resource-object.ts';
 import { Device } from '../../device/device.ts';
 import type { Json } from '../../device/json.ts';
 import { UsageError } from '../../errors.ts';
@@ -17,6 +18,7 @@ import type { NetOptions } from './options.ts';
 import { ReceiveFilter } from './receive-filter.ts';
 import { Receiver } from './receiver.ts';
 import { Hashing } from './rss.ts';
+import type { FrameSecurity } from './security.ts';
 import { ethernetHeader, type NetConfig, net, netStatus, taggedEthernetHeader } from './spec.ts';
 import { controlClass } from './spec-control.ts';
 import type { NetControls, NetSession } from './state.ts';
@@ -32,8 +34,9 @@ export class NetDevice extends Device<typeof net> {
   constructor(options: NetOptions) {
     const offer = offerOf(options);
     const { features, config, queuePairs, queueSize } = offer;
-    const filter = options.flowFilters?.(queuePairs);
-    const port: Port = new Port(offer, filter, options.timer, {
+    const filter = options.flowFilters?.(queuePairs, options.ipsec !== undefined);
+    const security = options.ipsec?.();
+    const port: Port = new Port(offer, filter, security, options.timer, {
       get: () => this.config,
       update: (values) => this.updateConfig(values),
     });
@@ -41,7 +44,7 @@ export class NetDevice extends Device<typeof net> {
       offers: features,
       legacyOffers: features.includes('HOST_TSO4') ? ['GSO'] : [],
       reserved: options.reserved,
-      ...(filter && { resources: filter.resources }),
+      ...(filter && { resources: bothOf(filter.resources, security?.resources) }),
       config,
       queues: {
         receiveq: { count: queuePairs, size: queueSize },
@@ -125,6 +128,15 @@ export function netDevice(options: NetOptions = {}): NetDevice {
   return new NetDevice(options);
 }
 
+/** What both add to the administration commands. */
+const bothOf = (one: DeviceResources, other: DeviceResources | undefined): DeviceResources =>
+  other === undefined
+    ? one
+    : {
+        capabilities: [...one.capabilities, ...other.capabilities],
+        objects: [...one.objects, ...other.objects],
+      };
+
 /** The configuration of the device that a port is of. */
 interface ConfigAccess {
   get(): NetConfig;
@@ -147,6 +159,7 @@ class Port implements Endpoint, NetControls, Moderation {
   readonly #classes: ControlTable;
   readonly #coalescing: Coalescing | undefined;
   readonly #filter: FrameFilter | undefined;
+  readonly #security: FrameSecurity | undefined;
   readonly #filtered: Steering | undefined;
   #steering: Steering = firstQueue;
   #link: Link | undefined;
@@ -164,15 +177,23 @@ class Port implements Endpoint, NetControls, Moderation {
   constructor(
     { mac, queuePairs, rssContexts }: NetOffer,
     filter: FrameFilter | undefined,
+    security: FrameSecurity | undefined,
     timer: NetTimer | undefined,
     config: ConfigAccess,
   ) {
     this.#mac = mac;
     this.#config = config;
     this.receiver = new Receiver(queuePairs, this);
-    this.transmitter = new Transmitter(queuePairs, this);
+    this.transmitter = new Transmitter(queuePairs, this, security);
     this.#filter = filter;
-    this.#filtered = filter && new FilteredSteering(filter, () => this.#steering);
+    this.#security = security;
+    this.#filtered =
+      filter &&
+      new FilteredSteering(
+        filter,
+        () => this.#steering,
+        () => (this.session?.has('IPSEC') === true ? security : undefined),
+      );
     this.#coalescing = timer && new Coalescing(queuePairs, timer);
     const hashing = new Hashing();
     const contexts = new RssContexts(rssContexts);
@@ -327,7 +348,7 @@ class Port implements Endpoint, NetControls, Moderation {
 
   save(): Json {
     if (this.#saved !== undefined) return this.#saved;
-    const saved: Record<string, Json> = {};
+    const saved: Record<string, Json> = this.#security === undefined ? {} : { ipsec: this.#security.save() };
     for (const [number, known] of Object.entries(this.#classes)) {
       if (known.save !== undefined) saved[number] = known.save();
     }
@@ -340,6 +361,8 @@ class Port implements Endpoint, NetControls, Moderation {
       throw new UsageError('BAD_STATE', 'this is not the saved state of a network device');
     }
     this.#saved = state;
+    const secured: Json | undefined = Object.entries(state).find(([key]) => key === 'ipsec')?.[1];
+    if (secured !== undefined) this.#security?.restore(secured);
     this.#status = this.config.status;
     // The configuration is the one that was saved; the link is this device's.
     this.carrier(this.#link?.up === true);

@@ -30,8 +30,13 @@ export interface FlowRule {
   readonly priority: number;
   /** One for each selector of the classifier, as long as its mask. */
   readonly keys: readonly Uint8Array[];
-  /** The receive queue, from 0, that its frames go to; they are dropped when it is absent. */
+  /** The receive queue, from 0, that its frames go to; they are dropped when it is absent, and so is `ipsec`. */
   readonly queue?: number;
+  /**
+   * Has its frames decrypted: then they go to the first queue, or `again` where rules and steering say, which are applied to what
+   * they became.
+   */
+  readonly ipsec?: 'once' | 'again';
 }
 
 /** Flow filters of an open network device: rules that drop frames, or put them into a queue. */
@@ -89,7 +94,12 @@ export class OpenFlowFilters {
    *
    * @throws {UsageError} BAD_ARGUMENT for keys that do not fit the classifier, or a priority that is too high.
    */
-  async createRule({ group, classifier, priority, keys, queue }: FlowRule): Promise<ResourceHandle<Fields>> {
+  async createRule(rule: FlowRule): Promise<ResourceHandle<Fields>> {
+    const { group, classifier, priority, keys, queue = 0 } = rule;
+    const action = actionOf(rule);
+    if (!this.actions.includes(action)) {
+      throw new UsageError('BAD_ARGUMENT', `net: the device does not have the action ${action}`);
+    }
     if (!keysFit(this.#classifiers.get(classifier.id) ?? [], keys)) {
       throw new UsageError(
         'BAD_ARGUMENT',
@@ -107,8 +117,8 @@ export class OpenFlowFilters {
         classifier_id: classifier.id,
         rule_priority: priority,
         key_length: tail.length,
-        action: queue === undefined ? flowAction.DROP : flowAction.DIRECT_RX_VQ,
-        vq_index: queue === undefined ? 0 : 2 * queue,
+        action,
+        vq_index: 2 * queue,
       },
       tail,
     );
@@ -153,4 +163,12 @@ export async function openFlowFilters(admin: OpenAdmin): Promise<OpenFlowFilters
 }
 
 /** Actions that this driver gives to rules. */
-const known: readonly number[] = [flowAction.DROP, flowAction.DIRECT_RX_VQ];
+const known: readonly number[] = Object.values(flowAction);
+
+function actionOf({ queue, ipsec }: FlowRule): number {
+  if (queue !== undefined && ipsec !== undefined) {
+    throw new UsageError('BAD_ARGUMENT', 'net: a rule names a queue, or IPsec');
+  }
+  if (ipsec !== undefined) return ipsec === 'once' ? flowAction.IPSEC : flowAction.IPSEC_RECIRCULATE;
+  return queue === undefined ? flowAction.DROP : flowAction.DIRECT_RX_VQ;
+}

@@ -1,7 +1,10 @@
 import type { Completion, OpenQueue } from '../../driver/queue.ts';
 import { UsageError } from '../../errors.ts';
 import type { Offload } from '../../link/offload.ts';
+import { netResource } from './spec-flow-filter.ts';
 import type { FrameHeader } from './spec-frame-header.ts';
+import type { FrameSealing } from './spec-frame-sealing.ts';
+import { headerFlag } from './spec-header.ts';
 
 /** Room for frames of the link's own size, and for those that are to be cut: few are larger, and they are much larger. */
 const smallSlots = 64;
@@ -25,6 +28,8 @@ export interface TransmitRules {
   /** Bytes of the largest frame that is not to be cut, and of the largest of all. */
   readonly largest: number;
   readonly largestOfAll: number;
+  /** IPsec was negotiated. */
+  readonly secures: boolean;
 }
 
 /** Sends frames into one transmit queue. */
@@ -54,8 +59,8 @@ export class DriverTransmitter {
    * @throws {UsageError} BAD_ARGUMENT for a frame that is too large, BAD_STATE when the queue is closed.
    * @spec 5.1.9.2.1 driver: Device Types / Network Device / Device Operation / Packet Transmission
    */
-  send(frame: Uint8Array, offload: Offload): boolean {
-    const { header, largest } = this.#rules;
+  send(frame: Uint8Array, offload: Offload, sealing?: FrameSealing): boolean {
+    const { header, largest, secures } = this.#rules;
     const slot = frame.length <= largest ? this.#free.pop() : this.#takeLarge(frame.length);
     if (slot === undefined) {
       this.#refused = true;
@@ -63,6 +68,10 @@ export class DriverTransmitter {
     }
     const { memory } = this.#queue;
     header.encode(offload, frame, false);
+    if (secures) {
+      if (sealing === undefined) header.setSecurity(0, 0, 0);
+      else header.setSecurity(headerFlag.SECURITY, sealing.id, netResource.IPSEC_OUTB_SA);
+    }
     memory.write(slot.address, header.bytes);
     memory.write(slot.address + header.length, frame);
     slot.elements[0]!.length = header.length + frame.length;

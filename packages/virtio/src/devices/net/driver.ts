@@ -31,9 +31,11 @@ import {
 } from './spec.ts';
 import { negotiatedOffloads } from './spec-control.ts';
 import { flowOf } from './spec-flow.ts';
-import { FrameHeader, type HeaderRules } from './spec-frame-header.ts';
+import { netResource } from './spec-flow-filter.ts';
+import { FrameHeader, type HeaderRules, headersOf } from './spec-frame-header.ts';
+import type { FrameSealing } from './spec-frame-sealing.ts';
 import { hashReport } from './spec-hash.ts';
-import { headerLength } from './spec-header.ts';
+import { headerFlag, headerLength } from './spec-header.ts';
 import { hostOffloads, takenOf, takesLarge } from './spec-offload.ts';
 
 /** How a driver wants its network device. */
@@ -62,9 +64,18 @@ export interface ReceivedFrame {
   readonly offload: Offload;
   /** With HASH_REPORT, of a frame that has one: its hash, and over what it is, one of `hashReport`. */
   readonly hash?: { readonly value: number; readonly report: number };
+  /** With IPSEC, of a frame that went through it. */
+  readonly security?: {
+    /** It came as it was: it is not authentic, was seen before, or is of no association that there is or that is still good. */
+    readonly failed: boolean;
+    /** The association is to be renewed. */
+    readonly softExpired: boolean;
+    /** The id of the inbound association; `undefined` when there is none. */
+    readonly association: number | undefined;
+  };
 }
 
-/** What the driver accepts only when it is told to; and IPSEC, which it does not know. */
+/** What the driver accepts only when it is told to. */
 const notByItself: readonly NetFeature[] = ['HASH_REPORT', 'RSC_EXT', 'OUT_NET_HEADER', 'IPSEC'];
 
 /** What the driver accepts unless told. */
@@ -147,7 +158,11 @@ export class OpenNet extends NetCommands {
         ),
     );
     const mayBeLarge = takesLarge(this.#deviceTakes);
-    const rules = { largest, largestOfAll: mayBeLarge ? largestFrame : largest };
+    const rules = {
+      largest,
+      largestOfAll: mayBeLarge ? largestFrame : largest,
+      secures: device.has('IPSEC'),
+    };
     this.#transmitters = numbers.map(
       (number) =>
         new DriverTransmitter(device.queue('transmitq', number), { ...rules, header: header() }, () =>
@@ -155,6 +170,11 @@ export class OpenNet extends NetCommands {
         ),
     );
     this.endpoint = this.#makeEndpoint();
+  }
+
+  /** The device as `open` gives it: for its administration. */
+  get device(): OpenDevice<typeof net> {
+    return this.#device;
   }
 
   /** True when the feature was negotiated. */
@@ -213,14 +233,18 @@ export class OpenNet extends NetCommands {
    * Sends a frame; settles when the device has it, which is at once where there is room.
    *
    * @param offload what is left to do to it, of what the device takes; nothing unless told
+   * @param sealing the association to encrypt it with, of `openIpsec`; it goes as it is unless told
    * @throws {UsageError} BAD_ARGUMENT for a frame that is too large or too short, or asks for what was not negotiated.
    * @throws {HostError} DEVICE_GONE when the device is closed.
    */
-  async send(frame: Uint8Array, offload: Offload = finished): Promise<void> {
-    const mistake = mistakeIn(frame, offload, this.#deviceTakes, this.mtu);
+  async send(frame: Uint8Array, offload: Offload = finished, sealing?: FrameSealing): Promise<void> {
+    if (sealing !== undefined) this.need('IPSEC');
+    const mistake =
+      mistakeIn(frame, offload, this.#deviceTakes, this.mtu) ??
+      (sealing && sealingMistake(frame, offload, sealing, this.mtu));
     if (mistake !== undefined) throw new UsageError('BAD_ARGUMENT', `net: a frame ${mistake}`);
     const kept = copyOffload(offload);
-    while (!this.#transmit(frame, kept)) {
+    while (!this.#transmit(frame, kept, sealing)) {
       await new Promise<void>((resolve, reject) => this.#senders.push({ resolve, reject }));
     }
   }
@@ -346,11 +370,11 @@ export class OpenNet extends NetCommands {
   }
 
   /** False when there is no room. */
-  #transmit(frame: Uint8Array, offload: Offload): boolean {
+  #transmit(frame: Uint8Array, offload: Offload, sealing?: FrameSealing): boolean {
     if (this.#ended !== undefined) throw this.#ended;
     const used = this.#usedPairs;
     const number = used === 1 ? 0 : flowOf(frame) % used;
-    return this.#transmitters[number]!.send(frame, offload);
+    return this.#transmitters[number]!.send(frame, offload, sealing);
   }
 
   #deliver(frame: Uint8Array, header: FrameHeader): boolean {
@@ -364,6 +388,7 @@ export class OpenNet extends NetCommands {
       frame: frame.slice(),
       offload: copyOffload({ ...offload }),
       ...(isHashed && { hash: { value: header.hash, report: header.hashReport } }),
+      ...(this.has('IPSEC') && header.secured && { security: securityOf(header) }),
     });
     return true;
   }
@@ -513,6 +538,34 @@ function mistakeIn(
   if (length > largestFrame) return 'is larger than any can be';
   if (!offload.needsChecksum || offload.segmentSize === 0) return 'is to be cut, and does not say how';
   return isTaken(offload, takes) ? undefined : 'is to be cut, which the device does not';
+}
+
+/** What cannot be encrypted: the frames on the wire are no larger than others (RFC 4301, 8.2). */
+function sealingMistake(
+  frame: Uint8Array,
+  offload: Offload,
+  sealing: FrameSealing,
+  mtu: number,
+): string | undefined {
+  const isCut = offload.segmentation !== segmentation.NONE;
+  const length = isCut
+    ? Math.min(frame.length, headersOf(offload, frame) + offload.segmentSize)
+    : frame.length;
+  const gain = sealing.gain(frame, length);
+  if (gain === undefined) return 'holds nothing that its association can encrypt';
+  const isTagged = frame[12] === 0x81 && frame[13] === 0;
+  return length + gain > mtu + (isTagged ? taggedEthernetHeader : ethernetHeader)
+    ? 'is larger than the MTU when it is encrypted'
+    : undefined;
+}
+
+function securityOf(header: FrameHeader): NonNullable<ReceivedFrame['security']> {
+  const { flags, resource, resourceType } = header;
+  return {
+    failed: (flags & headerFlag.SECURITY_ERR) !== 0,
+    softExpired: (flags & headerFlag.SECURITY_SA_SOFT_EXPIRY_WARN) !== 0,
+    association: resourceType === netResource.IPSEC_INB_SA ? resource : undefined,
+  };
 }
 
 function isTaken({ segmentation: kind, ecn, tunnel }: Offload, takes: TakenOffloads): boolean {

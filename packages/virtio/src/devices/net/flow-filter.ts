@@ -18,7 +18,7 @@ import {
   selectedProtocol,
   selectorLengths,
 } from './spec-flow-kinds.ts';
-import { type FrameFilter, noQueue, noRule } from './steering.ts';
+import { type FrameFilter, noQueue, noRule, throughIpsec, throughIpsecAgain } from './steering.ts';
 
 /** How many flow filters a driver may have. */
 export interface FlowFilterLimits {
@@ -75,10 +75,11 @@ export class FlowFilter implements FrameFilter {
   #limits: DataView | undefined;
   readonly #headers = new PacketHeaders();
 
-  /** For a device with so many pairs of queues. */
-  constructor(limits: FlowFilterLimits, pairs: number) {
+  /** For a device with so many pairs of queues, that has IPsec or has not. */
+  constructor(limits: FlowFilterLimits, pairs: number, ipsec: boolean) {
     this.#pairs = pairs;
-    const actions = [flowAction.DROP, flowAction.DIRECT_RX_VQ];
+    const { DROP, DIRECT_RX_VQ, IPSEC, IPSEC_RECIRCULATE } = flowAction;
+    const actions = [DROP, DIRECT_RX_VQ, ...(ipsec ? [IPSEC, IPSEC_RECIRCULATE] : [])];
     const selectors = [...selectorLengths].map(([type, length]) => ({
       type,
       flags: flowSelectorFlag.PARTIAL_MASK,
@@ -234,7 +235,7 @@ export class FlowFilter implements FrameFilter {
         this.#rules.set(id, {
           group: group_id,
           priority: rule_priority,
-          queue: isDirected ? vq_index >>> 1 : noQueue,
+          queue: isDirected ? vq_index >>> 1 : (undirected[action] ?? noQueue),
           compared: comparedOf(selectors, tail),
         });
         this.#order();
@@ -254,10 +255,19 @@ export class FlowFilter implements FrameFilter {
  * @example
  * administer(netDevice({ queuePairs: 4, flowFilters: flowFilters() }), { groups: [] });
  */
-export function flowFilters(limits: Partial<FlowFilterLimits> = {}): (pairs: number) => FrameFilter {
+export function flowFilters(
+  limits: Partial<FlowFilterLimits> = {},
+): (pairs: number, ipsec?: boolean) => FrameFilter {
   const { groups = 16, classifiers = 16, rules = 256 } = limits;
-  return (pairs) => new FlowFilter({ groups, classifiers, rules }, pairs);
+  return (pairs, ipsec = false) => new FlowFilter({ groups, classifiers, rules }, pairs, ipsec);
 }
+
+/** Where frames go whose rule names no queue. */
+const undirected: Readonly<Record<number, number>> = {
+  [flowAction.DROP]: noQueue,
+  [flowAction.IPSEC]: throughIpsec,
+  [flowAction.IPSEC_RECIRCULATE]: throughIpsecAgain,
+};
 
 /** Each selector with its own part of the keys. */
 function comparedOf(selectors: readonly FlowSelector[], keys: Uint8Array): Compared[] {

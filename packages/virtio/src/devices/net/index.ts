@@ -13,6 +13,17 @@ export {
 export { type GuestOffload, NetCommands, type ReceiveMode } from './driver-control.ts';
 export { type FlowRule, type OpenFlowFilters, openFlowFilters } from './driver-flow-filter.ts';
 export {
+  type AlgorithmKey,
+  type AssociationOptions,
+  type InboundOptions,
+  type InboundSecurity,
+  type OpenIpsec,
+  type OutboundOptions,
+  type OutboundSecurity,
+  openIpsec,
+  type TunnelOptions,
+} from './driver-ipsec.ts';
+export {
   type Hashes,
   type OpenRssContexts,
   openRssContexts,
@@ -23,12 +34,16 @@ export {
 } from './driver-rss.ts';
 export { type Counters, type NetStatistics, readStatistics } from './driver-statistics.ts';
 export { type FlowFilterLimits, flowFilters } from './flow-filter.ts';
+export { type IpsecOptions, ipsec } from './ipsec.ts';
 export type { NetOptions } from './options.ts';
 export * from './spec.ts';
 export * from './spec-control.ts';
 export * from './spec-flow-filter.ts';
 export * from './spec-flow-kinds.ts';
+export type { FrameSealing } from './spec-frame-sealing.ts';
 export * from './spec-hash.ts';
 export * from './spec-header.ts';
+export * from './spec-ipsec.ts';
+export * from './spec-ipsec-kinds.ts';
 export * from './spec-parts.ts';
 export * from './spec-stats.ts';

@@ -91,7 +91,13 @@ export function offerOf(options: NetOptions): NetOffer {
     ...when('VQ_NOTF_COAL', options.timer !== undefined),
     ...when('STANDBY', standby),
     ...when('SPEED_DUPLEX', speed !== undefined),
+    // Whoever offers the one should offer the other.
+    ...when('IPSEC', options.ipsec !== undefined),
+    ...when('OUT_NET_HEADER', options.ipsec !== undefined),
   ];
+  if (options.ipsec !== undefined && options.flowFilters === undefined) {
+    throw bad('IPsec needs flow filters, which say which frames are decrypted: give it flowFilters as well');
+  }
   const { offers = can, also = [], without = [] } = options;
   const features = [...new Set([...offers, ...also])].filter((feature) => !without.includes(feature));
   const unable = features.find((feature) => !can.includes(feature) && !atRequest.includes(feature));

@@ -1,5 +1,6 @@
 import type { ReservedFeatureName } from '../../spec/features.ts';
 import type { NetTimer } from './coalescing.ts';
+import type { FrameSecurity } from './security.ts';
 import type { NetFeature } from './spec.ts';
 import type { FrameFilter } from './steering.ts';
 
@@ -31,7 +32,9 @@ export interface NetOptions {
   /** Calls something later. With it the device offers to hold back notifications, so that one is for many frames. */
   readonly timer?: NetTimer;
   /** Lets the driver make rules for frames: `flowFilters()`. The device is to be given to `administer`. */
-  readonly flowFilters?: (pairs: number) => FrameFilter;
+  readonly flowFilters?: (pairs: number, ipsec: boolean) => FrameFilter;
+  /** Lets the driver have packets encrypted and decrypted: `ipsec()`. It needs flow filters, which say which are decrypted. */
+  readonly ipsec?: () => FrameSecurity;
   /** RSS contexts that the driver can have, 1 to 65535; 16 unless told. */
   readonly rssContexts?: number;
   readonly reserved?: readonly ReservedFeatureName[] | undefined;

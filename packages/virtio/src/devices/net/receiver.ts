@@ -5,6 +5,7 @@ import { networkOffset } from '../../link/headers.ts';
 import { type Offload, segmentation } from '../../link/offload.ts';
 import type { Chain } from '../../virtqueue/chain.ts';
 import { RxCounters } from './counters.ts';
+import type { SecuredFrame } from './security.ts';
 import { netClauses } from './spec.ts';
 import { FrameHeader } from './spec-frame-header.ts';
 import { headerLength } from './spec-header.ts';
@@ -26,6 +27,7 @@ export class Receiver {
   #reportsHash = false;
   #tellsNetwork = false;
   #tellsCoalesced = false;
+  #tellsSecurity = false;
   /** A frame was refused, since there was no buffer for it. */
   #refused = false;
   #complained = false;
@@ -33,6 +35,7 @@ export class Receiver {
   #queue: ActiveQueue | undefined;
   #frame: Uint8Array = new Uint8Array();
   #offload: Offload | undefined;
+  #secured: SecuredFrame | undefined;
   #outcome: Outcome = 'dropped';
   readonly #work = (): void => {
     this.#outcome = this.#deliver();
@@ -54,6 +57,7 @@ export class Receiver {
     this.#reportsHash = has('HASH_REPORT');
     this.#tellsNetwork = has('OUT_NET_HEADER');
     this.#tellsCoalesced = has('RSC_EXT');
+    this.#tellsSecurity = has('IPSEC');
     this.#complained = false;
   }
 
@@ -90,6 +94,7 @@ export class Receiver {
     const isThere = wanted >= 0 && wanted < pairs && this.#queues[wanted]?.held === false;
     if (!isThere && (wanted === noQueue || steering.exact === true)) {
       this.counters[Math.max(wanted, 0)]!.drops++;
+      steering.taken?.();
       return true;
     }
     const number = isThere ? wanted : 0;
@@ -101,16 +106,20 @@ export class Receiver {
     const outer = this.#outcome;
     this.#outcome = 'dropped';
     this.#queue = queue;
-    this.#frame = frame;
-    this.#offload = offload;
+    const shown = steering.secured;
+    this.#secured = shown;
+    this.#frame = shown?.frame ?? frame;
+    this.#offload = shown?.offload ?? offload;
+    const { length } = this.#frame;
     const outcome = this.#run(queue);
     this.#outcome = outer;
     if (outcome === 'waits') {
       this.#refused = true;
       return false;
     }
+    steering.taken?.();
     if (outcome === 'dropped') counters.drops++;
-    else count(counters, frame.length, offload);
+    else count(counters, length, shown?.offload ?? offload);
     return true;
   }
 
@@ -136,6 +145,10 @@ export class Receiver {
     if (this.#tellsNetwork) header.outerNetwork = networkOffset(this.#frame);
     if (this.#tellsCoalesced && offload.segmentation !== segmentation.NONE) {
       header.setCoalesced(this.#frame.length, offload.segmentSize);
+    }
+    if (this.#tellsSecurity) {
+      const { flags = 0, resource = 0, resourceType = 0 } = this.#secured ?? {};
+      header.setSecurity(flags, resource, resourceType);
     }
     return this.#mergeable ? this.#spread(queue) : this.#fill(queue);
   }

@@ -11,7 +11,7 @@ import { ethernetHeader } from './spec.ts';
 import { gsoFlag, gsoType, headerFlag, virtio_net_hdr } from './spec-header.ts';
 
 const field = virtio_net_hdr.field;
-const { NEEDS_CSUM, DATA_VALID, RSC_INFO, UDP_TUNNEL_CSUM } = headerFlag;
+const { NEEDS_CSUM, DATA_VALID, RSC_INFO, UDP_TUNNEL_CSUM, SECURITY } = headerFlag;
 const { UDP_TUNNEL_IPV4, UDP_TUNNEL_IPV6, ECN } = gsoFlag;
 const tunnelBits = UDP_TUNNEL_IPV4 | UDP_TUNNEL_IPV6;
 
@@ -113,6 +113,32 @@ export class FrameHeader {
     field.flags.set(view, 0, field.flags.get(view) | RSC_INFO);
     field.csum_start.set(view, 0, Math.min(segments, 0xffff));
     field.csum_offset.set(view, 0, 0);
+  }
+
+  /** IPsec was done, or is to be: flags, and the association. For headers that have it. */
+  setSecurity(flags: number, resource: number, resourceType: number): void {
+    const view = this.#view;
+    field.flags.set(view, 0, field.flags.get(view) | flags);
+    field.resource_id.set(view, 0, resource);
+    field.resource_type.set(view, 0, resourceType);
+  }
+
+  /** Bits of `headerFlag`. */
+  get flags(): number {
+    return field.flags.get(this.#view);
+  }
+
+  /** IPsec is to be done, or was. */
+  get secured(): boolean {
+    return (this.flags & SECURITY) !== 0;
+  }
+
+  get resource(): number {
+    return field.resource_id.get(this.#view);
+  }
+
+  get resourceType(): number {
+    return field.resource_type.get(this.#view);
   }
 
   get hash(): number {
@@ -287,7 +313,10 @@ function isAllowed(kind: number, allowed: TakenOffloads): boolean {
 }
 
 /** Bytes up to the transport's payload: what the sender says, or what the transport header does. */
-function headersOf({ headerLength, checksumStart, segmentation: kind }: Offload, frame: Uint8Array): number {
+export function headersOf(
+  { headerLength, checksumStart, segmentation: kind }: Offload,
+  frame: Uint8Array,
+): number {
   if (headerLength > 0) return headerLength;
   const isTcp = kind === segmentation.TCP4 || kind === segmentation.TCP6;
   const words = isTcp ? (frame[checksumStart + 12] ?? 0) >>> 4 : 2;

@@ -5,6 +5,7 @@ import type { Link } from '../../link/endpoint.ts';
 import { segmentation } from '../../link/offload.ts';
 import type { Chain } from '../../virtqueue/chain.ts';
 import { TxCounters } from './counters.ts';
+import type { FrameSealer, FrameSecurity } from './security.ts';
 import { ethernetHeader, largestFrame, netClauses, taggedEthernetHeader } from './spec.ts';
 import { FrameBuffer } from './spec-frame-buffer.ts';
 import { FrameHeader, type HeaderRules } from './spec-frame-header.ts';
@@ -34,9 +35,15 @@ export class Transmitter {
   /** A frame is on its way: what happens within may lead here again. */
   #sending = false;
   #complaints = new Set<string>();
+  readonly #security: FrameSecurity | undefined;
+  /** IPsec was negotiated. */
+  #secures = false;
+  /** By queue. */
+  readonly #sealers: (FrameSealer | undefined)[] = [];
 
   /** For so many transmit queues. */
-  constructor(queues: number, controls: NetControls) {
+  constructor(queues: number, controls: NetControls, security: FrameSecurity | undefined) {
+    this.#security = security;
     this.counters = Array.from({ length: queues }, () => new TxCounters());
     this.#controls = controls;
   }
@@ -58,15 +65,18 @@ export class Transmitter {
     };
     this.#largest = has('MTU') ? this.#controls.config.mtu + taggedEthernetHeader : largestFrame;
     this.#complaints = new Set();
+    this.#secures = has('IPSEC');
   }
 
   reset(): void {
     this.#session = undefined;
     this.#queues.length = 0;
+    this.#sealers.length = 0;
   }
 
   resetQueue(number: number): void {
     this.#queues[number] = undefined;
+    this.#sealers[number] = undefined;
   }
 
   /** Frames may have become available. */
@@ -101,6 +111,8 @@ export class Transmitter {
           untake(queue, chain);
           break;
         }
+        // Of what was not all sent, as the link went down, nothing is left.
+        this.#sealers[queue.number]?.forget();
         queue.complete(chain);
       }
     } finally {
@@ -137,7 +149,11 @@ export class Transmitter {
     const frame = this.#frames.view(length);
     readable.readInto(frame);
     this.#controls.steering.sent?.(frame, queue.number);
-    if (!link.send(frame, offload)) return false;
+    if (this.#secures && header.secured) {
+      const sent = this.#seal(queue.number, frame, link);
+      if (typeof sent === 'string') return this.#drop(counters, sent);
+      if (!sent) return false;
+    } else if (!link.send(frame, offload)) return false;
     counters.packets++;
     counters.bytes += length;
     if (offload.needsChecksum) counters.needsChecksum++;
@@ -146,6 +162,16 @@ export class Transmitter {
       counters.gsoBytes += length;
     }
     return true;
+  }
+
+  /** Sends a frame through IPsec; false when the link has no room for all of it. Says what cannot be. */
+  #seal(queue: number, frame: Uint8Array, link: Link): boolean | string {
+    const sealer = this.#sealers[queue] ?? this.#security?.sealer();
+    if (sealer === undefined) return 'is for IPsec, which is not there';
+    this.#sealers[queue] = sealer;
+    const { offload, resource, resourceType } = this.#header;
+    const mistake = sealer.pending ? undefined : sealer.begin(frame, offload, resource, resourceType);
+    return mistake ?? sealer.send(link);
   }
 
   #drop(counters: TxCounters, mistake: string): true {
