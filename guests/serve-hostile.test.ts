@@ -36,6 +36,7 @@ const rounds = 2000;
 const guestCid = 42;
 
 const folder = mkdtempSync(join(tmpdir(), 'virtio-hostile-'));
+const capture = join(folder, 'frames.pcapng');
 let port: number;
 const echo: Server = createServer({ allowHalfOpen: true }, (socket) => {
   socket.on('error', () => {});
@@ -59,7 +60,7 @@ const served = {
   net: new ServedProcess(
     netFixture,
     join(folder, 'net.sock'),
-    () => ['--net', `user,restrict,forward=tcp:${port}:80`],
+    () => ['--net', `user,restrict,forward=tcp:${port}:80`, '--capture', capture],
     async (transport) => void (await talk(transport)),
   ),
   fs: new ServedProcess(
@@ -130,6 +131,18 @@ describe.each(['net', 'fs', 'vsock'] as const)('the process of virtio serve %s',
     expect(await one.command.end()).toMatchObject({ status: 0 });
     expect(existsSync(one.socket)).toBe(false);
   });
+});
+
+test('the capture of all that is whole', () => {
+  const bytes = readFileSync(capture);
+  let blocks = 0;
+  // Each block has its length at both ends.
+  for (let at = 0; at < bytes.length; blocks++) {
+    const length = bytes.readUInt32LE(at + 4);
+    expect(bytes.readUInt32LE(at + length - 4)).toBe(length);
+    at += length;
+  }
+  expect(blocks).toBeGreaterThan(rounds / 2);
 });
 
 const lies = {

@@ -215,7 +215,7 @@ describe('an uplink over the sockets of Node', () => {
     const uplink = nodeUplink();
     expect(await uplink.echo?.('no address', new Uint8Array())).toBe(false);
     // Where it may not, nobody answers.
-    if (!(await pings())) skip('this process may not ping');
+    if (!(await pings())) return skip('this process may not ping');
     const before = readdirSync('/proc/self/fd').length;
     const sizes = [0, 1, 56, 8000, 60_000];
     const answers = sizes.map((size) => uplink.echo?.('127.0.0.1', randomFillSync(new Uint8Array(size))));
@@ -223,17 +223,19 @@ describe('an uplink over the sockets of Node', () => {
     const silent = uplink.echo?.('198.51.100.77', new Uint8Array(8));
     uplink.close?.();
     expect(await silent).toBe(false);
-    await vi.waitFor(() => expect(readdirSync('/proc/self/fd').length).toBe(before), 30_000);
+    await vi.waitFor(() => {
+      // Sockets of the tests before may be closing still.
+      expect(readdirSync('/proc/self/fd').length).toBeLessThanOrEqual(before);
+    }, 30_000);
   });
 
-  it.each([4, 6] as const)('pings the world for a guest, by IPv%i', async (version) => {
+  it.for([4, 6] as const)('pings the world for a guest, by IPv%i', async (version, { skip }) => {
     const own = Object.values(networkInterfaces())
       .flat()
       .find((one) => one?.family === `IPv${version}` && !one.internal && !one.address.startsWith('fe80'));
-    const address = version === 4 ? '127.0.0.1' : '::1';
-    const isThere = async (): Promise<boolean> =>
-      (await nodeUplink().echo?.(own?.address ?? address, new Uint8Array(8))) === true;
-    if (own === undefined || !(await isThere())) return;
+    if (own === undefined) return skip(`this machine has no address of IPv${version} but its own`);
+    const isThere = await nodeUplink().echo?.(own.address, new Uint8Array(8));
+    if (isThere !== true) return skip('this process may not ping');
     const { station } = joined();
     const sent = randomFillSync(new Uint8Array(1000));
     expect(await station.ping(own.address, sent)).toEqual(sent);
