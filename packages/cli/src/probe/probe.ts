@@ -4,6 +4,7 @@ import { connectUnix, NodeDescriptors } from 'virtio-node/host';
 import { answerLimit } from 'virtio-node/vhost-user';
 import { deviceTypes } from '../device-types.ts';
 import { usage } from '../exit-status.ts';
+import { formatBytes } from '../format-bytes.ts';
 import { bold, formatJson, formatTable, type Output } from '../output.ts';
 import { type ConfigField, decodeConfig } from './config.ts';
 
@@ -22,6 +23,7 @@ export interface Probed {
   readonly protocolFeatures: readonly string[] | null;
   readonly queues: number | null;
   readonly memorySlots: number | null;
+  readonly sharedMemory: VhostUserProbe['sharedMemory'];
   readonly config: {
     /** Hexadecimal. */
     readonly bytes: string;
@@ -49,7 +51,8 @@ export function typeCalled(name: string): DeviceType {
 
 /** What was found, by the names of the type if it is known. */
 export function describeProbe(socket: string, found: VhostUserProbe, type: DeviceType | undefined): Probed {
-  const { features, config, protocolFeatures, queues, memorySlots, unknownProtocolFeatures } = found;
+  const { features, config, protocolFeatures, queues, memorySlots, unknownProtocolFeatures, sharedMemory } =
+    found;
   const nameOf = (bit: number): string => type?.featureNames(FeatureSet.of([bit]))[0] ?? reservedName(bit);
   const unknown = unknownProtocolFeatures === 0n ? [] : [`0x${unknownProtocolFeatures.toString(16)}`];
   return {
@@ -59,6 +62,7 @@ export function describeProbe(socket: string, found: VhostUserProbe, type: Devic
     protocolFeatures: protocolFeatures === undefined ? null : [...protocolFeatures, ...unknown],
     queues: queues ?? null,
     memorySlots: memorySlots ?? null,
+    sharedMemory,
     config:
       config === undefined
         ? null
@@ -75,13 +79,14 @@ const namesOfReserved = new Map<number, string>(
 const reservedName = (bit: number): string => namesOfReserved.get(bit) ?? `bit${bit}`;
 
 function probeText(probed: Probed, colour: boolean): string {
-  const { type, features, protocolFeatures, queues, memorySlots, config } = probed;
+  const { type, features, protocolFeatures, queues, memorySlots, sharedMemory, config } = probed;
   const none = 'none';
   const rows = [
     ['features', features.map(({ name, bit }) => `${name} (${bit})`).join(', ') || none],
     ['protocol features', protocolFeatures?.join(', ') ?? 'it knows no protocol features'],
     ['queues', queues === null ? 'it does not tell' : `${queues}`],
     ['memory slots', memorySlots === null ? 'tables of at most 8 regions' : `${memorySlots}`],
+    ...sharedMemory.map(({ id, length }) => [`shared memory ${id}`, formatBytes(length)]),
     ['configuration', config === null ? 'it keeps none' : `${config.bytes.length / 2} bytes`],
     ...(config?.fields ?? []).map(({ name, value }) => [`  ${name}`, valueText(value)]),
     ...(config !== null && type === null && config.bytes.length > 0 ? hexRows(config.bytes) : []),

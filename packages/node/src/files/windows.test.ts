@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync, readlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { openSync, readdirSync, readFileSync, readlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import type { Descriptor } from 'virtio/channel';
 import { type FileTree, type FsWindow, fsDevice, memoryFiles, openFs } from 'virtio/devices/fs';
 import { UsageError } from 'virtio/errors';
 import { LentWindow, VhostUserServer } from 'virtio/vhost-user';
@@ -113,6 +114,31 @@ describe('the window of a folder', () => {
       for (const end of endings.splice(1).reverse()) await end();
       await vi.waitFor(() => expect([openDescriptors(), held(folder)]).toEqual([before, 0]));
     }
+  });
+
+  it('is no memory for the device, should the front end lend it back', async () => {
+    const folder = new TemporaryFolder();
+    endings.push(() => folder.remove());
+    writeFileSync(folder.at('f'), 'a'.repeat(page));
+    const tree = shareFolder(folder.path);
+    endings.push(() => tree.close());
+    const { mounted, transport } = await served(tree, (of) => lentFolderWindow(of, host));
+    const file = await mounted.open('f', { access: 'both' });
+    await file.map({ length: page, writable: true });
+    // As QEMU does: to a guest it is memory like any other.
+    const lend = async (descriptor: Descriptor, at: bigint): Promise<void> => {
+      const region = { memory_size: BigInt(page), mmap_offset: 0n, guest_phys_addr: at, userspace_addr: at };
+      await transport.session.requests.tell('ADD_MEM_REG', { region }, [descriptor]);
+      descriptor.close();
+    };
+    const mapped = () => readFileSync('/proc/self/maps', 'utf8').split(folder.path).length - 1;
+    await lend(host.adopt(openSync(folder.at('f'), 'r+')), 2n ** 40n);
+    expect(mapped()).toBe(0);
+    writeFileSync(folder.at('other'), 'a'.repeat(page));
+    await lend(host.adopt(openSync(folder.at('other'), 'r+')), 2n ** 41n);
+    expect(mapped()).toBe(1);
+    truncateSync(folder.at('f'), 0);
+    await mounted.close();
   });
 
   it('tells the guest when the front end refuses', async () => {

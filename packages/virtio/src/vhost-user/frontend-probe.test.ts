@@ -27,6 +27,17 @@ it.each([0, 1, 60, 255, 256])(
   },
 );
 
+it('tells of shared memory regions', async () => {
+  const { found } = await probed({
+    protocol: ['SHMEM', 'BACKEND_REQ'],
+    on: {
+      GET_SHMEM_CONFIG: (_, backEnd) =>
+        backEnd.stream.reply('GET_SHMEM_CONFIG', { nregions: 1, memory_sizes: [0n, 8192n] }),
+    },
+  });
+  expect(found.sharedMemory).toEqual([{ id: 1, length: 8192 }]);
+});
+
 it('says where there is nothing to be said', async () => {
   const { found } = await probed({ features: version1 | 1n });
   expect(found.features.bits()).toEqual([0, 32]);

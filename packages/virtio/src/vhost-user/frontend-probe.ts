@@ -20,6 +20,8 @@ export interface VhostUserProbe {
   readonly queues: number | undefined;
   /** How many regions of memory it takes one by one; `undefined` where it takes tables alone. */
   readonly memorySlots: number | undefined;
+  /** The device's shared memory regions; none where it does not tell. */
+  readonly sharedMemory: readonly { readonly id: number; readonly length: number }[];
   /** All of the configuration that it gives; `undefined` where it keeps none. */
   readonly config: Uint8Array | undefined;
 }
@@ -37,13 +39,14 @@ export async function probeVhostUser(
 ): Promise<VhostUserProbe> {
   const session = await FrontEndSession.open(channel, host, options, { configChange() {}, ended() {} });
   try {
-    const { offered, offeredProtocol, queues, memorySlots } = session;
+    const { offered, offeredProtocol, queues, memorySlots, windows } = session;
     return {
       features: offered,
       protocolFeatures: offeredProtocol?.names,
       unknownProtocolFeatures: offeredProtocol?.unknown ?? 0n,
       queues,
       memorySlots,
+      sharedMemory: [...windows.values()].map(({ id, length }) => ({ id, length })),
       config: session.has('CONFIG') ? await wholeConfig(session) : undefined,
     };
   } finally {

@@ -7,6 +7,7 @@ import { le32, struct } from '../spec/layout.ts';
 import { packedRing } from '../virtqueue/packed/ring.ts';
 import { VhostUserBackend } from './backend.ts';
 import { connect, quiet, RawFrontEnd, type SetUp, userBase } from './front-end.fixture.ts';
+import { LentWindow } from './lent-window.ts';
 import { frontEndMessages, type MessageForm, payloadBounds } from './messages.ts';
 import { u64, VhostUserHeader } from './payloads.ts';
 import { protocolFeatureNames } from './protocol.ts';
@@ -98,7 +99,11 @@ describe('a back end', () => {
         const made = sample(hasState);
         const [near, far] = channelPair();
         let closed = 0;
-        const backend = new VhostUserBackend(made, near, host, { packedRing, onClosed: () => closed++ });
+        const backend = new VhostUserBackend(made, near, host, {
+          packedRing,
+          windows: [new LentWindow(0, 8192)],
+          onClosed: () => closed++,
+        });
         const front = new RawFrontEnd(host, far);
         if (setUp !== undefined) {
           await begin(front, setUp);
