@@ -43,15 +43,15 @@ describe.each([
     expect(guest.errors).toEqual([]);
   });
 
-  it('are told of when they fill half of a queue, so that it is filled again', async () => {
+  it('are told of when a quarter of a queue is left, so that it is filled again', async () => {
     const { far, guest, come, interrupts } = await opened(ring, eventIdx, 16);
     const heard = Array.from({ length: 16 }, () => guest.hear());
     far.device.more?.(true);
-    come(7);
+    come(11);
     expect(interrupts()).toBe(0);
     come(1);
     expect(interrupts()).toBe(1);
-    await heard[7];
+    await heard[11];
     come(3);
     far.device.more?.(false);
     expect(interrupts()).toBe(2);

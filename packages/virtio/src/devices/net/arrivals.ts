@@ -1,8 +1,8 @@
 import type { ActiveQueue } from '../../device/active-queue.ts';
 
 /**
- * Of frames that follow each other at once a driver is told together: each interrupt costs it, and us, more than a frame. Half
- * a queue of buffers is reason enough to tell it meanwhile, so that it fills the queue again while more come.
+ * Of frames that follow each other at once a driver is told together: each interrupt costs it, and us, more than a frame. When
+ * a quarter of a queue is left it is told meanwhile, so that it fills the queue again while more come.
  */
 export class Arrivals {
   readonly #untold: ActiveQueue[] = [];
@@ -25,7 +25,7 @@ export class Arrivals {
     if (!this.#follow) return true;
     this.#buffers += buffers;
     const at = this.#untold.indexOf(queue);
-    if (this.#buffers * 2 < queue.size) {
+    if (this.#buffers * 4 < queue.size * 3) {
       if (at < 0) this.#untold.push(queue);
       return false;
     }
