@@ -32,11 +32,16 @@ export class Lossy implements Endpoint {
       },
       send: (frame, offload) => loses() || link.send(frame, offload),
       room: () => link.room(),
+      more: (follow) => link.more?.(follow),
     });
   }
 
   receive(frame: Uint8Array, offload: Offload): boolean {
     return this.#loses() || this.#end.receive(frame, offload);
+  }
+
+  more(follow: boolean): void {
+    this.#end.more?.(follow);
   }
 
   room(): void {

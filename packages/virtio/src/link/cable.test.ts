@@ -40,6 +40,13 @@ describe('a cable', () => {
     expect(cable.fromFirst).toMatchObject({ frames: 1, bytes: 60, malformed: 0, lost: 0 });
   });
 
+  it('tells one end of what the other says to follow', () => {
+    const { from, to, link } = joined();
+    link.more?.(true);
+    link.more?.(false);
+    expect([from.mores, to.mores]).toEqual([[], [true, false]]);
+  });
+
   it('has two ends, and tells each what the other takes', () => {
     const one = new RecordingEnd();
     expect(() => connect(one, one)).toThrow(expect.objectContaining({ code: 'BAD_ARGUMENT' }));

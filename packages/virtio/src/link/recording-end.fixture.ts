@@ -6,6 +6,7 @@ export class RecordingEnd implements Endpoint {
   readonly frames: Uint8Array[] = [];
   readonly offloads: Offload[] = [];
   readonly carriers: boolean[] = [];
+  readonly mores: boolean[] = [];
   takes: TakenOffloads;
   /** Frames that are still taken. */
   space = Number.POSITIVE_INFINITY;
@@ -36,6 +37,10 @@ export class RecordingEnd implements Endpoint {
   room(): void {
     this.rooms++;
     this.onRoom?.();
+  }
+
+  more(follow: boolean): void {
+    this.mores.push(follow);
   }
 
   carrier(up: boolean): void {

@@ -229,6 +229,10 @@ export class UserNetwork implements Endpoint {
     this.#output.room();
   }
 
+  more(follow: boolean): void {
+    this.#tcp.more(follow);
+  }
+
   receive(frame: Uint8Array, offload: Offload): boolean {
     if (this.#closed) return true;
     // A link that answers a frame while it is given one shall not find us in the midst of that.

@@ -123,6 +123,8 @@ export class Far implements Endpoint {
   /** How often the device said that it has room again. */
   rooms = 0;
   onRoom: () => void = () => {};
+  /** When the device said that more follow, and when that no more do: how many frames there were. */
+  readonly mores: { readonly follow: boolean; readonly frames: number }[] = [];
   readonly device: Endpoint;
   #up: boolean;
 
@@ -140,6 +142,7 @@ export class Far implements Endpoint {
       },
       send: (frame, offload = finished) => far.receive(frame, offload),
       room: () => far.room(),
+      more: (follow) => void far.mores.push({ follow, frames: far.frames.length }),
     };
     device.attached(link);
   }

@@ -273,3 +273,24 @@ describe('what a driver sends', () => {
     expect(far.frames.map(({ frame }) => frame)).toEqual([frameOf(60, 2)]);
   });
 });
+
+describe('frames that a driver gives at once', () => {
+  it('are said to follow each other, and to be all, also when the link has no room for them', async () => {
+    const device = netDevice();
+    const far = new Far(device.endpoint);
+    const guest = await RawGuest.open(device, []);
+    far.mores.length = 0;
+    far.patience = 2;
+    const sent = Array.from({ length: 3 }, (_, i) => guest.send(frameOf(60, i)));
+    await Promise.all(sent.slice(0, 2));
+    expect(far.mores.every(({ follow }, i) => follow === (i % 2 === 0))).toBe(true);
+    expect(far.mores.at(-1)).toEqual({ follow: false, frames: 2 });
+    far.mores.length = 0;
+    far.makeRoom(1);
+    await sent[2];
+    expect(far.mores).toEqual([
+      { follow: true, frames: 2 },
+      { follow: false, frames: 3 },
+    ]);
+  });
+});

@@ -101,6 +101,7 @@ export class Transmitter {
       return;
     }
     this.#sending = true;
+    this.#link?.more?.(true);
     let taken = 0;
     try {
       for (; taken < mostAtOnce; taken++) {
@@ -116,6 +117,7 @@ export class Transmitter {
         queue.complete(chain);
       }
     } finally {
+      this.#link?.more?.(false);
       this.#sending = false;
     }
     if (taken === mostAtOnce) queue.processLater();

@@ -193,6 +193,8 @@ export interface Tcp {
   onConnect: ((request: TcpRequest) => void) | undefined;
   /** Takes a segment that IP has checked as far as it can: addresses of single hosts on both sides. */
   receive(packet: TcpPacketIn): void;
+  /** More segments come at once, and are answered together; and, without fail and within the same turn, no more do. */
+  more(follow: boolean): void;
   /** There is room again where `send` had returned false. */
   room(): void;
   /**

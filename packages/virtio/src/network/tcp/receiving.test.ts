@@ -48,6 +48,29 @@ describe('an acknowledgment', () => {
   });
 });
 
+describe('segments that follow each other at once', () => {
+  it('are answered together', () => {
+    const peer = new Peer();
+    const { stream, heard } = peer.open({}, { data: (bytes) => stream.tryWrite(bytes) });
+    peer.stack.more(true);
+    for (let i = 0; i < 5; i++) peer.send('A', { seq: 1 + 10 * i, data: 10 });
+    expect([heard.bytes.length, peer.take()]).toEqual([50, []]);
+    peer.stack.more(false);
+    expect(peer.take()).toEqual(['PA 1+50 51']);
+  });
+
+  it('are answered one by one where some are missing, for those who count the answers', () => {
+    const peer = new Peer();
+    peer.open();
+    peer.stack.more(true);
+    for (let i = 1; i < 4; i++) peer.send('A', { seq: 1 + 10 * i, data: 10 });
+    expect(peer.take()).toEqual(['A 1 1', 'A 1 1', 'A 1 1']);
+    peer.send('A', { data: 10 });
+    peer.stack.more(false);
+    expect(peer.take()).toEqual(['A 1 41']);
+  });
+});
+
 describe('what comes behind a gap', () => {
   it('is told of, the latest first, and acknowledged when the gap is filled', () => {
     const peer = new Peer();

@@ -82,6 +82,8 @@ export class TcpStack implements Tcp, ConnectionOwner {
   /** How deep we are in calls: what is to be sent is sent when the outermost is done. */
   #depth = 0;
   #sending = false;
+  /** More comes before anything is answered. */
+  #follow = false;
   readonly #places: Place[] = [];
   #portsGiven = 0;
   #closed = false;
@@ -126,9 +128,9 @@ export class TcpStack implements Tcp, ConnectionOwner {
     place.bytes = bytes;
     place.now = this.#clock.now();
     place.segmentSize = offload.segmentSize;
+    const connection = this.#table.find(destination, segment.destinationPort, source, segment.sourcePort);
     this.#depth++;
     try {
-      const connection = this.#table.find(destination, segment.destinationPort, source, segment.sourcePort);
       if (connection === undefined) this.#arriveNowhere(packet, segment);
       else if (connection.state === 'REQUESTED') this.#arriveAgain(connection, packet, segment);
       else if (arrive(connection, place)) {
@@ -138,6 +140,12 @@ export class TcpStack implements Tcp, ConnectionOwner {
     } finally {
       this.#depth--;
     }
+    // What shows a loss is answered one by one: some peers count the answers.
+    this.#flush(connection?.receiver.hasGap);
+  }
+
+  more(follow: boolean): void {
+    this.#follow = follow;
     this.#flush();
   }
 
@@ -349,8 +357,8 @@ export class TcpStack implements Tcp, ConnectionOwner {
   }
 
   /** Sends what there is to send: of each connection one piece in turn, as long as there is room. */
-  #flush(): void {
-    if (this.#depth > 0 || this.#sending || this.#wire.blocked) return;
+  #flush(atOnce = false): void {
+    if (this.#depth > 0 || this.#sending || this.#wire.blocked || (this.#follow && !atOnce)) return;
     if (this.#firstReady === undefined && this.#strays.empty) return;
     this.#sending = true;
     this.#depth++;
