@@ -1,8 +1,7 @@
 import { endianness } from 'node:os';
 import { internetChecksum } from 'virtio/link';
 import { addressFrom } from 'virtio/network';
-import type { Poller } from '../../ffi/system-calls.ts';
-import { pollEvents } from '../../ffi/system-calls.ts';
+import { type Poller, pollEvents } from '../../ffi/system-calls.ts';
 import { interrupted, tryAgain } from '../../host/failure.ts';
 import { linux, pollerFor } from '../../host/platform.ts';
 
