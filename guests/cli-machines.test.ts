@@ -1,6 +1,6 @@
 /** `virtio run` on the machines that are processes beside it: user-mode Linux and QEMU. */
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cacheFolder, guestFiles } from 'virtio-node/guests';
@@ -15,9 +15,9 @@ const prompt = '\x1b[0m# ';
 
 let folder: string;
 let temporary: string;
+let cache: string;
 const at = (name: string): string => join(folder, name);
-const run = (...args: string[]): CommandRun =>
-  new CommandRun(['run', ...args], cacheFolder(), { TMPDIR: temporary });
+const run = (...args: string[]): CommandRun => new CommandRun(['run', ...args], cache, { TMPDIR: temporary });
 
 beforeAll(async () => {
   // What is fetched at the first use is not for the tests to wait for.
@@ -25,7 +25,10 @@ beforeAll(async () => {
   await qemu('qemu-11');
   folder = await mkdtemp(join(tmpdir(), 'virtio-machines-'));
   temporary = at('tmp');
-  await mkdir(temporary);
+  cache = at('cache');
+  for (const one of [temporary, cache]) await mkdir(one);
+  // Saved states are the tests' own.
+  for (const name of ['guests', 'tools']) await symlink(join(cacheFolder(), name), join(cache, name));
 });
 
 afterAll(async () => {
@@ -75,7 +78,7 @@ describe.each([
   });
 
   it('gives the terminal to a shell, and leaves it as it was', async () => {
-    const terminal = onTerminal(cacheFolder(), 'run', '--machine', machine);
+    const terminal = onTerminal(cache, 'run', '--machine', machine);
     await terminal.says(prompt);
     terminal.type('stty size; tty\r');
     await terminal.says('30 100\r\n/dev/hvc0');
@@ -89,7 +92,66 @@ describe.each([
   });
 });
 
+describe('QEMU', () => {
+  it('goes on from the saved state on another bus, with other devices, which are whole functions of ours', async () => {
+    const disk = at('function.img');
+    await writeFile(disk, new Uint8Array(3 * 2 ** 20));
+    const trace = at('function.jsonl');
+    const { status, stdout, events, errors } = await run(
+      ...['--machine', 'qemu', '--memory', '192', '--bus', 'pci-legacy', '--json', '--trace', trace],
+      ...['--disk', disk, '--disk', `${disk},ro`.replace('function.img', 'qemu.img'), '--exec'],
+      'cat /sys/block/vd?/size /sys/block/vdb/ro; cat /sys/bus/pci/devices/*/device | grep 0x10 | sort | uniq -c | cat',
+    ).end();
+    expect(errors).toBe('');
+    expect(stdout.toString().replace(/ +/g, ' ')).toBe(
+      `${3 * 2048}\n${2048 + 8}\n1\n 1 0x1000\n 2 0x1001\n 1 0x1003\n 1 0x1005\n`,
+    );
+    expect(status).toBe(0);
+    expect(events).toMatchObject([{ event: 'started', start: 'warm' }, { event: 'ended' }]);
+    const lines = (await readFile(trace, 'utf8')).split('\n');
+    expect(JSON.parse(lines[0] ?? '')).toMatchObject({ transport: 'vfio-user' });
+    expect(lines.some((line) => line.includes('"register":"queue_address"'))).toBe(true);
+    expect(await readdir(temporary)).toEqual([]);
+  });
+
+  it('boots a kernel of its own, with the devices on MMIO', async () => {
+    const { bzimage } = await guestFiles({ machine: 'qemu' });
+    const { status, stdout, events } = await run(
+      ...[
+        '--machine',
+        'qemu',
+        '--bus',
+        'mmio',
+        '--kernel',
+        bzimage,
+        '--append',
+        'wanted=this',
+        '--json',
+        '--exec',
+      ],
+      'ls /sys/bus/virtio/devices | wc -l; ls -1 /dev/vda /dev/hwrng | cat; grep -o wanted=this /proc/cmdline',
+    ).end();
+    expect(stdout.toString()).toBe('5\n/dev/hwrng\n/dev/vda\nwanted=this\n');
+    expect(status).toBe(0);
+    expect(events).toMatchObject([{ event: 'started', start: 'cold' }, { event: 'ended' }]);
+  });
+});
+
 describe('user-mode Linux', () => {
+  it('boots an initramfs of its own', async () => {
+    const { initrd } = await guestFiles({ machine: 'uml' });
+    const own = at('initrd');
+    await copyFile(initrd, own);
+    const { status, stdout, errors } = await run(
+      ...['--machine', 'uml', '--initrd', own, '--append', 'wanted=this', '--json', '--exec'],
+      'grep -o "console=hvc0.*wanted=this" /proc/cmdline',
+    ).end();
+    expect(errors).toBe('');
+    // The kernel talks on the terminal as well, for an init that has nothing else.
+    expect(stdout.toString()).toContain('console=hvc0 wanted=this');
+    expect(status).toBe(0);
+  });
+
   it('is ended with the command that runs it, however that ends', async () => {
     for (const [signal, status] of [
       ['SIGINT', 130],
@@ -122,8 +184,18 @@ describe('user-mode Linux', () => {
 
 it.each([
   [['--machine', 'vax'], /--machine vax is no machine; give one of v86, uml, qemu/],
-  [['--machine', 'uml', '--bus', 'mmio'], /--bus does not go with --machine uml/],
-  [['--machine', 'qemu', '--kernel', '/nowhere'], /--kernel does not go with --machine qemu/],
+  [['--machine', 'uml', '--bus', 'mmio'], /--bus mmio: uml has one bus of its own, over vhost-user/],
+  [['--machine', 'qemu', '--bus', 'mmio-legacy'], /--bus mmio-legacy is not to be had with --machine qemu/],
+  [['--machine', 'qemu', '--kernel', '/nowhere'], /--kernel \/nowhere: there is no such file/],
+  [
+    ['--machine', 'uml', '--kernel', process.execPath, '--initrd', '/nowhere'],
+    /--initrd \/nowhere: there is no/,
+  ],
+  [['--machine', 'qemu', '--kernel', process.execPath], /is a program for x86-64 \(ELF\); give a bzImage/],
+  [
+    ['--machine', 'v86', '--kernel', process.execPath],
+    /is a program for x86-64 \(ELF\); give a bzImage for i386/,
+  ],
   [['--machine', 'uml', '--memory', '1'], /from 64 to 65536/],
 ])('refuses %j', async (args, message) => {
   const { status, stderr } = await run(...args).end();

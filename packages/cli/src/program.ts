@@ -69,7 +69,10 @@ function buildProgram(
     .command('run')
     .description('boot Linux on our devices; a shell in this terminal, or one command')
     .option('--machine <MACHINE>', `what runs Linux: ${machineNames}`, 'v86')
-    .option('--bus <BUS>', `how Linux reaches our devices in v86: ${busNames}`)
+    .option(
+      '--bus <BUS>',
+      `how Linux reaches our devices: ${busNames}; the first unless told, and not for uml`,
+    )
     .option(
       '--disk <FILE[,ro][,format=raw|qcow2]>',
       'a disk image, used in place, or the URI of an NBD export; may be given again',
@@ -95,10 +98,13 @@ function buildProgram(
     .option('--capture <FILE>', 'write all frames of the networks, as pcapng')
     .option('--memory <MIB>', 'memory of the machine, for v86 a power of two', '256')
     .option('--exec <COMMAND>', 'run one command: its output on stdout, its exit status as ours')
-    .option('--kernel <FILE>', 'a bzImage of your own (i386), for v86')
-    .option('--initrd <FILE>', 'an initramfs of your own, for v86')
+    .option(
+      '--kernel <FILE>',
+      'a kernel of your own: a bzImage (for i386 in v86), or the program linux for uml',
+    )
+    .option('--initrd <FILE>', 'an initramfs of your own')
     .option('--append <TEXT>', 'added behind the command line of the kernel; its options win')
-    .option('--fresh', 'boot anew instead of going on from the saved state of v86', false)
+    .option('--fresh', 'boot anew instead of going on from the saved state (of v86 or QEMU)', false)
     .option('--trace <FILE>', 'write all that crosses between driver and device, as JSON lines')
     .option('--json', 'progress and errors as JSON lines on stderr', false)
     .addHelpText('after', runHelp)

@@ -117,10 +117,28 @@ export class Guest {
     return this.#ended.promise;
   }
 
-  /** Lets it run, from a state that was saved when the init waited for its instruction. */
+  /** Lets it run, from a state that was saved when the init waited for its instruction, or for its devices. */
   async resume(): Promise<void> {
     await this.machine.run();
-    this.#ready.resolve();
+    if (this.machine.plug === undefined) this.#ready.resolve();
+    else await this.plug();
+  }
+
+  /** Puts its devices in, and waits until its init has found them; false when it has ended before. */
+  async plug(): Promise<boolean> {
+    await this.machine.plug?.();
+    return this.#isReady();
+  }
+
+  /** Lets it run until its state can be saved; false when it has ended before. */
+  async boot(): Promise<boolean> {
+    const booted = this.machine.run().then(() => this.machine.plug !== undefined || this.#isReady());
+    // A machine that ends while it boots never gets that far.
+    return Promise.race([booted, this.ended.then(() => false)]);
+  }
+
+  async #isReady(): Promise<boolean> {
+    return (await Promise.race([this.ready, this.ended])) === undefined;
   }
 
   /** Tells the waiting init what to do. */

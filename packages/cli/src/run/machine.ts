@@ -41,15 +41,20 @@ export interface MachineEvents {
 
 /** A machine with our devices in it. One kind of machine is one function that makes such an object. */
 export interface Machine {
-  /** Lets it run from its first instruction, or from a restored state. */
+  /**
+   * Lets it run from its first instruction, or from a restored state. Where devices are plugged in later this settles when
+   * it has booted that far.
+   */
   run(): Promise<void>;
+  /** Puts its devices in, when it has booted; absent where they are in it from the start. */
+  plug?(): Promise<void>;
   /** Ends it and lets go of its devices. */
   destroy(): Promise<void>;
   /** Absent for machines whose state cannot be had. */
   readonly state?: MachineState;
 }
 
-/** The state of a machine, its devices included. */
+/** The state of a machine, with all devices that are in it. */
 export interface MachineState {
   /** All of it; the machine stands still meanwhile. It can be restored into a machine of the same parts. */
   save(): Promise<Uint8Array>;

@@ -53,6 +53,14 @@ it('reads disks with ,ro and ,format=, in any order', async () => {
   ]);
 });
 
+it('takes the first bus of a machine unless told, and none where there is no choice', async () => {
+  const busOf = async (args: Partial<RunArguments>) => (await planRun({ ...none, ...args })).bus?.name;
+  expect(await busOf({})).toBe('pci');
+  expect(await busOf({ machine: 'qemu' })).toBe('pci');
+  expect(await busOf({ machine: 'qemu', bus: 'mmio' })).toBe('mmio');
+  expect(await busOf({ machine: 'uml' })).toBeUndefined();
+});
+
 it('shares the current folder for reading, unless told, where there is room and a bus for it', async () => {
   const shares = async (args: Partial<RunArguments>) => (await planRun({ ...none, ...args })).shares;
   const usual = { folder: process.cwd(), tag: 'host', readOnly: true, byDefault: true };
@@ -96,8 +104,12 @@ it.each<[string, () => Partial<RunArguments>, RegExp]>([
   ['a trace that is a folder', () => ({ trace: at('folder') }), /is a folder/],
   ['a trace nowhere', () => ({ trace: at('nothing/trace') }), /is no folder/],
   ['a machine that is none', () => ({ machine: 'vax' }), /--machine vax is no machine/],
-  ['a bus where there is no choice', () => ({ machine: 'uml', bus: 'pci' }), /--bus does not go with/],
-  ['a kernel for a machine that has its own', () => ({ machine: 'qemu', kernel: 'x' }), /--kernel does not/],
+  ['a bus where there is no choice', () => ({ machine: 'uml', bus: 'pci' }), /uml has one bus of its own/],
+  [
+    'a bus that the machine has not',
+    () => ({ machine: 'qemu', bus: 'mmio-legacy' }),
+    /give one of pci, pci-transitional, pci-legacy, mmio, or --machine v86/,
+  ],
   ['less memory than this machine takes', () => ({ machine: 'uml', memory: '63' }), /from 64 to 65536/],
   ['memory in letters', () => ({ memory: '1G' }), /from 128 to 2047/],
   ['too little memory', () => ({ memory: '16' }), /from 128 to 2047/],

@@ -48,8 +48,7 @@ const mostDisks = 12;
  */
 export async function planRun(args: RunArguments): Promise<RunPlan> {
   const machine = parseMachine(args.machine);
-  const bus = machine.isOpen ? parseBus(args.bus ?? runBuses[0].name) : undefined;
-  if (!machine.isOpen) refuseOpenOptions(args);
+  const bus = busOf(machine, args.bus);
   const memory = parseMemory(args.memory, machine);
   if (args.vsock !== undefined && bus !== undefined && !bus.hasYoungTypes)
     throw usage(`--vsock does not go with --bus ${bus.name}: sockets are younger than the legacy interface`);
@@ -112,31 +111,31 @@ function planShares(texts: readonly string[], bus: RunBus | undefined, room: num
   return shares;
 }
 
-/** How the guest reaches the devices: a name for programs, and one for people. */
-export function transportOf({ bus }: RunPlan): { readonly name: string; readonly title: string } {
-  return bus ?? { name: 'vhost-user', title: 'vhost-user, served by this process' };
-}
-
 function parseMachine(name: string): RunMachine {
   const machine = runMachines.find((one) => one.name === name);
   if (machine !== undefined) return machine;
-  const names = runMachines.map((one) => one.name).join(', ');
-  throw usage(`--machine ${name} is no machine; give one of ${names}`);
+  throw usage(`--machine ${name} is no machine; give one of ${namesOf(runMachines)}`);
 }
 
-function refuseOpenOptions(args: RunArguments): void {
-  for (const option of ['bus', 'kernel', 'initrd'] as const) {
-    if (args[option] !== undefined) {
-      throw usage(`--${option} does not go with --machine ${args.machine}; leave one of the two out`);
-    }
-  }
-}
-
-function parseBus(name: string): RunBus {
+/** The bus that was asked for, of those that the machine has; `undefined` where there is no choice. */
+function busOf(machine: RunMachine, name: string | undefined): RunBus | undefined {
+  const has = (bus: RunBus): boolean => machine.buses.includes(bus.name);
+  if (name === undefined) return runBuses.find(has);
   const bus = runBuses.find((one) => one.name === name);
-  if (bus !== undefined) return bus;
-  throw usage(`--bus ${name} is no bus; give one of ${runBuses.map((one) => one.name).join(', ')}`);
+  if (bus === undefined) throw usage(`--bus ${name} is no bus; give one of ${namesOf(runBuses)}`);
+  if (has(bus)) return bus;
+  if (machine.buses.length === 0) {
+    throw usage(
+      `--bus ${name}: ${machine.name} has one bus of its own, over vhost-user; leave --bus out, or give --machine v86 or qemu`,
+    );
+  }
+  const others = namesOf(runMachines.filter(({ buses }) => buses.some((one) => one === name)));
+  throw usage(
+    `--bus ${name} is not to be had with --machine ${machine.name}; give one of ${machine.buses.join(', ')}, or --machine ${others}`,
+  );
 }
+
+const namesOf = (all: readonly { readonly name: string }[]): string => all.map(({ name }) => name).join(', ');
 
 function parseMemory(text: string, machine: RunMachine): number {
   const { least, most } = machine.memory;

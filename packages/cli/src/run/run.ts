@@ -16,7 +16,8 @@ import { Guest, type GuestOptions } from './guest.ts';
 import { drained, writeTo } from './host-streams.ts';
 import { Interruption } from './interruption.ts';
 import type { MachineImage } from './machine.ts';
-import { planRun, type RunPlan, transportOf } from './plan.ts';
+import type { Reached } from './machines.ts';
+import { planRun, type RunPlan } from './plan.ts';
 import { Report } from './report.ts';
 import { SavedStates } from './saved-states.ts';
 import { runShell } from './shell.ts';
@@ -224,7 +225,7 @@ class Run {
   #tracers(devices: readonly NamedDevice[]): ((device: string) => Tracer) | undefined {
     const { trace } = this.#plan;
     if (trace === undefined) return undefined;
-    this.#trace ??= new TraceWriter(trace, devices, transportOf(this.#plan).name);
+    this.#trace ??= new TraceWriter(trace, devices, this.#reached.name);
     const writer = this.#trace;
     return (device) => writer.tracer(device);
   }
@@ -237,13 +238,17 @@ class Run {
     }, 250);
   }
 
+  get #reached(): Reached {
+    return this.#plan.machine.reached(this.#plan.bus);
+  }
+
   #greet({ name }: MachineImage): void {
     const disks = this.#disks.map(({ path, storage: { size, readOnly } }) => ({ path, size, readOnly }));
     const { hasEntropy } = this.#plan.machine;
     for (const line of greeting(
       {
         guest: name,
-        bus: transportOf(this.#plan).title,
+        bus: this.#reached.title,
         hasEntropy,
         disks,
         sockets: this.#sockets?.path,

@@ -32,7 +32,7 @@ export async function startGuest(
   const { stateKey } = options.image;
   const guest = await create();
   if (stateKey === undefined || guest.machine.state === undefined) {
-    await booted(guest);
+    if (await guest.boot()) await guest.plug();
     return { start: 'cold', saved: Promise.resolve() };
   }
   const key = stateKey(guest.devices);
@@ -53,12 +53,6 @@ export async function startGuest(
   }
 }
 
-/** Runs a machine until its init waits for an instruction; false when it has ended before. */
-async function booted(guest: Guest): Promise<boolean> {
-  await guest.machine.run();
-  return (await Promise.race([guest.ready, guest.ended])) === undefined;
-}
-
 /** Boots a machine, and answers when its state is kept, or could not be. */
 async function bootAndSave(
   guest: Guest,
@@ -67,9 +61,11 @@ async function bootAndSave(
   report: Report,
 ): Promise<{ readonly kept: Promise<void> }> {
   // A machine that ended already has no state worth keeping; whoever waits for its end hears of it.
-  if (!(await booted(guest)) || guest.machine.state === undefined) return { kept: Promise.resolve() };
-  const kept = states.save(key, await guest.machine.state.save()).catch((error: Error) => {
+  if (!(await guest.boot()) || guest.machine.state === undefined) return { kept: Promise.resolve() };
+  const state = await guest.machine.state.save();
+  const kept = states.save(key, state).catch((error: Error) => {
     report.notice(`the state after boot could not be kept, so the next start boots again: ${error.message}`);
   });
+  await guest.plug();
   return { kept };
 }

@@ -6,30 +6,34 @@ import { offeredNames } from 'virtio/device';
 import { packageVersion } from '../version.ts';
 import type { StateKey } from './saved-states.ts';
 import type { NamedDevice } from './trace-writer.ts';
-import type { V86Parts } from './v86-machine.ts';
 
 /** Raise it when a state that this code wrote earlier must not be used any more for a reason no other part of the key holds. */
 const format = 1;
+
+/** What a saved machine is, beside our own code. */
+export interface SavedParts {
+  /** Its name and version. */
+  readonly emulator: string;
+  /** Equal for equal kernels and initramfs. */
+  readonly guest: string;
+  readonly commandLine: string;
+  readonly bus: string;
+  /** MiB. */
+  readonly memory: number;
+  /** Those that are in it. */
+  readonly devices: readonly NamedDevice[];
+}
 
 /**
  * All that a machine's state after boot depends on. A disk's size and bytes are not among it: the guest has not
  * looked at a disk by then, and a restored disk takes its size from its storage.
  */
-export function stateKey(
-  parts: V86Parts,
-  devices: readonly NamedDevice[],
-  guestId: string,
-  emulator: string,
-): StateKey {
+export function stateKey({ devices, ...parts }: SavedParts): StateKey {
   return {
     format,
     version: packageVersion,
     code: codeFingerprint(),
-    emulator,
-    guest: guestId,
-    commandLine: parts.commandLine,
-    bus: parts.bus.name,
-    memory: parts.memory,
+    ...parts,
     devices: devices.map(({ name, device }) => `${name} ${device.type.id} ${offeredNames(device).join(' ')}`),
   };
 }

@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { guestCommandLine, type Progress } from 'virtio-node/guests';
-import { lacking, usage } from '../exit-status.ts';
-import { busCommandLine, type RunBus, runBuses } from './buses.ts';
+import { lacking } from '../exit-status.ts';
+import { type RunBus, runBuses } from './buses.ts';
 import { debianGuest } from './debian-guest.ts';
+import { checkKernel, type KernelKind } from './kernel-file.ts';
 import type { ImageOptions, MachineImage } from './machine.ts';
+import { ownCommandLine } from './own-command-line.ts';
 import { stateKey } from './state-key.ts';
+import { busCommandLine } from './v86-buses.ts';
 import { createV86Machine, v86Version } from './v86-machine.ts';
 
 /** What v86 boots. */
@@ -21,9 +24,6 @@ interface BootFiles {
   readonly ours: boolean;
 }
 
-/** A kernel of the user's talks on both: ours sees it die on the first, its init has the terminal as its console. */
-const ownCommandLine = 'console=ttyS0 console=hvc0 tsc=reliable mitigations=off random.trust_cpu=on';
-
 /** Where other packages leave a BIOS, for machines without apt. */
 const biosFolders = [
   '/usr/share/seabios',
@@ -38,14 +38,24 @@ const biosFolders = [
  * @throws {CommandError} when something is not to be had here.
  */
 export async function readV86Image(options: ImageOptions, progress: Progress): Promise<MachineImage> {
-  const bus = options.bus ?? runBuses[0];
+  const { kernel, bus = runBuses[0] } = options;
+  const isFit = ({ kind, bits }: KernelKind): boolean => kind === 'bzimage' && bits === 32;
+  if (kernel !== undefined) await checkKernel(kernel, 'a bzImage for i386', isFit);
   const files = await bootFiles(options, bus, progress);
   const parts = { ...files, bus, memory: options.memory, firmware: files };
   return {
     name: files.name,
     ours: files.ours,
     create: (devices, events) => createV86Machine(parts, devices, events),
-    stateKey: (devices) => stateKey(parts, devices, files.id, `v86 ${v86Version()}`),
+    stateKey: (devices) =>
+      stateKey({
+        emulator: `v86 ${v86Version()}`,
+        guest: files.id,
+        commandLine: files.commandLine,
+        bus: bus.name,
+        memory: options.memory,
+        devices,
+      }),
   };
 }
 
@@ -54,7 +64,7 @@ async function bootFiles(options: ImageOptions, bus: RunBus, progress: Progress)
     return ownFiles(options, bus, options.kernel, options.initrd, progress);
   const files = await debianGuest({ progress });
   const [kernel, initrd, bios, vgaBios] = await Promise.all([
-    options.kernel === undefined ? readFile(files.bzimage) : readKernel(options.kernel),
+    readFile(options.kernel ?? files.bzimage),
     readFile(options.initrd ?? files.initrd),
     readFile(files.bios),
     readFile(files.vgaBios),
@@ -63,7 +73,7 @@ async function bootFiles(options: ImageOptions, bus: RunBus, progress: Progress)
   return {
     kernel,
     initrd,
-    commandLine: commandLine(own ? ownCommandLine : guestCommandLine, bus, options),
+    commandLine: commandLine(own ? ownCommandLine(options) : guestCommandLine, bus, options),
     bios,
     vgaBios,
     id: own ? idOf(kernel, initrd, bios, vgaBios) : files.id,
@@ -79,13 +89,13 @@ async function ownFiles(
   initrdPath: string,
   progress: Progress,
 ): Promise<BootFiles> {
-  const kernel = await readKernel(kernelPath);
+  const kernel = await readFile(kernelPath);
   const initrd = await readFile(initrdPath);
   const { bios, vgaBios } = (await installedBios()) ?? (await debianBios(progress));
   return {
     kernel,
     initrd,
-    commandLine: commandLine(ownCommandLine, bus, options),
+    commandLine: commandLine(ownCommandLine(options), bus, options),
     bios,
     vgaBios,
     id: idOf(kernel, initrd, bios, vgaBios),
@@ -117,15 +127,6 @@ async function installedBios(): Promise<Bios | undefined> {
     } catch {}
   }
   return undefined;
-}
-
-/** @throws {CommandError} for what is no bzImage: the emulator would run into nothing. */
-async function readKernel(path: string): Promise<Uint8Array> {
-  const bytes = await readFile(path);
-  const magic = bytes.length > 0x206 ? bytes.toString('latin1', 0x202, 0x206) : '';
-  if (magic !== 'HdrS')
-    throw usage(`--kernel ${path} is no bzImage; give the file that a boot loader would, for i386`);
-  return bytes;
 }
 
 function commandLine(base: string, bus: RunBus, { append }: ImageOptions): string {

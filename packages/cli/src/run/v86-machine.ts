@@ -4,9 +4,10 @@ import { V86, type V86Image } from 'v86';
 import { KernelLines } from 'virtio-node/guests';
 import { attach } from 'virtio-v86';
 import { versionOf } from '../version.ts';
-import { busInitrd, type RunBus } from './buses.ts';
+import type { RunBus } from './buses.ts';
 import type { Machine, MachineEvents } from './machine.ts';
 import type { NamedDevice } from './trace-writer.ts';
+import { busInitrd, needsAcpi, v86Bus } from './v86-buses.ts';
 
 /** What a machine of v86's is made of beside its devices. */
 export interface V86Parts {
@@ -41,7 +42,7 @@ export async function createV86Machine(
     bzimage: image(parts.kernel),
     ...(initrd === undefined ? {} : { initrd: image(initrd) }),
     cmdline: parts.commandLine,
-    acpi: parts.bus.acpi,
+    acpi: needsAcpi(parts.bus),
     autostart: false,
     disable_speaker: true,
   });
@@ -50,7 +51,7 @@ export async function createV86Machine(
   const attached = devices.map(({ name, device }) => {
     const trace = events.tracer?.(name);
     return attach(emulator, device, {
-      bus: parts.bus.make(),
+      bus: v86Bus(parts.bus),
       onError: (error, needsReset) => events.deviceError(name, error, needsReset),
       ...(trace === undefined ? {} : { trace }),
     });

@@ -23,6 +23,7 @@ export {
 } from './guest-files.ts';
 export type { GuestMachine } from './guest-recipes.ts';
 export { type Executed, GuestSession } from './guest-session.ts';
+export { awaitsConsole } from './init-scripts.ts';
 export { KernelLines } from './kernel-lines.ts';
 export { type NativeGuest, type NativeGuestOptions, servedAt, type VhostUserDevice } from './native-guest.ts';
 export type { Progress, ProgressEvent } from './progress.ts';

@@ -21,6 +21,9 @@ export const shareModule = 'virtiofs';
 /** Loaded at boot by a guest that is told so: {@link mmioGuest} is how. */
 export const mmioModule = 'virtio_mmio';
 
+/** Said on the kernel's console by a guest that has booted and has no console device of ours yet. */
+export const awaitsConsole = 'virtio: no console device yet';
+
 /** The first program: makes a minimal system, then hands over to busybox init, which reaps and shuts down. */
 export const initScript: string = `#!/bin/busybox sh
 export PATH=/sbin:/bin:/usr/sbin:/usr/bin
@@ -66,6 +69,7 @@ if [ -n "$control" ]; then
   control=/dev/$control
 else
   terminal=/dev/hvc0
+  [ -c $terminal ] || echo '${awaitsConsole}' >/dev/console
   until [ -c $terminal ] && control=$(port org.virtio-ts.control) && [ -n "$control" ]; do sleep 0.05; done
 fi
 exec 8<>$control

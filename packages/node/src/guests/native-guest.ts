@@ -31,6 +31,8 @@ export interface NativeGuestOptions {
   /** MiB; 256 unless told. */
   readonly memory?: number;
   readonly devices?: readonly VhostUserDevice[];
+  /** What our guest wants on the kernel's command line, where another one wants something else. */
+  readonly commandLine?: string;
   /** Added behind the kernel's command line. */
   readonly append?: string;
   /** Path of an initramfs other than the guest's. */

@@ -2,6 +2,7 @@ export { type Board, type BoardName, boards } from './boards.ts';
 export { QemuCcwHost, type QemuCcwHostOptions } from './ccw-host.ts';
 export { QemuCcwMachine, type QemuCcwOptions } from './ccw-machine.ts';
 export { QemuGuest, type QemuGuestOptions } from './guest.ts';
+export type { GuestBoard } from './guest-devices.ts';
 export { QemuMachine, type QemuOptions } from './machine.ts';
 export { QemuMmioMachine, type QemuMmioOptions, qemuMmioDeviations } from './mmio-machine.ts';
 export { QemuPciFunction } from './pci-access.ts';

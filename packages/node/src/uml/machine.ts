@@ -7,8 +7,8 @@ import { NativeGuest, type NativeGuestOptions, type VhostUserDevice } from '../g
 
 /** What a user-mode Linux is to be. */
 export interface UmlOptions extends NativeGuestOptions {
-  /** Kernel and initramfs, as `guestFiles` makes them. */
-  readonly guest: GuestFiles<'uml'>;
+  /** Kernel and initramfs, as `guestFiles` makes them. A kernel without a `libc` of its own has this machine's. */
+  readonly guest: Pick<GuestFiles<'uml'>, 'linux' | 'initrd'> & Partial<Pick<GuestFiles<'uml'>, 'libc'>>;
 }
 
 /**
@@ -19,27 +19,31 @@ export class UmlMachine extends NativeGuest {
   /**
    * Starts it; the guest has still to boot.
    *
-   * @throws {UsageError} BAD_ARGUMENT for a path of a socket that its command line cannot say.
+   * @throws {UsageError} BAD_ARGUMENT for a path that its command line cannot say.
    */
   static async start(options: UmlOptions): Promise<UmlMachine> {
-    const { guest, memory = 256, devices = [], ports = 0 } = options;
+    const { guest, memory = 256, devices = [], ports = 0, commandLine = 'quiet' } = options;
+    const initrd = said(options.initrd ?? guest.initrd);
+    const deviceArguments = devices.map(deviceArgument);
     const folder = await mkdtemp(join(tmpdir(), 'virtio-uml-'));
     const child = await NativeGuest.startChild(
       guest.linux,
       [
         `mem=${memory}M`,
-        `initrd=${options.initrd ?? guest.initrd}`,
+        `initrd=${initrd}`,
         // Where it keeps its process number and a socket for commands; the user's home unless told.
         `uml_dir=${folder}/`,
         ...['con=null', 'con0=null,fd:1', 'ssl=null'],
         ...Array.from({ length: ports }, (_, index) => `ssl${index}=fd:${3 + index}`),
-        ...devices.map(deviceArgument),
-        'quiet',
-        ...(options.append === undefined ? [] : options.append.split(' ')),
+        ...deviceArguments,
+        ...[commandLine, options.append ?? ''].flatMap((words) => words.split(' ').filter(Boolean)),
       ],
       {
         name: 'user-mode Linux',
-        environment: { LD_LIBRARY_PATH: dirname(guest.libc), ...(await memoryFolder(memory)) },
+        environment: {
+          ...(guest.libc === undefined ? {} : { LD_LIBRARY_PATH: dirname(guest.libc) }),
+          ...(await memoryFolder(memory)),
+        },
         sockets: ports,
       },
     );
@@ -52,11 +56,14 @@ export class UmlMachine extends NativeGuest {
 }
 
 function deviceArgument({ socket, id }: VhostUserDevice): string {
-  if (!/[:"\s]/.test(socket)) return `virtio_uml.device=${socket}:${id}`;
-  throw new UsageError(
-    'BAD_ARGUMENT',
-    `${socket}: a path with colons, quotes or spaces is none for user-mode Linux`,
-  );
+  if (!socket.includes(':')) return `virtio_uml.device=${said(socket)}:${id}`;
+  throw new UsageError('BAD_ARGUMENT', `${socket}: a path with colons is none for user-mode Linux`);
+}
+
+/** A path that its command line can say. */
+function said(path: string): string {
+  if (!/["\s]/.test(path)) return path;
+  throw new UsageError('BAD_ARGUMENT', `${path}: a path with quotes or spaces is none for user-mode Linux`);
 }
 
 /** Its memory is a file, which is to lie in memory where there is room for it. */

@@ -1,0 +1,81 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { HostError } from 'virtio/errors';
+import { servedAt, type VhostUserDevice } from 'virtio-node/guests';
+import { type Listening, listenUnix, NodeDescriptors } from 'virtio-node/host';
+import type { PciInterface } from '../lend/interfaces.ts';
+import { type DeviceServer, deviceServer } from '../lend/server.ts';
+import type { MachineEvents } from './machine.ts';
+import type { NamedDevice } from './trace-writer.ts';
+
+/** Our devices at sockets in a folder of their own, each for one machine. */
+export class ServedDevices {
+  /** Over vhost-user; empty where they are whole functions. */
+  readonly devices: readonly VhostUserDevice[];
+  /** The sockets of whole PCI functions. */
+  readonly functions: readonly string[];
+  readonly #folder: string;
+  readonly #count: number;
+  readonly #host = new NodeDescriptors();
+  readonly #listening: Listening[] = [];
+  readonly #servers: DeviceServer[] = [];
+  #connected = 0;
+
+  private constructor(
+    folder: string,
+    named: readonly NamedDevice[],
+    events: MachineEvents,
+    pci: PciInterface | undefined,
+  ) {
+    this.#folder = folder;
+    this.#count = named.length;
+    const sockets = named.map((one) => ({ ...one, socket: this.#serve(one, events, pci) }));
+    this.devices = pci === undefined ? sockets.map(({ socket, device }) => servedAt(socket, device)) : [];
+    this.functions = pci === undefined ? [] : sockets.map(({ socket }) => socket);
+  }
+
+  /** @param pci lends whole PCI functions for these drivers */
+  static async make(
+    named: readonly NamedDevice[],
+    events: MachineEvents,
+    pci: PciInterface | undefined,
+  ): Promise<ServedDevices> {
+    // Nobody else can look into it.
+    return new ServedDevices(await mkdtemp(join(tmpdir(), 'virtio-run-')), named, events, pci);
+  }
+
+  async close(): Promise<void> {
+    for (const one of this.#listening) one.close();
+    for (const one of this.#servers) one.close();
+    await this.#removeFolder();
+  }
+
+  /** Answers the path of its socket. */
+  #serve({ name, device }: NamedDevice, events: MachineEvents, pci: PciInterface | undefined): string {
+    const server = deviceServer(device, {
+      host: this.#host,
+      pci,
+      trace: events.tracer?.(name),
+      onError: (error, needsReset) => events.deviceError(name, error, needsReset),
+      onDisconnected: (error) => {
+        if (error instanceof HostError) events.deviceError(name, error, true);
+      },
+    });
+    this.#servers.push(server);
+    const socket = join(this.#folder, name);
+    const listening = listenUnix(socket, (channel) => {
+      // A guest connects once. When all devices are connected nothing is left that a sudden end would leave behind.
+      listening.close();
+      server.serve(channel);
+      this.#connected++;
+      if (this.#connected === this.#count) void this.#removeFolder();
+    });
+    this.#listening.push(listening);
+    return socket;
+  }
+
+  #removeFolder(): Promise<void> {
+    return rm(this.#folder, { recursive: true, force: true });
+  }
+}
