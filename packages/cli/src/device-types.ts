@@ -1,9 +1,10 @@
-import { blk } from 'virtio/devices/blk';
-import { consoleType } from 'virtio/devices/console';
+import type { MessageReader } from 'virtio/device';
+import { blk, blkMessages } from 'virtio/devices/blk';
+import { consoleMessages, consoleType } from 'virtio/devices/console';
 import { entropy } from 'virtio/devices/entropy';
-import { fs } from 'virtio/devices/fs';
-import { net } from 'virtio/devices/net';
-import { vsock } from 'virtio/devices/vsock';
+import { fs, fsMessages } from 'virtio/devices/fs';
+import { net, netMessages } from 'virtio/devices/net';
+import { vsock, vsockMessages } from 'virtio/devices/vsock';
 import type { DeviceType } from 'virtio/spec';
 import { transitionalIds } from 'virtio/transports/pci';
 
@@ -22,6 +23,18 @@ const legacyBuses = ['pci-transitional', 'pci-legacy', 'mmio-legacy', 'ccw-0'] a
 
 /** Types that exist here, by id. */
 const types: readonly DeviceType[] = [net, blk, consoleType, entropy, vsock, fs];
+
+const readers: ReadonlyMap<DeviceType, MessageReader> = new Map<DeviceType, MessageReader>([
+  [net, netMessages],
+  [blk, blkMessages],
+  [consoleType, consoleMessages],
+  [vsock, vsockMessages],
+  [fs, fsMessages],
+]);
+
+/** Names what is in the messages of a type, where they are more than bytes. */
+export const messagesOf = (type: DeviceType | undefined): MessageReader | undefined =>
+  type && readers.get(type);
 
 /** Every device type that exists here, by id. */
 export const deviceTypes: readonly DeviceTypeEntry[] = types.map((type) => ({

@@ -1,6 +1,7 @@
-import { type Device, offeredNames, type TraceEvent, type Tracer } from 'virtio/device';
+import { type Device, offeredNames, type TraceEvent, type Tracer, withMessages } from 'virtio/device';
 import type { HostError } from 'virtio/errors';
 import { statusNames } from 'virtio/spec';
+import { messagesOf } from '../device-types.ts';
 import { GatheredFile } from '../gathered-file.ts';
 import { jsonSchema } from '../output.ts';
 import { specVersion } from '../version.ts';
@@ -16,11 +17,13 @@ export interface NamedDevice {
  */
 export class TraceWriter {
   readonly #file: GatheredFile;
+  readonly #devices: readonly NamedDevice[];
   readonly #started = process.hrtime.bigint();
 
   /** @throws {HostError} IO_ERROR when the file cannot be made. */
   constructor(path: string, devices: readonly NamedDevice[], transport: string) {
     this.#file = new GatheredFile(path, 'trace');
+    this.#devices = devices;
     this.#line({
       schema: jsonSchema,
       virtio: specVersion,
@@ -36,9 +39,10 @@ export class TraceWriter {
     return this.#file.error;
   }
 
-  /** The tracer of one device. */
+  /** The tracer of one device, which is told what is in its messages. */
   tracer(name: string): Tracer {
-    return (event) => this.#line({ t: this.#now(), device: name, ...fields(event) });
+    const messages = messagesOf(this.#devices.find((one) => one.name === name)?.device.type);
+    return withMessages((event) => this.#line({ t: this.#now(), device: name, ...fields(event) }), messages);
   }
 
   /** Writes what is left and closes the file. */

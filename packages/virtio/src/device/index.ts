@@ -14,6 +14,7 @@ export type { QueueSetup } from './queue-setup.ts';
 export { RegisterBank, type RegisterTarget } from './register-bank.ts';
 export { restoreDevice, saveDevice } from './saving.ts';
 export type { DeviceOwnState, DeviceState } from './state.ts';
-export type { TraceEvent, Tracer } from './trace.ts';
+export { type TraceEvent, type Tracer, withMessages } from './trace.ts';
+export type { MessageReader, TracedBytes, TracedMessage, TracedStructure } from './traced-messages.ts';
 export { type TracedBlock, type Tracing, tracing } from './tracing.ts';
 export { untake } from './untake.ts';

@@ -1,5 +1,6 @@
 import type { PeerError } from '../errors.ts';
 import type { ChainElement } from '../virtqueue/chain-elements.ts';
+import type { MessageReader, TracedStructure } from './traced-messages.ts';
 
 /** What can be seen at the seam between a driver and a device. Every name comes from our tables. */
 export type TraceEvent =
@@ -37,11 +38,29 @@ export type TraceEvent =
       readonly readable: number;
       readonly writable: number;
       readonly elements: readonly ChainElement[];
+      /** What the driver wrote, as far as the tracer's `messages` knows it. */
+      readonly message?: readonly TracedStructure[];
     }
-  | { readonly kind: 'complete'; readonly queue: string; readonly id: number; readonly written: number }
+  | {
+      readonly kind: 'complete';
+      readonly queue: string;
+      readonly id: number;
+      readonly written: number;
+      /** What the device wrote, likewise. */
+      readonly message?: readonly TracedStructure[];
+    }
   | { readonly kind: 'reset'; readonly queue?: string }
   /** The driver broke the specification. */
   | { readonly kind: 'violation'; readonly error: PeerError };
 
 /** Receives each event as it happens. It must not throw, and must not touch the device. */
-export type Tracer = (event: TraceEvent) => void;
+export interface Tracer {
+  (event: TraceEvent): void;
+  /** Names what is in messages: the reader of a device type, such as `blkMessages`, set by {@link withMessages}. */
+  readonly messages?: MessageReader | undefined;
+}
+
+/** A tracer that is told what is in the messages of a device type, too. */
+export function withMessages(tracer: Tracer, messages: MessageReader | undefined): Tracer {
+  return Object.assign((event: TraceEvent): void => tracer(event), { messages });
+}

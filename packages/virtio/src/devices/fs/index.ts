@@ -11,6 +11,7 @@ export { LockTable } from './locks.ts';
 export { type MemoryFiles, type MemoryFilesOptions, memoryFiles } from './memory-files.ts';
 export type { MemoryFile } from './memory-inode.ts';
 export { type MemoryWindow, memoryWindow } from './memory-window.ts';
+export { fsMessages } from './messages.ts';
 export * from './spec.ts';
 export * from './spec-errno.ts';
 export * from './spec-fuse.ts';

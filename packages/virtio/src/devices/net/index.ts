@@ -35,6 +35,7 @@ export {
 export { type Counters, type NetStatistics, readStatistics } from './driver-statistics.ts';
 export { type FlowFilterLimits, flowFilters } from './flow-filter.ts';
 export { type IpsecOptions, ipsec } from './ipsec.ts';
+export { netMessages } from './messages.ts';
 export type { NetOptions } from './options.ts';
 export * from './spec.ts';
 export * from './spec-control.ts';

@@ -1,5 +1,6 @@
 export { VsockDevice, type VsockOptions, vsockDevice } from './device.ts';
 export { OpenVsock, type OpenVsockOptions, openVsock } from './driver.ts';
+export { vsockMessages } from './messages.ts';
 export {
   hostCid,
   seqFlag,
