@@ -1,9 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
+import { device } from '../device/device.ts';
 import { blkDevice } from '../devices/blk/device.ts';
 import { openBlk } from '../devices/blk/driver.ts';
 import { memoryStorage } from '../devices/blk/memory-storage.ts';
 import type { Storage } from '../devices/blk/storage.ts';
+import { openEntropy } from '../devices/entropy/driver.ts';
+import { entropy } from '../devices/entropy/spec.ts';
+import { UsageError } from '../errors.ts';
 import { joined } from '../spec/joined.ts';
 import { decodeUtf8, encodeUtf8 } from '../spec/utf8.ts';
 import { room } from '../transports/pci/connect.ts';
@@ -108,6 +112,26 @@ describe('migration', () => {
     shared.close();
     await from.expectNothingLeft();
     await to.expectNothingLeft();
+  });
+
+  it('refuses while a device cannot be saved, which goes on as it was', async () => {
+    const served = movable(
+      device(entropy, {
+        serve: { requestq: (chain) => chain.writable.fill(7, chain.writable.length) },
+        save() {
+          throw new UsageError('BAD_STATE', 'not now');
+        },
+      }),
+    );
+    const shared = served.sharedMemory();
+    const source = await VfioPciFunction.open(served.connect(), { descriptors: served.descriptors, shared });
+    const random = await openEntropy(await openPci(source, { room }));
+    await expect(source.client.saveState()).rejects.toMatchObject({ code: 'IO_ERROR' });
+    expect(await random.read(4)).toEqual(Uint8Array.of(7, 7, 7, 7));
+    await random.close();
+    source.close();
+    shared.close();
+    await served.expectNothingLeft();
   });
 
   it('says what it can, and in which state it is', async () => {

@@ -118,9 +118,19 @@ export class Migration {
     if (resets !== this.#resets) refuse('EINVAL', 'the function was reset meanwhile');
     if (this.#state === RESUMING) this.#take();
     this.#forget();
-    if (next === STOP_COPY) this.#outgoing = this.#function.save();
+    if (next === STOP_COPY) this.#save();
     if (next === RUNNING) this.#function.go();
     this.#state = next;
+  }
+
+  /** A function that cannot be saved now goes on as it was. */
+  #save(): void {
+    try {
+      this.#outgoing = this.#function.save();
+    } catch (error) {
+      if (this.#state === migrationState.RUNNING) this.#function.go();
+      refuse('EINVAL', error instanceof Error ? error.message : String(error));
+    }
   }
 
   /** All of the state has come. */

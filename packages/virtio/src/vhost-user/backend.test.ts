@@ -3,7 +3,7 @@ import { InMemoryDescriptors } from '../channel/in-memory.ts';
 import { type Device, type DeviceBehaviour, device } from '../device/device.ts';
 import type { PolledQueue } from '../device/polled-queue.ts';
 import { pollQueues } from '../device/polling.ts';
-import type { VirtioError } from '../errors.ts';
+import { UsageError, type VirtioError } from '../errors.ts';
 import { deviceType } from '../spec/device-type.ts';
 import { le32, struct, u8 } from '../spec/layout.ts';
 import { connect, quiet, type RawFrontEnd, type SetUp } from './front-end.fixture.ts';
@@ -681,6 +681,34 @@ describe('a device with state of its own', () => {
     await quiet();
     expect(driver.answered()).toEqual([{ token: 2, answer: 7 }]);
     await expectNothingLeft(target);
+  });
+
+  it('cannot be saved now and then: the device goes on where it is', async () => {
+    const errors: VirtioError[] = [];
+    let mapped = false;
+    const { front, host } = connected(
+      sample({
+        save() {
+          if (mapped) throw new UsageError('BAD_STATE', 'not now');
+          return 1;
+        },
+        restore() {},
+      }),
+      { onError: (error) => void errors.push(error) },
+    );
+    front.begin({ protocol: ['DEVICE_STATE'] });
+    await front.reply();
+    await front.reply();
+    for (const result of [1n, 0n]) {
+      mapped = result === 1n;
+      const out = host.createChannel();
+      out.channel.listen({ received() {}, closed() {} });
+      await front.ask('SET_DEVICE_STATE_FD', { direction: transferDirection.SAVE }, [out.other]);
+      out.other.close();
+      expect(await front.askNumber('CHECK_DEVICE_STATE')).toBe(result);
+    }
+    expect(errors).toMatchObject([{ message: 'not now' }]);
+    await expectNothingLeft(front);
   });
 });
 

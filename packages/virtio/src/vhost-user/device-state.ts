@@ -4,7 +4,7 @@ import type { Descriptor } from '../channel/descriptors.ts';
 import type { DeviceCore } from '../device/core.ts';
 import { restoreOwnState, saveOwnState } from '../device/own-state.ts';
 import type { DeviceOwnState } from '../device/state.ts';
-import { UsageError, type VirtioError } from '../errors.ts';
+import { HostError, UsageError, VirtioError } from '../errors.ts';
 import { decodeUtf8, encodeUtf8 } from '../spec/utf8.ts';
 import { bad } from './message-stream.ts';
 
@@ -27,7 +27,8 @@ export class DeviceStateTransfer {
   }
 
   /**
-   * Takes the descriptor over, and writes the state to it.
+   * Takes the descriptor over, and writes the state to it. A device that cannot be saved now says so to `check`: the front
+   * end goes on with it where it is.
    *
    * @throws {HostError} IO_ERROR when it is no pipe.
    */
@@ -35,9 +36,14 @@ export class DeviceStateTransfer {
     this.close();
     const channel = this.#host.openChannel(descriptor);
     channel.listen({ received: (_, descriptors) => closeAll(descriptors), closed() {} });
-    channel.send(encodeUtf8(JSON.stringify(saveOwnState(this.#core))));
-    channel.close();
-    this.#result = Promise.resolve(true);
+    try {
+      channel.send(encodeUtf8(JSON.stringify(saveOwnState(this.#core))));
+      this.#result = Promise.resolve(true);
+    } catch (error) {
+      this.#result = Promise.resolve(this.#failed(asVirtioError(error)));
+    } finally {
+      channel.close();
+    }
   }
 
   /**
@@ -102,6 +108,11 @@ function asOwnState(value: unknown): DeviceOwnState {
     throw new UsageError('BAD_STATE', 'it is no state of a device');
   }
   return { type, config: { bytes, generation }, device };
+}
+
+function asVirtioError(error: unknown): VirtioError {
+  if (error instanceof VirtioError) return error;
+  return new HostError('IO_ERROR', `the device cannot be saved: ${String(error)}`, { cause: error });
 }
 
 function joined(one: Uint8Array, other: Uint8Array): Uint8Array<ArrayBuffer> {
