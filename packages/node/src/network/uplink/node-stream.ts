@@ -4,15 +4,18 @@ import { failureReason } from './failure-reason.ts';
 
 /** Bytes of a copy that is kept for the next one. */
 const scratchSize = 65_536;
-/** Bytes that one read takes at most, and one of Node's own: where it took as many, more is likely to follow. */
-const readSize = 524_288;
-const nodeReadSize = 65_536;
+/** Bytes that one read takes at first, as Node's own do, and at most: where it took as many, more is likely to follow. */
+const firstRead = 65_536;
+const largestRead = 524_288;
 
 /**
  * What sockets read into, one after the other: whoever is given bytes of it copies them. A buffer for each read is as much
  * garbage as there is traffic, and collecting that took longer than all the rest.
  */
-const readBuffer = new Uint8Array(readSize);
+const readBuffer = new Uint8Array(largestRead);
+const readViews: readonly Uint8Array[] = [8, 4, 2, 1].map((part) =>
+  readBuffer.subarray(0, largestRead / part),
+);
 
 /** A socket of TCP as one end of a stream. */
 export class NodeStream implements StreamEnd {
@@ -36,9 +39,14 @@ export class NodeStream implements StreamEnd {
 
   /** Opens a socket to somewhere. */
   static connect(host: string, port: number): NodeStream {
-    const callback = (length: number): boolean =>
-      stream.#came(length === readSize ? readBuffer : readBuffer.subarray(0, length), length === readSize);
-    const onread = { buffer: readBuffer, callback };
+    let next = 0;
+    const callback = (length: number, buffer: Uint8Array): boolean => {
+      const isFull = length === buffer.length;
+      if (isFull) next = Math.min(next + 1, readViews.length - 1);
+      return stream.#came(isFull ? buffer : readBuffer.subarray(0, length), isFull);
+    };
+    // Who sends much is read by large pieces; what many hold who send little is small.
+    const onread = { buffer: () => readViews[next]!, callback };
     const socket = createConnection({ host, port, allowHalfOpen: true, noDelay: true, onread });
     const stream = new NodeStream(socket);
     return stream;
@@ -52,7 +60,7 @@ export class NodeStream implements StreamEnd {
     socket.on('data', (chunk: Uint8Array) => {
       // Plain bytes: a Buffer is one of them that behaves otherwise.
       const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-      if (!stream.#came(bytes, bytes.length === nodeReadSize)) socket.pause();
+      if (!stream.#came(bytes, bytes.length === firstRead)) socket.pause();
     });
     return stream;
   }

@@ -221,7 +221,7 @@ describe('whatever comes', () => {
           expect(peer.stack.connections).toBeLessThanOrEqual(4);
         }
         peer.stack.close();
-        expect(peer.stack.budget.promised).toBe(0);
+        expect([peer.stack.budget.promised, peer.stack.sendBudget.promised]).toEqual([0, 0]);
         expect(peer.clock.pending).toBe(0);
       }),
       { numRuns: 80, seed: 5961 },

@@ -1,4 +1,4 @@
-/** How many bytes all connections together may have promised room for. */
+/** How many bytes all connections together may have promised room for, or hold. */
 export class Budget {
   readonly #limit: number;
   #promised = 0;

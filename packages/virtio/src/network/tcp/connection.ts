@@ -28,7 +28,9 @@ export type State =
 /** What a connection needs of the stack that it belongs to. */
 export interface ConnectionOwner {
   readonly chunks: Chunks;
+  /** Of bytes that peers may send, and of bytes that wait for peers. */
   readonly budget: Budget;
+  readonly sendBudget: Budget;
   readonly counters: TcpCounters;
   /** Milliseconds in TIME-WAIT. */
   readonly timeWait: number;
@@ -171,7 +173,7 @@ export class Connection implements Due {
     this.ownSegment = options.segment;
     this.pathSegment = options.segment;
     this.ownShift = Receiver.scaleFor(options.receiveBuffer);
-    this.sender = new Sender(options.first, options.segment, owner.chunks);
+    this.sender = new Sender(options.first, options.segment, owner.chunks, owner.sendBudget);
     this.receiver = new Receiver(options.receiveBuffer, options.segment, owner.chunks, owner.budget);
     this.#begunAt = owner.now();
     this.#heardAt = this.#begunAt;

@@ -51,7 +51,10 @@ export interface TcpLimits {
   readonly receiveBuffer: number;
   /** Bytes that a connection takes from its writer before it says that there is no room. */
   readonly sendBuffer: number;
-  /** Bytes that all connections together may have promised their peers room for, beside a least window of each. */
+  /**
+   * Bytes that all connections together may have promised their peers room for, beside a least window of each; and bytes that
+   * their writers may have given them, beside 64 KiB of each and what one gives at once.
+   */
   readonly memory: number;
 }
 

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { Budget } from './budget.ts';
 import { Chunks } from './chunks.ts';
 import { Cubic } from './cubic.ts';
 import { Deadlines, type Due } from './deadlines.ts';
@@ -16,8 +17,9 @@ describe('the queue of what is sent', () => {
         fc.array(write, { minLength: 1, maxLength: 12 }),
         fc.infiniteStream(fc.nat(100)),
         (writes, picks) => {
+          const budget = new Budget(1);
           const pick = () => picks.next().value / 100;
-          const queue = new SendQueue(new Chunks());
+          const queue = new SendQueue(new Chunks(), budget);
           const all: number[] = [0];
           for (const [keeps, size] of writes) {
             const bytes = Uint8Array.from({ length: size }, (_, i) => all.length + i * 7);
@@ -34,8 +36,9 @@ describe('the queue of what is sent', () => {
             expect(target.subarray(3).every((byte, at) => byte === (all[from + at]! & 0xff))).toBe(true);
             queue.drop(queue.begin + Math.floor(pick() * 0.3 * queue.length));
           }
+          expect(budget.promised).toBe(queue.length);
           queue.clear();
-          expect(queue.length).toBe(0);
+          expect([queue.length, budget.promised]).toEqual([0, 0]);
         },
       ),
       { numRuns: 15, seed: 1 },

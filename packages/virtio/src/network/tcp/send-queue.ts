@@ -1,3 +1,4 @@
+import type { Budget } from './budget.ts';
 import type { Chunks } from './chunks.ts';
 
 /** Bytes below which a copy is cheaper than keeping what was given. */
@@ -17,6 +18,7 @@ interface Piece {
 /** The bytes that were written and not acknowledged, by their positions in the stream, of which the first is 1. */
 export class SendQueue {
   readonly #chunks: Chunks;
+  readonly #budget: Budget;
   readonly #pieces: Piece[] = [];
   /** The piece that was read last, where the next is most likely read. */
   #cursor = 0;
@@ -24,8 +26,10 @@ export class SendQueue {
   begin = 1;
   end = 1;
 
-  constructor(chunks: Chunks) {
+  /** @param budget what all queues together hold is counted there */
+  constructor(chunks: Chunks, budget: Budget) {
     this.#chunks = chunks;
+    this.#budget = budget;
   }
 
   get length(): number {
@@ -49,6 +53,7 @@ export class SendQueue {
         last.chunk.set(done === bytes.length ? bytes : bytes.subarray(0, done), used);
         last.end += done;
         this.end += done;
+        this.#budget.promise(done);
       }
     }
     while (done < count) {
@@ -64,6 +69,7 @@ export class SendQueue {
   #push(bytes: Uint8Array, length: number, chunk: Uint8Array<ArrayBuffer> | undefined): void {
     this.#pieces.push({ start: this.end, end: this.end + length, bytes, chunk });
     this.end += length;
+    this.#budget.promise(length);
   }
 
   /** Copies `length` bytes from a position that is kept to `target`. */
@@ -87,6 +93,7 @@ export class SendQueue {
 
   /** Forgets all below a position. */
   drop(position: number): void {
+    this.#budget.promise(this.begin - position);
     this.begin = position;
     let gone = 0;
     while (gone < this.#pieces.length && this.#pieces[gone]!.end <= position) {

@@ -1,3 +1,4 @@
+import type { Budget } from './budget.ts';
 import type { Chunks } from './chunks.ts';
 import type { Congestion } from './congestion.ts';
 import { Cubic } from './cubic.ts';
@@ -76,11 +77,11 @@ export class Sender {
   #sentAt = 0;
   #sentAgainAt = 0;
 
-  constructor(first: number, segment: number, chunks: Chunks) {
+  constructor(first: number, segment: number, chunks: Chunks, budget: Budget) {
     this.first = first;
     this.segment = segment;
     this.congestion = new Cubic(segment);
-    this.queue = new SendQueue(chunks);
+    this.queue = new SendQueue(chunks, budget);
   }
 
   /**

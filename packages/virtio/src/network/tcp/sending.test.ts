@@ -498,6 +498,22 @@ describe('segments', () => {
     expect(heard.rooms).toBe(1);
   });
 
+  it('are enough at 64 KiB when all connections together have as much as they may', () => {
+    const peer = new Peer({ limits: { memory: 100_000 } });
+    const first = peer.open();
+    expect(first.stream.put(bytes(90_000))).toBe(true);
+    peer.port++;
+    const { stream, heard } = peer.open({ window: 65_535 });
+    expect(stream.put(bytes(60_000))).toBe(true);
+    expect(stream.put(bytes(10_000))).toBe(false);
+    expect(stream.give(bytes(10_000))).toBe(false);
+    first.stream.reset();
+    expect(peer.stack.sendBudget.promised).toBe(70_000);
+    peer.send('A', { ack: 1461 });
+    expect(heard.rooms).toBe(1);
+    expect(stream.give(bytes(10_000))).toBe(true);
+  });
+
   it('are said to follow each other, and to be all', () => {
     const events: (boolean | 'segment')[] = [];
     const peer: Peer = new Peer({

@@ -63,6 +63,7 @@ export class TcpStack implements Tcp, ConnectionOwner {
   readonly counters = newCounters();
   readonly chunks = new Chunks();
   readonly budget: Budget;
+  readonly sendBudget: Budget;
   readonly timeWait: number;
   readonly #clock: Clock;
   readonly #limits: TcpLimits;
@@ -95,6 +96,7 @@ export class TcpStack implements Tcp, ConnectionOwner {
     this.mtu = mtu;
     this.timeWait = timeWait;
     this.budget = new Budget(this.#limits.memory);
+    this.sendBudget = new Budget(this.#limits.memory);
     this.#clock = clock;
     this.#hash = new KeyedHash(random);
     this.#table = new Table(this.#hash);

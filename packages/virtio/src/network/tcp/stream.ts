@@ -2,6 +2,9 @@ import { HostError, UsageError } from '../../errors.ts';
 import type { Connection, ConnectionUser } from './connection.ts';
 import type { TcpAddress, TcpHandler, TcpStream } from './interface.ts';
 
+/** Bytes that may wait to be sent, whatever others have. */
+const leastSend = 65_536;
+
 interface Write {
   /** The position behind its last byte. */
   readonly end: number;
@@ -97,7 +100,7 @@ export class Stream implements TcpStream, ConnectionUser {
     this.#checkOpen();
     if (this.#over) return false;
     const { queue } = this.#connection.sender;
-    if (queue.length >= this.#sendBuffer) {
+    if (this.#isFull) {
       this.#wantsRoom = true;
       return false;
     }
@@ -116,9 +119,17 @@ export class Stream implements TcpStream, ConnectionUser {
       queue.copy(bytes, bytes.length);
       this.#connection.wake();
     }
-    if (queue.length < this.#sendBuffer) return true;
+    if (!this.#isFull) return true;
     this.#wantsRoom = true;
     return false;
+  }
+
+  /** As much waits as one may have; less where all of them together have as much as there may be. */
+  get #isFull(): boolean {
+    const { length } = this.#connection.sender.queue;
+    return (
+      length >= this.#sendBuffer || (length >= leastSend && this.#connection.owner.sendBudget.free === 0)
+    );
   }
 
   async read(): Promise<Uint8Array<ArrayBuffer> | undefined> {

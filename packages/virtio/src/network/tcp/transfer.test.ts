@@ -136,7 +136,7 @@ async function run({ seed, faults, a, b, streams }: Scenario): Promise<void> {
   pair.clock.pass(2 * timeWait);
   for (const stack of [pair.a, pair.b]) {
     expect(stack.connections).toBe(0);
-    expect(stack.budget.promised).toBe(0);
+    expect([stack.budget.promised, stack.sendBudget.promised]).toEqual([0, 0]);
     expect(stack.counters.malformed).toBe(0);
   }
   expect(pair.clock.pending).toBe(0);
