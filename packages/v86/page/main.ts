@@ -4,7 +4,9 @@ import { V86 } from 'v86';
 import { blkDevice, type Storage } from 'virtio/devices/blk';
 import { consoleDevice } from 'virtio/devices/console';
 import { entropyDevice } from 'virtio/devices/entropy';
+import { fsDevice } from 'virtio/devices/fs';
 import { deleteBrowserDisk, openBrowserDisk } from '../src/browser-disk/index.ts';
+import { type BrowserTree, deleteBrowserFiles, openBrowserFiles } from '../src/browser-files/index.ts';
 import { attach, reloadOnReboot } from '../src/index.ts';
 import { controlPort, Guest } from './guest.ts';
 import { Screen } from './screen.ts';
@@ -12,9 +14,13 @@ import { addDevice, element, setStatus, terminalTheme } from './view.ts';
 
 const diskName = 'page';
 const diskSize = 64 * 2 ** 20;
+const filesName = 'page';
 
 /** Mounts the disk, which it formats first when nothing is on it. */
 const mountScript = `mount /dev/vda /mnt 2>/dev/null || { mke2fs -F /dev/vda >/dev/null 2>&1 && mount /dev/vda /mnt; }`;
+
+/** Mounts the files of the browser's private file system. */
+const shareScript = 'modprobe virtiofs && mkdir -p /mnt/page && mount -t virtiofs page /mnt/page';
 
 /** What the kernel is told; the server knows the rest of the guest. */
 interface GuestDescription {
@@ -36,7 +42,8 @@ async function start(): Promise<void> {
   fit.fit();
 
   const storage = await openBrowserDisk(diskName, { size: diskSize });
-  offerReset(storage);
+  const files = await openBrowserFiles(filesName);
+  offerReset(storage, files);
   const { commandLine }: GuestDescription = await (await fetch('guest/guest.json')).json();
 
   const screen = new Screen(terminal);
@@ -52,6 +59,7 @@ async function start(): Promise<void> {
     onError: (error) => setStatus('failed', error.message),
   });
   const rng = entropyDevice({ source: (target) => crypto.getRandomValues(target) });
+  const share = fsDevice({ tag: 'page', files, onError: (error) => setStatus('failed', error.message) });
   const encoder = new TextEncoder();
   const key = (bytes: Uint8Array): void => void hvc.console.write(bytes).catch(() => {});
   terminal.onData((text) => key(encoder.encode(text)));
@@ -78,7 +86,7 @@ async function start(): Promise<void> {
   const onError = (error: Error, needsReset: boolean): void => {
     if (needsReset) setStatus('failed', error.message);
   };
-  const attached = [hvc, disk, rng].map((device) => ({
+  const attached = [hvc, disk, rng, share].map((device) => ({
     device,
     attachment: attach(emulator, device, { onError }),
   }));
@@ -92,18 +100,20 @@ async function start(): Promise<void> {
   await ready;
   const seconds = ((performance.now() - begun) / 1000).toFixed(1);
   if ((await guest.exec(mountScript)) !== 0) terminal.writeln('The disk could not be mounted; reset it.\r');
+  if ((await guest.exec(shareScript)) !== 0) terminal.writeln('The files could not be mounted.\r');
   setStatus('ready', `Ready; booted in ${seconds} s`);
   terminal.focus();
   for (;;) await guest.shell(terminal.cols, terminal.rows);
 }
 
-function offerReset(storage: Storage): void {
+function offerReset(storage: Storage, files: BrowserTree): void {
   const button = element<HTMLButtonElement>('reset-disk');
   button.disabled = false;
   button.addEventListener('click', async () => {
-    if (!confirm('Delete everything on the disk, and start again?')) return;
+    if (!confirm('Delete the disk and all files, and start again?')) return;
     await storage.close?.();
-    await deleteBrowserDisk(diskName);
+    await files.close();
+    await Promise.all([deleteBrowserDisk(diskName), deleteBrowserFiles(filesName)]);
     location.reload();
   });
 }

@@ -1,5 +1,6 @@
 import type { Storage } from 'virtio/devices/blk';
-import { HostError, UsageError } from 'virtio/errors';
+import { UsageError } from 'virtio/errors';
+import { lockForPage } from '../browser-lock.ts';
 import { ChunkCache } from './chunk-cache.ts';
 import { DiskDatabase } from './database.ts';
 
@@ -129,25 +130,7 @@ function storage(
   };
 }
 
-/** Takes the disk for this page; the browser gives it back when the page goes. */
-function lock(name: string): Promise<() => void> {
-  if (navigator.locks === undefined) {
-    throw new HostError(
-      'IO_ERROR',
-      'disks are for pages from https or localhost, where the browser has locks',
-    );
-  }
-  return new Promise((resolve, reject) => {
-    navigator.locks
-      .request(`virtio-disk:${name}`, { ifAvailable: true }, (granted) => {
-        if (granted === null) {
-          throw new HostError('IN_USE', `another page has the disk "${name}" open`);
-        }
-        return new Promise<void>((release) => resolve(release));
-      })
-      .catch(reject);
-  });
-}
+const lock = (name: string): Promise<() => void> => lockForPage(`virtio-disk:${name}`, `the disk "${name}"`);
 
 function isSectors(size: number): boolean {
   return Number.isSafeInteger(size) && size > 0 && size % sectorSize === 0;
