@@ -79,7 +79,7 @@ test('what was synced to the disk, and to the files, is there after a reload', a
     page,
     'clear; mkdir /mnt/tree; cp -a /etc /mnt/tree; cd /mnt/tree; ln -s ../x link; mkfifo -m 640 p; mknod n c 1 3; touch -d "2001-02-03 04:05:06" p; chown 12:34 n; chmod 4711 etc/passwd; cd /; echo made',
   );
-  await shown(page, /\nmade\n/);
+  await shown(page, /^made\n/m);
   await type(
     page,
     `clear; cp -a /mnt/tree /mnt/page && sync; for d in /mnt /mnt/page; do ${describe('$d/tree')}; done`,
@@ -154,8 +154,8 @@ async function shown(of: Page, wanted: string | RegExp): Promise<void> {
 
 /** The two hashes that the terminal shows before long. */
 async function shownHashes(): Promise<string[]> {
-  await shown(page, /\n[0-9a-f]{64} +-\n[0-9a-f]{64} +-\n/);
-  return (await text(page)).match(/\b[0-9a-f]{64}\b/g) ?? [];
+  await shown(page, /^[0-9a-f]{64} +-\n[0-9a-f]{64} +-\n/m);
+  return (await text(page)).match(/^[0-9a-f]{64}\b/gm) ?? [];
 }
 
 function environmentOfThis(): Record<string, string> {

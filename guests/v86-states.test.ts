@@ -1,6 +1,11 @@
 import { createHash } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { blkDevice, type MemoryStorage, memoryStorage, type Storage } from 'virtio/devices/blk';
 import { entropyDevice } from 'virtio/devices/entropy';
+import { fsDevice, memoryFiles } from 'virtio/devices/fs';
+import { type FolderTree, shareFolder } from 'virtio-node/files';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Machine } from './machine.ts';
 
@@ -30,16 +35,31 @@ function slowStorage(beneath: MemoryStorage): Storage & { readonly pending: numb
 }
 
 let first: Machine;
+let folder: string;
+const shares: FolderTree[] = [];
+const memory = memoryFiles();
 let booted: ArrayBuffer;
 const beneath = memoryStorage(diskSize);
 const slow = slowStorage(beneath);
 
+/** A folder of this machine, opened anew for each machine, and files in memory. */
+function shared() {
+  const tree = shareFolder(folder);
+  shares.push(tree);
+  return [fsDevice({ tag: 'folder', files: tree }), fsDevice({ tag: 'memory', files: memory })];
+}
+
 beforeAll(async () => {
-  first = await Machine.boot({ devices: [blkDevice({ storage: slow }), rng()] });
+  folder = await mkdtemp(join(tmpdir(), 'virtio-states-'));
+  first = await Machine.boot({ devices: [blkDevice({ storage: slow }), rng(), ...shared()] });
   booted = await first.emulator.save_state();
 });
 
-afterAll(() => first.stop());
+afterAll(async () => {
+  await first?.stop();
+  for (const tree of shares) tree.close();
+  await rm(folder, { recursive: true });
+});
 
 test('a state saved in the middle of I/O goes on in another machine, with nothing lost or done twice', async () => {
   // Writes, syncs, reads back and compares, over and over; the last line is a hash of the whole disk.
@@ -59,13 +79,53 @@ test('a state saved in the middle of I/O goes on in another machine, with nothin
   expect(undisturbed.status).toBe(0);
 
   const copy = memoryStorage(disk);
-  const second = await Machine.resume(state, { devices: [blkDevice({ storage: slowStorage(copy) }), rng()] });
+  const second = await Machine.resume(state, {
+    devices: [blkDevice({ storage: slowStorage(copy) }), rng(), ...shared()],
+  });
   try {
     const { status, output } = await second.ended('the work that the first machine began');
     expect(status).toBe(0);
     expect(output.toString()).toBe(`${createHash('sha256').update(copy.bytes).digest('hex')}  -\n`);
     // The devices are the guest's own drivers' still.
     expect(await second.text('cat /sys/class/misc/hw_random/rng_current')).toBe('virtio_rng.0');
+    expect(second.errors).toEqual([]);
+  } finally {
+    await second.stop();
+  }
+});
+
+test('a guest goes on with the files that it had open, and finds none in the place of another', async () => {
+  // One process has three files of each share open while the machine is saved; it goes on where it was.
+  await first.text(
+    `modprobe virtiofs; for d in folder memory; do
+       mkdir -p /tmp/$d/; mount -t virtiofs $d /tmp/$d; mkdir /tmp/$d/in
+       for f in kept moved gone; do echo "old $f" >/tmp/$d/in/$f; done
+       (cd /tmp/$d/in; exec 3<>kept 4<moved 5<gone; : >/tmp/$d.open; until [ -e /tmp/go ]; do sleep 0.1; done
+        echo 3 >/proc/sys/vm/drop_caches; cat <&3; echo more >&3; cat <&4; cat <&5; stat -L /proc/self/fd/5; ls; : >/tmp/$d.done) >/tmp/$d.said 2>&1 &
+       until [ -e /tmp/$d.open ]; do sleep 0.1; done
+     done`,
+  );
+  const state = await first.emulator.save_state();
+  await rm(join(folder, 'in', 'gone'));
+  await writeFile(join(folder, 'in', 'gone'), 'another\n');
+  memory.remove('/in/gone');
+  memory.writeFile('/in/gone', 'another\n');
+  const second = await Machine.resume(state, {
+    devices: [blkDevice({ storage: slowStorage(memoryStorage(diskSize)) }), rng(), ...shared()],
+  });
+  try {
+    await second.text(
+      ': >/tmp/go; for d in folder memory; do until [ -e /tmp/$d.done ]; do sleep 0.1; done; done',
+    );
+    for (const share of ['folder', 'memory']) {
+      const said = await second.text(`cat /tmp/${share}.said`);
+      expect(said).toMatch(/^old kept\nold moved\n/);
+      expect(said).toMatch(/Stale file handle[\s\S]*\ngone\nkept\nmoved$/);
+      expect(said).not.toMatch(/another|old gone/);
+      expect(await second.text(`cat /tmp/${share}/in/gone`)).toBe('another');
+    }
+    expect(await readFile(join(folder, 'in', 'kept'), 'utf8')).toBe('old kept\nmore\n');
+    expect(new TextDecoder().decode(memory.readFile('/in/kept'))).toBe('old kept\nmore\n');
     expect(second.errors).toEqual([]);
   } finally {
     await second.stop();

@@ -1,5 +1,6 @@
 import { fdatasync, fsync, read } from 'node:fs';
 import { promisify } from 'node:util';
+import type { Json } from 'virtio/device';
 import {
   type Allocation,
   type AttributeChanges,
@@ -28,7 +29,7 @@ import { type Inode, Inodes } from './inodes.ts';
 import { AT, O, S } from './linux.ts';
 import { Listing } from './listing.ts';
 import { Locks } from './locks.ts';
-import { dot, ended, nameBytes, noName, numberName } from './names.ts';
+import { areNames, dot, ended, nameBytes, namesWithin, noName, numberName } from './names.ts';
 import { SharedFile } from './open-file.ts';
 import { Opening } from './opening.ts';
 import { emptyAttributes, fillAttributes, readStatus, status } from './status.ts';
@@ -348,6 +349,49 @@ export class FolderTree implements FileTree<Inode, SharedFile> {
     } finally {
       this.#descriptors.close(fd);
     }
+  }
+
+  saveNode(node: Inode): Json {
+    let fd: number;
+    try {
+      fd = this.#fdOf(node);
+    } catch {
+      return null;
+    }
+    const names = namesWithin(this.#fdOf(this.root), fd);
+    return names === undefined ? null : [names, this.#identity(fd)];
+  }
+
+  /** Goes by the names, one at a time, and takes what is there for the file if it is the very one. */
+  restoreNode(state: Json): Inode | undefined {
+    const [names, identity] = Array.isArray(state) ? state : [];
+    if (!areNames(names)) return undefined;
+    let node = this.root;
+    try {
+      for (const name of names) {
+        const entry = this.lookup(node, name);
+        this.#giveBack(node);
+        if (entry === undefined) return undefined;
+        ({ node } = entry);
+      }
+      if (this.#identity(this.#fdOf(node)) === identity) return node;
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error;
+    }
+    this.#giveBack(node);
+    return undefined;
+  }
+
+  #giveBack(node: Inode): void {
+    if (node !== this.root) this.forget(node, 1);
+  }
+
+  /** What no other file of the folder has, or will have under the same name. */
+  #identity(fd: number): string {
+    checked(readStatus(this.#calls, fd));
+    const { ino, btime, btimensec } = this.#told(this.root);
+    const handle = Buffer.from(this.#inodes.handleOf(fd) ?? []).toString('hex');
+    return [ino, btime, btimensec, handle].join(' ');
   }
 
   #fdOf(node: Inode): number {

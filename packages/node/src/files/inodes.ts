@@ -88,7 +88,7 @@ export class Inodes {
       this.#descriptors.close(fd);
       return known;
     }
-    const handle = this.#handleOf(fd);
+    const handle = this.handleOf(fd);
     // The number may be another file's by now.
     if (!equal(handle, known.handle)) return this.#add(fd);
     known.fd = fd;
@@ -148,7 +148,7 @@ export class Inodes {
     this.#places.push(place);
     if ((mode & S.IFMT) !== S.IFDIR) return place;
     const anchor = this.#descriptors.reopen(fd, O.DIRECTORY);
-    const handle = anchor < 0 ? undefined : this.#handleOf(fd);
+    const handle = anchor < 0 ? undefined : this.handleOf(fd);
     const again = handle === undefined ? -1 : this.#calls.openHandle(anchor, handle, O.PATH | O.CLOEXEC);
     if (again >= 0) {
       this.#calls.close(again);
@@ -159,7 +159,8 @@ export class Inodes {
     return place;
   }
 
-  #handleOf(fd: number): Uint8Array | undefined {
+  /** What Linux tells a file by from all others of its file system, those to come too; not every one has it. */
+  handleOf(fd: number): Uint8Array | undefined {
     const handle = new Uint8Array(handleHead + handleRoom);
     const head = new DataView(handle.buffer);
     head.setUint32(0, handleRoom, true);
@@ -170,7 +171,7 @@ export class Inodes {
   #letGo(): boolean {
     for (const inode of this.#spare) {
       this.#spare.delete(inode);
-      inode.handle = this.#handleOf(inode.fd);
+      inode.handle = this.handleOf(inode.fd);
       if (inode.handle === undefined) continue;
       this.#descriptors.close(inode.fd);
       inode.fd = -1;

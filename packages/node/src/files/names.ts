@@ -1,4 +1,5 @@
-import { encodeName } from 'virtio/devices/fs';
+import { readlinkSync } from 'node:fs';
+import { decodeName, encodeName } from 'virtio/devices/fs';
 
 /** The empty name: what a descriptor itself is meant by, and a call's last argument where none is needed. */
 export const noName: Uint8Array = Uint8Array.of(0);
@@ -48,3 +49,22 @@ export function numberName(value: number): Uint8Array {
   }
   return digits;
 }
+
+const pathOf = (fd: number): Buffer => readlinkSync(`/proc/self/fd/${fd}`, 'buffer');
+
+/** The names that lead from a folder to a file, both by their descriptors; `undefined` when it is not in it any more. */
+export function namesWithin(folder: number, file: number): string[] | undefined {
+  const [above, path] = [pathOf(folder), pathOf(file)];
+  const prefix = above.length === 1 ? above : Buffer.concat([above, Buffer.from('/')]);
+  if (!path.subarray(0, prefix.length).equals(prefix)) return undefined;
+  // In Latin-1 a byte is a letter, so that names that are no text stay whole.
+  const names = path.subarray(prefix.length).toString('latin1').split('/');
+  return names.map((name) => decodeName(Buffer.from(name, 'latin1')));
+}
+
+const isName = (name: unknown): boolean =>
+  typeof name === 'string' && !['', '.', '..'].includes(name) && !name.includes('/') && !name.includes('\0');
+
+/** Whether these can be names of files, one within the other. */
+export const areNames = (value: unknown): value is string[] =>
+  Array.isArray(value) && value.length > 0 && value.every(isName);

@@ -4,8 +4,10 @@ import {
   linkSync,
   lstatSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -13,6 +15,8 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import type { Json } from 'virtio/device';
+import { decodeName } from 'virtio/devices/fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { list, root, TemporaryFolder, walk } from './folder.fixture.ts';
 import { type FolderTree, type ShareOptions, shareFolder } from './index.ts';
@@ -257,6 +261,57 @@ describe('a shared folder', () => {
     tree.release(file);
     tree.forget(node, 1);
     expect(node.fd).toBe(-1);
+  });
+});
+
+describe('a snapshot of a shared folder', () => {
+  const saved = (tree: FolderTree, ...names: string[]): Json =>
+    JSON.parse(JSON.stringify(tree.saveNode(walk(tree, ...names))));
+
+  it('finds files again by their names, in this share and in another of the folder', () => {
+    const odd = decodeName(Uint8Array.of(0x61, 0xff, 0x20));
+    mkdirSync(folder.at('a'));
+    const tree = share();
+    const { node } = tree.create(walk(tree, 'a'), odd, 0o644, openFlag.RDWR, root).entry;
+    const states = [saved(tree, 'a'), saved(tree, 'a', odd)];
+    expect(states.map((state) => tree.restoreNode(state))).toEqual([walk(tree, 'a'), node]);
+    const other = share({ readOnly: true });
+    const [directory, file] = states.map((state) => other.restoreNode(state));
+    expect([directory, file]).toEqual([walk(other, 'a'), walk(other, 'a', odd)]);
+  });
+
+  it('never takes another file for one that is gone', () => {
+    mkdirSync(folder.at('a'));
+    for (const name of ['removed', 'replaced', 'moved', 'lost']) writeFileSync(folder.at('a', name), name);
+    const tree = share();
+    const states = ['removed', 'replaced', 'moved'].map((name) => saved(tree, 'a', name));
+    const lost = walk(tree, 'a', 'lost');
+    rmSync(folder.at('a', 'lost'));
+    rmSync(folder.at('a', 'removed'));
+    rmSync(folder.at('a', 'replaced'));
+    // A file system may give the same number again at once.
+    for (let i = 0; i < 8; i++) writeFileSync(folder.at('a', i === 7 ? 'replaced' : `filler${i}`), 'other');
+    symlinkSync('/etc', folder.at('out'));
+    const identity = Object(states[2])[1];
+    const forged = [
+      null,
+      5,
+      [],
+      [[], identity],
+      [['..'], identity],
+      [['a', '..', 'a'], identity],
+      [['out', 'passwd'], identity],
+    ];
+    const other = share();
+    const open = (): number => readdirSync('/proc/self/fd').length;
+    const before = open();
+    for (const state of [...states.slice(0, 2), tree.saveNode(lost), ...forged]) {
+      expect(other.restoreNode(state)).toBeUndefined();
+    }
+    renameSync(folder.at('a', 'moved'), folder.at('a', 'elsewhere'));
+    expect(other.restoreNode(states[2] ?? null)).toBeUndefined();
+    expect(open()).toBe(before);
+    expect(saved(tree, 'a', 'elsewhere')).toMatchObject([['a', 'elsewhere'], identity]);
   });
 });
 
