@@ -68,9 +68,12 @@ test("the terminal's size follows the window's", async () => {
   await type(page, 'clear');
 });
 
-/** All that the guest knows of a folder: names, modes, owners, times, targets and contents. */
+/** A hash of all that a copy of a folder keeps: names, modes, owners, times, targets and contents. */
 const describe = (folder: string): string =>
-  `(cd ${folder}; find . | sort | while read f; do stat -c '%n %f %u:%g %s %y' "$f"; [ ! -h "$f" ] || readlink "$f"; done | grep -v '/ 41ed'; find . -type f | sort | xargs sha256sum) | grep -v '^[.] ' | sha256sum`;
+  `(cd ${folder}; find . | sort | while read f; do
+     if [ -h "$f" ]; then stat -c '%n %f %u:%g' "$f"; readlink "$f"; else stat -c '%n %f %u:%g %Y %t:%T' "$f"; fi;
+     [ ! -f "$f" ] || sha256sum "$f";
+   done) | sha256sum`.replace(/\n */g, ' ');
 
 test('what was synced to the disk, and to the files, is there after a reload', async () => {
   await type(page, 'clear; echo kept-$((6 * 7)) >/mnt/file; sync; cat /mnt/file');
