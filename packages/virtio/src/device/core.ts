@@ -381,9 +381,10 @@ export class DeviceCore implements QueueOwner, SettledDevice {
     if (setup === undefined) return;
     const packed = this.negotiated('RING_PACKED');
     const fits = setup.size > 0 && setup.size <= setup.maxSize;
+    const of = (packed ? this.host.packedRing : undefined) ?? splitRing;
     const ring = fits
       ? openDeviceQueue(
-          (packed ? this.host.packedRing : undefined) ?? splitRing,
+          this.host.remoteRing?.(of) ?? of,
           this.memory,
           setup,
           {

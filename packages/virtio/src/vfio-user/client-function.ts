@@ -13,6 +13,8 @@ export interface VfioPciOptions {
   readonly descriptors: DescriptorHost;
   /** The driver's memory, which the device is given: a `SharedMemory`. Stays the caller's. */
   readonly shared: DriverMemory;
+  /** True to keep its descriptors: the device has to ask for every byte by messages. It need not know how to. */
+  readonly byMessages?: boolean;
   /** Hears of interrupts that could not be set up, and of what the device asks for wrongly. */
   readonly onError?: (error: VirtioError) => void;
 }
@@ -80,7 +82,7 @@ export class VfioPciFunction {
    * @throws {UsageError} BAD_ARGUMENT when the device is no PCI function.
    */
   static async open(channel: Channel, options: VfioPciOptions): Promise<VfioPciFunction> {
-    const { shared, onError } = options;
+    const { shared, byMessages = false, onError } = options;
     const client = await VfioUserClient.connect(channel, {
       memory: shared.memory,
       ...(onError === undefined ? {} : { onError }),
@@ -90,7 +92,9 @@ export class VfioPciFunction {
       if ((flags & deviceFlag.PCI) === 0) {
         throw new UsageError('BAD_ARGUMENT', 'the vfio-user device is no PCI function');
       }
-      for (const range of shared.ranges) await client.mapMemory(range);
+      for (const { descriptor, ...range } of shared.ranges) {
+        await client.mapMemory(byMessages ? range : { ...range, descriptor });
+      }
       const { count: lines } = await client.irqInfo(irq.INTX);
       const { count: vectors } = await client.irqInfo(irq.MSIX);
       const kicks: (readonly VfioRegionEvent[])[] = [];

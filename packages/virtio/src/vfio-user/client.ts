@@ -5,8 +5,8 @@ import type { GuestMemory } from '../memory/guest-memory.ts';
 import { joined } from '../spec/joined.ts';
 import type { StructValue } from '../spec/layout.ts';
 import { type Capabilities, decodeVersion, defaultCapabilities, encodeVersion } from './capabilities.ts';
-import { type Answer, type Command, number64, refuse } from './command.ts';
 import { badMessage, Connection } from './connection.ts';
+import { GivenMemory } from './given-memory.ts';
 import {
   type CommandName,
   deviceFeature,
@@ -26,7 +26,6 @@ import {
   vfio_user_device_feature_mig_state,
   vfio_user_device_feature_migration,
   vfio_user_device_info,
-  vfio_user_dma_access,
   vfio_user_dma_map,
   vfio_user_dma_unmap,
   vfio_user_mig_data,
@@ -40,7 +39,7 @@ import {
 
 /** How a client wants its connection. */
 export interface VfioUserClientOptions {
-  /** Memory that the device may use by messages (DMA_READ, DMA_WRITE), where it was not given a descriptor. */
+  /** Memory that the device may use by messages (DMA_READ, DMA_WRITE), as far as `mapMemory` gives it. */
   readonly memory?: GuestMemory;
   /** Hears what the device did wrong, while the connection goes on. */
   readonly onError?: (error: VirtioError) => void;
@@ -114,11 +113,18 @@ export class VfioUserClient {
   readonly server: Capabilities;
   readonly #connection: Connection;
   readonly #gone: ((error: Error) => void)[];
+  readonly #given: GivenMemory;
 
-  private constructor(connection: Connection, server: Capabilities, gone: ((error: Error) => void)[]) {
+  private constructor(
+    connection: Connection,
+    server: Capabilities,
+    gone: ((error: Error) => void)[],
+    given: GivenMemory,
+  ) {
     this.#connection = connection;
     this.server = server;
     this.#gone = gone;
+    this.#given = given;
   }
 
   /**
@@ -130,13 +136,14 @@ export class VfioUserClient {
   static async connect(channel: Channel, options: VfioUserClientOptions = {}): Promise<VfioUserClient> {
     const gone: ((error: Error) => void)[] = [];
     const { memory, onError } = options;
+    const given = new GivenMemory(memory, own.max_data_xfer_size);
     let failure: VirtioError | undefined;
     const connection = new Connection(
       channel,
       'client',
       { maxTransfer: own.max_data_xfer_size, maxDescriptors: 0 },
       {
-        command: (command) => serveMemory(command, memory),
+        command: (command) => given.serve(command),
         refused: (error) => onError?.(error),
         closed: (error) => {
           failure = error;
@@ -156,7 +163,7 @@ export class VfioUserClient {
       if (major !== protocolVersion.major || minor > protocolVersion.minor) {
         throw badMessage(`the server speaks version ${major}.${minor}`);
       }
-      return new VfioUserClient(connection, { ...defaultCapabilities, ...named }, gone);
+      return new VfioUserClient(connection, { ...defaultCapabilities, ...named }, gone, given);
     } catch (error) {
       connection.close();
       throw error;
@@ -251,7 +258,12 @@ export class VfioUserClient {
       size: BigInt(size),
     });
     const descriptors = descriptor === undefined ? [] : [descriptor];
-    await this.#connection.request('DMA_MAP', [request], { descriptors });
+    // The device may ask for it before it has answered.
+    this.#given.add(address, size);
+    await this.#connection.request('DMA_MAP', [request], { descriptors }).catch((error: unknown) => {
+      this.#given.remove(address, size);
+      throw error;
+    });
   }
 
   /** Takes memory away from the device: exactly what it was given by one `mapMemory`. */
@@ -262,6 +274,7 @@ export class VfioUserClient {
       size: BigInt(size),
     });
     await this.#connection.request('DMA_UNMAP', [request]);
+    this.#given.remove(address, size);
   }
 
   /** The device signals these events for interrupts of a kind, from `start` on. The events stay the caller's. */
@@ -422,22 +435,4 @@ function regionEventsOf(
   }
   for (const one of descriptors) if (!events.some(({ event }) => event === one)) one.close();
   return events;
-}
-
-/** The device asks for memory that it could not map. */
-function serveMemory(command: Command, memory: GuestMemory | undefined): Answer {
-  const { address, count } = command.read(vfio_user_dma_access);
-  const start = number64(address, 'the address');
-  const length = number64(count, 'the count');
-  const { size } = vfio_user_dma_access;
-  const isWrite = command.name === 'DMA_WRITE';
-  if (length > own.max_data_xfer_size) refuse('E2BIG', `${length} bytes in one access`);
-  const found = command.length - size;
-  if (isWrite && found !== length) refuse('EINVAL', `a write of ${length} bytes came with ${found}`);
-  if (memory?.contains(start, length) !== true)
-    refuse('EFAULT', `${length} bytes at ${start} are not all memory`);
-  const head = command.data(0).subarray(0, size);
-  if (!isWrite) return { payload: [head, memory.read(start, length)] };
-  memory.write(start, command.data(size));
-  return { payload: [head] };
 }

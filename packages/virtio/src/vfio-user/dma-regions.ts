@@ -1,11 +1,13 @@
 import type { DescriptorHost, MappedMemory } from '../channel/descriptors.ts';
-import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { Access, GuestMemory } from '../memory/guest-memory.ts';
 import type { Region } from '../memory/region.ts';
 import { type Answer, type Command, number64, refuse } from './command.ts';
 import { dmaFlag, dmaUnmapFlag, vfio_user_dma_map, vfio_user_dma_unmap } from './messages.ts';
 
 /** Regions begin and end at pages of this many bytes. */
 export const dmaPageSize = 4096;
+
+const both = dmaFlag.READABLE | dmaFlag.WRITEABLE;
 
 /** A range of bus addresses that the client gave. */
 interface DmaRegion {
@@ -14,30 +16,51 @@ interface DmaRegion {
   /** What of it the device can reach; nothing where the client shares no memory. */
   readonly regions: readonly Region[];
   readonly mapping: MappedMemory | undefined;
+  /** An or of `dmaFlag`. */
+  readonly flags: number;
+}
+
+/** Contiguous bytes of one region. */
+export interface DmaPart {
+  /** Bytes. */
+  readonly length: number;
+  /** Where they are; nowhere if the client has to be asked for them. */
+  readonly memory: GuestMemory | undefined;
 }
 
 /**
- * The client's memory. What it shares with a descriptor, to be read and written, is memory to the device; all else is
- * known and not reached.
+ * The client's memory. What it shares with a descriptor, to be read and written, is memory to the device; all else the
+ * client has to be asked for.
  */
 export class DmaRegions {
   readonly #memory: GuestMemory;
   readonly #host: DescriptorHost;
   readonly #most: number;
-  /** Hears of memory that is the client's alone, although a device may use it. */
-  readonly #notShared: (address: number, length: number) => void;
   readonly #all = new Map<number, DmaRegion>();
 
-  constructor(
-    memory: GuestMemory,
-    host: DescriptorHost,
-    most: number,
-    notShared: (address: number, length: number) => void,
-  ) {
+  constructor(memory: GuestMemory, host: DescriptorHost, most: number) {
     this.#memory = memory;
     this.#host = host;
     this.#most = most;
-    this.#notShared = notShared;
+  }
+
+  /** True when there is memory that a device may read and write, and that the client has to be asked for. */
+  get someByMessages(): boolean {
+    return [...this.#all.values()].some(({ flags, mapping }) => flags === both && mapping === undefined);
+  }
+
+  /** What a range of addresses is made of; `undefined` when some of it was not given for the access. */
+  parts(address: number, length: number, access: Access): readonly DmaPart[] | undefined {
+    const needed = access === 'read' ? dmaFlag.READABLE : dmaFlag.WRITEABLE;
+    const parts: DmaPart[] = [];
+    for (let at = address; at < address + length; ) {
+      const found = this.#at(at);
+      if (found === undefined || (found.flags & needed) === 0) return undefined;
+      const end = Math.min(found.end, address + length);
+      parts.push({ length: end - at, memory: found.mapping === undefined ? undefined : this.#memory });
+      at = end;
+    }
+    return parts;
   }
 
   map(command: Command): Answer {
@@ -55,11 +78,9 @@ export class DmaRegions {
         refuse('EEXIST', `a DMA region at ${start} overlaps the one at ${other.address}`);
       }
     }
-    const both = dmaFlag.READABLE | dmaFlag.WRITEABLE;
-    const usable = (flags & both) === both;
-    const mapping = usable ? this.#mapped(command, from, length) : undefined;
-    if (usable && mapping === undefined) this.#notShared(start, length);
-    this.#all.set(start, { address: start, end, mapping, regions: this.#add(start, mapping) });
+    const mapping = (flags & both) === both ? this.#mapped(command, from, length) : undefined;
+    const regions = this.#add(start, mapping);
+    this.#all.set(start, { address: start, end, mapping, regions, flags: flags & both });
     return {};
   }
 
@@ -79,6 +100,11 @@ export class DmaRegions {
 
   clear(): void {
     for (const one of [...this.#all.values()]) this.#drop(one);
+  }
+
+  #at(address: number): DmaRegion | undefined {
+    for (const one of this.#all.values()) if (address >= one.address && address < one.end) return one;
+    return undefined;
   }
 
   #mapped(command: Command, from: number, length: number): MappedMemory | undefined {

@@ -1,4 +1,6 @@
+import type { DeviceCore } from '../device/core.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { DeviceRing } from '../virtqueue/device-ring.ts';
 
 /** A Base Address Register of a function. */
 export interface VfioBar {
@@ -28,6 +30,8 @@ export interface VfioFunction {
   readonly msixVectors: number;
   /** What an event can stand for. */
   readonly notifications: readonly VfioNotification[];
+  /** The device, for queues in memory that the client does not share. Without it they cannot be served. */
+  readonly core?: DeviceCore;
 
   /** Configuration space, 256 bytes of it; widths are 1, 2 or 4. */
   configRead(offset: number, width: number): number;
@@ -46,6 +50,8 @@ export interface VfioFunction {
 export interface VfioFunctionHost {
   /** The client's memory, as far as it shares it. */
   readonly memory: GuestMemory;
+  /** Has the rings of a device reach the rest of it by messages. */
+  readonly remoteRing: (ring: DeviceRing) => DeviceRing;
   /** Drives INTx. */
   setInterruptLine(level: boolean): void;
   /** Signals an MSI-X vector; false where the client does not listen to it, or has masked it. */

@@ -1,6 +1,6 @@
 import type { Channel } from '../channel/channel.ts';
 import type { DescriptorHost } from '../channel/descriptors.ts';
-import { HostError, type VirtioError } from '../errors.ts';
+import type { VirtioError } from '../errors.ts';
 import { GuestMemory } from '../memory/guest-memory.ts';
 import { type Capabilities, decodeVersion, defaultCapabilities, encodeVersion } from './capabilities.ts';
 import { type Answer, type Command, refuse } from './command.ts';
@@ -19,6 +19,8 @@ import {
 import { Migration, type VfioMigration } from './migration.ts';
 import { RegionEvents } from './region-events.ts';
 import { type SharedBar, VfioRegions } from './regions.ts';
+import { type ClientLink, ClientMemory } from './remote/client-memory.ts';
+import { queueWaker, remoteRing } from './remote/remote-ring.ts';
 
 /** How a function is served. */
 export interface VfioUserServerOptions<F extends VfioFunction = VfioFunction> {
@@ -34,7 +36,7 @@ export interface VfioUserServerOptions<F extends VfioFunction = VfioFunction> {
   readonly onConnected?: () => void;
   /** The client is gone, with an error if it broke the protocol or the connection broke. */
   readonly onDisconnected?: (error: VirtioError | undefined) => void;
-  /** Hears of commands that were refused, and of memory that the device cannot reach. The connection goes on. */
+  /** Hears of commands that were refused. The connection goes on. */
   readonly onError?: (error: VirtioError) => void;
 }
 
@@ -79,9 +81,13 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
   constructor(options: VfioUserServerOptions<F>, makeFunction: (host: VfioFunctionHost) => F) {
     this.#options = options;
     const { descriptors, shared = [], maxTransfer = own.max_data_xfer_size } = options;
+    this.#dma = new DmaRegions(this.#memory, descriptors, own.max_dma_maps);
+    const clientMemory = new ClientMemory(this.#dma, () => this.#link);
+    const waker = queueWaker(() => this.pciFunction.core);
     let interrupts: VfioInterrupts | undefined;
     const pciFunction = makeFunction({
       memory: this.#memory,
+      remoteRing: remoteRing(this.#dma, clientMemory, waker),
       setInterruptLine: (level) => interrupts?.setLine(level),
       signalVector: (vector) => interrupts?.signalVector(vector) ?? false,
     });
@@ -89,9 +95,6 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
     interrupts = new VfioInterrupts(descriptors, counts, () => pciFunction.vectorsReady());
     this.pciFunction = pciFunction;
     this.#interrupts = interrupts;
-    this.#dma = new DmaRegions(this.#memory, descriptors, own.max_dma_maps, (address, length) =>
-      this.#notShared(address, length),
-    );
     this.#regions = new VfioRegions(pciFunction, shared, maxTransfer);
     this.#regionEvents = new RegionEvents(pciFunction, descriptors);
     const movable = options.migration?.(pciFunction);
@@ -126,6 +129,14 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
     for (const channel of this.#waiting.splice(0)) channel.close();
     this.#connection?.close();
     this.#left(undefined);
+  }
+
+  /** How the client is asked for memory that it does not share. */
+  get #link(): ClientLink | undefined {
+    const { maxTransfer = own.max_data_xfer_size } = this.#options;
+    if (this.#connection === undefined || this.#client === undefined) return undefined;
+    const { max_data_xfer_size } = this.#client;
+    return { connection: this.#connection, maxTransfer: Math.min(maxTransfer, max_data_xfer_size) };
   }
 
   #next(): void {
@@ -214,16 +225,6 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
     this.#client = { ...defaultCapabilities, ...named };
     this.#options.onConnected?.();
     return { payload: [encodeVersion(Object.fromEntries(values.filter(([name]) => name in named)))] };
-  }
-
-  #notShared(address: number, length: number): void {
-    const range = `${length} bytes of memory at 0x${address.toString(16)}`;
-    this.#options.onError?.(
-      new HostError(
-        'IO_ERROR',
-        `the vfio-user client keeps ${range} for itself, so that the device cannot use it; let the machine share its memory (QEMU: -object memory-backend-memfd,share=on,…)`,
-      ),
-    );
   }
 }
 

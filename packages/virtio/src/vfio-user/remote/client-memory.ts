@@ -1,0 +1,101 @@
+import { PeerError } from '../../errors.ts';
+import type { Access } from '../../memory/guest-memory.ts';
+import type { Connection } from '../connection.ts';
+import { badMessage } from '../connection.ts';
+import type { DmaRegions } from '../dma-regions.ts';
+import { vfio_user_dma_access } from '../messages.ts';
+
+/** Fewer bytes than these in one message, and memory is not reached by messages at all. */
+const leastTransfer = 4096;
+/** A client that leaves so many accesses to its memory unanswered answers none. */
+const mostUnanswered = 4096;
+
+/** The client there is now, and what it takes in one message. */
+export interface ClientLink {
+  readonly connection: Connection;
+  /** Bytes. */
+  readonly maxTransfer: number;
+}
+
+/**
+ * The client's memory, as far as it was announced: what was shared is read and written in place, the rest by DMA_READ and
+ * DMA_WRITE. Whatever cannot be read or written rejects with a PeerError ADDRESS_OUT_OF_BOUNDS.
+ */
+export class ClientMemory {
+  readonly #dma: DmaRegions;
+  readonly #link: () => ClientLink | undefined;
+
+  constructor(dma: DmaRegions, link: () => ClientLink | undefined) {
+    this.#dma = dma;
+    this.#link = link;
+  }
+
+  /** True when every byte was announced for the access. */
+  covers(address: number, length: number, access: Access): boolean {
+    return this.#dma.parts(address, length, access) !== undefined;
+  }
+
+  /** Fills `target` from an address on. */
+  async read(address: number, target: Uint8Array): Promise<void> {
+    await this.#each(address, target, 'read');
+  }
+
+  /** Settles when the client has the bytes. */
+  async write(address: number, bytes: Uint8Array): Promise<void> {
+    await this.#each(address, bytes, 'write');
+  }
+
+  async #each(address: number, bytes: Uint8Array, access: Access): Promise<void> {
+    for (let at = 0; at < bytes.length; ) {
+      // Looked up anew for each message: regions may go away in between.
+      const part = this.#dma.parts(address + at, bytes.length - at, access)?.[0];
+      if (part === undefined) throw outOfReach(access, address + at, bytes.length - at);
+      const piece = bytes.subarray(at, at + part.length);
+      if (part.memory === undefined) at += await this.#message(address + at, piece, access);
+      else {
+        if (access === 'read') part.memory.readInto(address + at, piece);
+        else part.memory.write(address + at, piece);
+        at += piece.length;
+      }
+    }
+  }
+
+  /** One message; gives how many bytes it was about. */
+  async #message(address: number, bytes: Uint8Array, access: Access): Promise<number> {
+    const link = this.#link();
+    if (link === undefined || link.maxTransfer < leastTransfer)
+      throw outOfReach(access, address, bytes.length);
+    const { connection } = link;
+    if (connection.outstanding >= mostUnanswered) {
+      connection.fail(badMessage(`${mostUnanswered} accesses to its memory were not answered`));
+    }
+    const piece = bytes.subarray(0, link.maxTransfer);
+    const head = vfio_user_dma_access.encode({ address: BigInt(address), count: BigInt(piece.length) });
+    const { size } = vfio_user_dma_access;
+    if (access === 'write') {
+      // QEMU answers with the header alone.
+      await connection.request('DMA_WRITE', [head, piece]).catch((cause: unknown) => {
+        throw outOfReach(access, address, piece.length, cause);
+      });
+      return piece.length;
+    }
+    const reply = await connection.request('DMA_READ', [head], { least: size }).catch((cause: unknown) => {
+      throw outOfReach(access, address, piece.length, cause);
+    });
+    const { count } = vfio_user_dma_access.read(reply.view);
+    const data = reply.bytes.subarray(size);
+    if (count !== BigInt(piece.length) || data.length !== piece.length) {
+      const error = badMessage(`a read of ${piece.length} bytes of memory gave ${data.length}`);
+      connection.fail(error);
+      throw error;
+    }
+    piece.set(data);
+    return piece.length;
+  }
+}
+
+function outOfReach(access: Access, address: number, length: number, cause?: unknown): PeerError {
+  const why = cause instanceof Error ? cause.message : 'it is not memory that the client gave';
+  const where = `${length} bytes at 0x${address.toString(16)}`;
+  return new PeerError('ADDRESS_OUT_OF_BOUNDS', `a ${access} of ${where} failed: ${why}`);
+}
