@@ -16,6 +16,7 @@ import { VfioUserClient } from './client.ts';
 import { VfioPciFunction } from './client-function.ts';
 import {
   commands,
+  errno,
   headerFlag,
   irq,
   region,
@@ -109,18 +110,33 @@ describe('a vfio-user client', () => {
     wire.send(command, payload, { flags, id });
   }
 
-  it('answers for the memory that a server asks for', async () => {
-    const { client, wire } = await pair(GuestMemory.ofSize(4096));
+  it('answers for the memory that a server was given, and for no other', async () => {
+    const { client, wire } = await pair(GuestMemory.ofSize(16_384));
     const access = (address: number, count: number): Uint8Array =>
       vfio_user_dma_access.encode({ address: BigInt(address), count: BigInt(count) });
-    const write = await wire.ask('DMA_WRITE', joined(access(16, 3), Uint8Array.of(1, 2, 3)));
+    wire.answering = ({ command, id }) =>
+      wire.send(command, new Uint8Array(0), { id, flags: headerFlag.REPLY });
+    await client.mapMemory({ address: 0, size: 4096 });
+    await client.mapMemory({ address: 4096, size: 4096 });
+    const write = await wire.ask('DMA_WRITE', joined(access(4095, 3), Uint8Array.of(1, 2, 3)));
     expect(write.error).toBe(0);
-    const read = await wire.ask('DMA_READ', access(15, 4));
+    const read = await wire.ask('DMA_READ', access(4094, 4));
     expect([...read.payload.subarray(16)]).toEqual([0, 1, 2, 3]);
-    expect(await wire.refusal('DMA_READ', access(4090, 8))).toBe(14);
-    expect(await wire.refusal('DMA_READ', access(0, 2 ** 21))).toBe(7);
-    expect(await wire.refusal('DMA_WRITE', access(0, 2))).toBe(22);
-    expect(await wire.refusal('DEVICE_RESET')).toBe(22);
+    expect(await wire.refusal('DMA_READ', access(8190, 8))).toBe(errno.EFAULT);
+    expect(await wire.refusal('DMA_READ', access(12_288, 8))).toBe(errno.EFAULT);
+    expect(await wire.refusal('DMA_READ', access(2 ** 53, 1))).toBe(errno.EINVAL);
+    expect(await wire.refusal('DMA_READ', access(0, 2 ** 21))).toBe(errno.E2BIG);
+    expect(await wire.refusal('DMA_READ', joined(access(0, 1), Uint8Array.of(0)))).toBe(errno.EINVAL);
+    expect(await wire.refusal('DMA_WRITE', access(0, 2))).toBe(errno.EINVAL);
+    expect(await wire.refusal('DMA_WRITE', new Uint8Array(15))).toBe(errno.EINVAL);
+    expect(await wire.refusal('DEVICE_RESET')).toBe(errno.EINVAL);
+    await client.unmapMemory({ address: 4096, size: 4096 });
+    expect(await wire.refusal('DMA_READ', access(4095, 2))).toBe(errno.EFAULT);
+    expect(await wire.refusal('DMA_READ', access(4095, 1))).toBe(0);
+    wire.answering = ({ command, id }) =>
+      wire.send(command, new Uint8Array(0), { id, flags: headerFlag.REPLY | headerFlag.ERROR });
+    await expect(client.mapMemory({ address: 8192, size: 4096 })).rejects.toMatchObject({ code: 'IO_ERROR' });
+    expect(await wire.refusal('DMA_READ', access(8192, 1))).toBe(errno.EFAULT);
     client.close();
   });
 

@@ -122,6 +122,8 @@ export interface WireMessage {
 /** The other end of a connection, which says what it is told, right or wrong. */
 export class Wire {
   readonly messages: WireMessage[] = [];
+  /** What is done about commands of the server. */
+  answering: ((message: WireMessage) => void) | undefined;
   ended = false;
   readonly #channel: Channel;
   #id = 0;
@@ -189,7 +191,7 @@ export class Wire {
   #heard(bytes: Uint8Array<ArrayBuffer>, descriptors: readonly Descriptor[]): void {
     const header = vfio_user_header.read(new DataView(bytes.buffer));
     const payload = bytes.subarray(16);
-    this.messages.push({
+    const message: WireMessage = {
       id: header.msg_id,
       command: header.cmd,
       flags: header.flags,
@@ -197,6 +199,8 @@ export class Wire {
       payload,
       view: new DataView(payload.buffer, payload.byteOffset, payload.byteLength),
       descriptors,
-    });
+    };
+    this.messages.push(message);
+    if (message.flags === 0) this.answering?.(message);
   }
 }

@@ -7,8 +7,13 @@ import { vfio_user_dma_access } from '../messages.ts';
 
 /** Fewer bytes than these in one message, and memory is not reached by messages at all. */
 const leastTransfer = 4096;
-/** A client that leaves so many accesses to its memory unanswered answers none. */
-const mostUnanswered = 4096;
+/**
+ * The most bytes in a message, and the most messages that are not answered yet. QEMU 11.1 takes a reply that its socket has
+ * room for in part as sent in whole, so all replies together must fit into what Linux gives a socket.
+ */
+const most = { transfer: 32_768, unanswered: 4 };
+/** A client that has so many accesses to its memory wait answers none. */
+const mostWaiting = 4096;
 
 /** The client there is now, and what it takes in one message. */
 export interface ClientLink {
@@ -24,6 +29,8 @@ export interface ClientLink {
 export class ClientMemory {
   readonly #dma: DmaRegions;
   readonly #link: () => ClientLink | undefined;
+  #unanswered = 0;
+  readonly #waiting: (() => void)[] = [];
 
   constructor(dma: DmaRegions, link: () => ClientLink | undefined) {
     this.#dma = dma;
@@ -60,36 +67,52 @@ export class ClientMemory {
     }
   }
 
-  /** One message; gives how many bytes it was about. */
+  /** One message, when it is its turn; gives how many bytes it was about. */
   async #message(address: number, bytes: Uint8Array, access: Access): Promise<number> {
+    if (this.#unanswered >= most.unanswered) {
+      await new Promise<void>((resolve) => {
+        this.#waiting.push(resolve);
+        if (this.#waiting.length < mostWaiting) return;
+        this.#link()?.connection.fail(badMessage('the client does not answer for its memory'));
+      });
+    }
+    this.#unanswered++;
+    try {
+      return await this.#ask(address, bytes, access);
+    } finally {
+      this.#unanswered--;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  async #ask(address: number, bytes: Uint8Array, access: Access): Promise<number> {
     const link = this.#link();
     if (link === undefined || link.maxTransfer < leastTransfer)
       throw outOfReach(access, address, bytes.length);
     const { connection } = link;
-    if (connection.outstanding >= mostUnanswered) {
-      connection.fail(badMessage(`${mostUnanswered} accesses to its memory were not answered`));
-    }
-    const piece = bytes.subarray(0, link.maxTransfer);
-    const head = vfio_user_dma_access.encode({ address: BigInt(address), count: BigInt(piece.length) });
+    const piece = bytes.subarray(0, Math.min(link.maxTransfer, most.transfer));
     const { size } = vfio_user_dma_access;
-    if (access === 'write') {
-      // QEMU answers with the header alone.
-      await connection.request('DMA_WRITE', [head, piece]).catch((cause: unknown) => {
-        throw outOfReach(access, address, piece.length, cause);
-      });
-      return piece.length;
-    }
-    const reply = await connection.request('DMA_READ', [head], { least: size }).catch((cause: unknown) => {
+    const isRead = access === 'read';
+    const head = vfio_user_dma_access.encode({ address: BigInt(address), count: BigInt(piece.length) });
+    const asked = isRead
+      ? connection.request('DMA_READ', [head], { least: size })
+      : connection.request('DMA_WRITE', [head, piece]);
+    const reply = await asked.catch((cause: unknown) => {
       throw outOfReach(access, address, piece.length, cause);
     });
-    const { count } = vfio_user_dma_access.read(reply.view);
-    const data = reply.bytes.subarray(size);
-    if (count !== BigInt(piece.length) || data.length !== piece.length) {
-      const error = badMessage(`a read of ${piece.length} bytes of memory gave ${data.length}`);
-      connection.fail(error);
-      throw error;
+    // QEMU answers a write with a header alone.
+    if (isRead) {
+      const data = reply.bytes.subarray(size);
+      if (
+        data.length !== piece.length ||
+        vfio_user_dma_access.read(reply.view).count !== BigInt(piece.length)
+      ) {
+        const error = badMessage(`a read of ${piece.length} bytes of memory gave ${data.length}`);
+        connection.fail(error);
+        throw error;
+      }
+      piece.set(data);
     }
-    piece.set(data);
     return piece.length;
   }
 }

@@ -16,17 +16,19 @@ const ways: readonly {
   readonly way: string;
   readonly reserved: readonly ReservedFeatureName[];
   readonly indirectPolicy?: 'always';
+  /** For the entropy device alone, which is quick. */
+  readonly quick?: boolean;
   readonly pciFunction?: Partial<PciFunctionOptions>;
 }[] = [
-  { way: 'split rings', reserved: [] },
-  { way: 'split rings with event indexes', reserved: ['EVENT_IDX'] },
+  { quick: true, way: 'split rings', reserved: [] },
+  { quick: true, way: 'split rings with event indexes', reserved: ['EVENT_IDX'] },
   {
     way: 'split rings and indirect tables',
     reserved: ['EVENT_IDX', 'INDIRECT_DESC'],
     indirectPolicy: 'always',
   },
-  { way: 'split rings in order', reserved: ['IN_ORDER'] },
-  { way: 'packed rings', reserved: ['RING_PACKED'] },
+  { quick: true, way: 'split rings in order', reserved: ['IN_ORDER'] },
+  { quick: true, way: 'packed rings', reserved: ['RING_PACKED'] },
   {
     way: 'packed rings with event indexes, by the line',
     reserved: ['RING_PACKED', 'EVENT_IDX'],
@@ -68,7 +70,7 @@ async function exercise(
 }
 
 describe.each(fixtures)('the $name in memory that is reached by messages alone', (fixture) => {
-  it.each(ways)(
+  it.each(ways.filter(({ quick = false }) => !quick || fixture.name === 'entropy'))(
     'does all that it can do on $way',
     async ({ reserved, indirectPolicy = 'never', pciFunction = {} }) => {
       const features: readonly ReservedFeatureName[] = ['VERSION_1', ...reserved];
@@ -99,7 +101,7 @@ describe('a queue in memory that is reached by messages alone', () => {
     const served = new Served(entropyDevice({ source: (target) => void target.fill(next++) }));
     const { access, end } = await opened(served);
     const entropy = await openEntropy(await openPci(access, { room }));
-    for (let i = 0; i < 600; i++)
+    for (let i = 0; i < 300; i++)
       expect((await entropy.read(3)).every((byte) => byte === (i & 0xff))).toBe(true);
     await entropy.close();
     expect([served.errors, served.violations]).toEqual([[], []]);

@@ -108,7 +108,7 @@ export class RemoteQueue implements DeviceQueue {
   #unnotified = false;
   /** The driver shall be notified, if it wants, of what was completed. */
   #notify = false;
-  /** All three areas were read. */
+  /** The device area was read, which is the device's to write otherwise. */
   #known = false;
   /** Rises when what was taken ahead was put back. */
   #putBack = 0;
@@ -239,7 +239,8 @@ export class RemoteQueue implements DeviceQueue {
       .catch((error: unknown) => this.#fail(error))
       .then(() => {
         this.#running = false;
-        if (this.#again) this.#round();
+        if (this.#ring.error !== undefined) this.#fail(this.#ring.error);
+        else if (this.#again) this.#round();
       });
   }
 
@@ -256,13 +257,13 @@ export class RemoteQueue implements DeviceQueue {
   async #rounds(): Promise<void> {
     while (this.#again && this.#goesOn) {
       this.#again = false;
-      if (!this.#known) await this.#fetchAll();
+      if (!this.#known) await this.#readDeviceArea();
       const wantsNotifying = this.#notify;
       this.#notify = false;
       await this.#giveBack();
       if (!this.#goesOn) return;
       await this.#takeAhead(wantsNotifying);
-      if (this.#ring.error !== undefined) throw this.#ring.error;
+      if (!this.#goesOn) return;
       if (this.#ready > 0) this.#wake();
     }
   }
@@ -276,14 +277,12 @@ export class RemoteQueue implements DeviceQueue {
     if (queue !== undefined) this.#waker.process(queue);
   }
 
-  /** Before anything is done, the ring is as the driver has left it. */
-  async #fetchAll(): Promise<void> {
-    const areas = [...this.#areas.values()];
-    await this.#move(
-      areas.map(({ address, theirs }) => ({ address, bytes: theirs })),
-      'read',
-    );
-    for (const { bytes, theirs } of areas) bytes.set(theirs);
+  /** Where another device left off, if there was one. */
+  async #readDeviceArea(): Promise<void> {
+    const area = this.#areas.get('device');
+    if (area === undefined) return;
+    await this.#client.read(area.address, area.theirs);
+    area.bytes.set(area.theirs);
     this.#known = true;
   }
 
