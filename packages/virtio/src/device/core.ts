@@ -379,19 +379,20 @@ export class DeviceCore implements QueueOwner, SettledDevice {
   openQueue(index: number, restored?: RestoredQueue, watch?: QueueWatch): void {
     const setup = this.queues[index];
     if (setup === undefined) return;
+    const { packedRing, remoteRing, inOrder } = this.host;
     const packed = this.negotiated('RING_PACKED');
     const fits = setup.size > 0 && setup.size <= setup.maxSize;
-    const of = (packed ? this.host.packedRing : undefined) ?? splitRing;
+    const kind = (packed && packedRing) || splitRing;
     const ring = fits
       ? openDeviceQueue(
-          this.host.remoteRing?.(of) ?? of,
+          remoteRing?.(kind) ?? kind,
           this.memory,
           setup,
           {
             packed,
             eventIdx: this.negotiated('EVENT_IDX'),
             indirect: this.negotiated('INDIRECT_DESC'),
-            order: this.negotiated('IN_ORDER') ? this.host.inOrder : undefined,
+            order: this.negotiated('IN_ORDER') ? inOrder : undefined,
             endian: this.legacy?.endian ?? 'little',
             viewOf: this.legacy?.viewOf,
           },

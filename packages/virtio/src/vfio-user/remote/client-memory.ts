@@ -60,7 +60,7 @@ export class ClientMemory {
       const piece = bytes.subarray(at, at + part.length);
       if (part.memory === undefined) at += await this.#message(address + at, piece, access);
       else {
-        if (access === 'read') part.memory.readInto(address + at, piece);
+        if (access === 'read') piece.set(part.memory.read(address + at, piece.length));
         else part.memory.write(address + at, piece);
         at += piece.length;
       }

@@ -12,6 +12,7 @@ import type {
   QueueAreas,
 } from '../../virtqueue/queue.ts';
 import type { RestoredQueue } from '../../virtqueue/restored-queue.ts';
+import { untake } from '../../virtqueue/untake.ts';
 import type { ClientMemory } from './client-memory.ts';
 import {
   type AreaName,
@@ -36,7 +37,7 @@ export interface QueueWaker {
   /** The queue is broken. */
   failed(queue: ActiveQueue, error: PeerError): void;
   /** What was completed has reached the driver. */
-  settled(queue: ActiveQueue): void;
+  settled(): void;
 }
 
 /** One of the areas of the ring: the bytes here, and how those in the client's memory were last. */
@@ -183,7 +184,8 @@ export class RemoteQueue implements DeviceQueue {
     this.#round();
   }
 
-  untake(chain: Chain): void {
+  /** It goes back to where it came from here: to the first of those that were taken ahead. */
+  putBack(chain: Chain): void {
     if (!chain.live) return;
     chain.readable.seek(0);
     chain.writable.seek(0);
@@ -217,7 +219,7 @@ export class RemoteQueue implements DeviceQueue {
   save(list: ListChains): DeviceQueueState {
     for (const chain of this.#ahead.splice(0).reverse()) {
       this.#release(chain);
-      this.#ring.untake(chain);
+      untake(this.#ring, chain);
     }
     this.#ready = 0;
     this.#putBack++;
@@ -304,8 +306,7 @@ export class RemoteQueue implements DeviceQueue {
     if (this.#closed) return;
     await this.#move(this.#changes(true), 'write');
     this.#leaving = 0;
-    const queue = done.length === 0 ? undefined : this.#waker.find(this);
-    if (queue !== undefined) this.#waker.settled(queue);
+    if (done.length > 0) this.#waker.settled();
   }
 
   /** What differs from the client's memory, which will not differ any more. */

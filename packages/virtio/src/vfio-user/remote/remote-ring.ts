@@ -25,6 +25,6 @@ export function queueWaker(core: () => DeviceCore | undefined): QueueWaker {
     process: (queue) => core()?.process(queue),
     interrupt: (queue) => core()?.interrupt(queue),
     failed: (queue, error) => core()?.failed(queue, error),
-    settled: (queue) => core()?.untaken(queue),
+    settled: () => core()?.cameBack(),
   };
 }
