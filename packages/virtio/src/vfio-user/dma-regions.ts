@@ -44,11 +44,6 @@ export class DmaRegions {
     this.#most = most;
   }
 
-  /** True when there is memory that a device may read and write, and that the client has to be asked for. */
-  get someByMessages(): boolean {
-    return [...this.#all.values()].some(({ flags, mapping }) => flags === both && mapping === undefined);
-  }
-
   /** What a range of addresses is made of; `undefined` when some of it was not given for the access. */
   parts(address: number, length: number, access: Access): readonly DmaPart[] | undefined {
     const needed = access === 'read' ? dmaFlag.READABLE : dmaFlag.WRITEABLE;

@@ -87,7 +87,7 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
     let interrupts: VfioInterrupts | undefined;
     const pciFunction = makeFunction({
       memory: this.#memory,
-      remoteRing: remoteRing(this.#dma, clientMemory, waker),
+      remoteRing: remoteRing(clientMemory, waker),
       setInterruptLine: (level) => interrupts?.setLine(level),
       signalVector: (vector) => interrupts?.signalVector(vector) ?? false,
     });

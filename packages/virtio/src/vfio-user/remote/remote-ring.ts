@@ -1,22 +1,32 @@
 import type { DeviceCore } from '../../device/core.ts';
+import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { DeviceRing } from '../../virtqueue/device-ring.ts';
-import type { DmaRegions } from '../dma-regions.ts';
+import type { QueueAreas } from '../../virtqueue/queue.ts';
 import type { ClientMemory } from './client-memory.ts';
 import { type QueueWaker, RemoteQueue } from './remote-queue.ts';
 
 /**
- * For a device's host: has rings reach memory that the client does not share by messages. Where it shares all, rings use it in
- * place as ever. What it does is decided when a queue is enabled.
+ * For a device's host: has rings that stand in memory which the client does not share reach it by messages. All others use
+ * memory in place as ever.
  */
 export const remoteRing =
-  (dma: DmaRegions, client: ClientMemory, waker: QueueWaker) =>
+  (client: ClientMemory, waker: QueueWaker) =>
   (ring: DeviceRing): DeviceRing => ({
     format: ring.format,
     make: (memory, areas, options, restored) =>
-      dma.someByMessages
-        ? new RemoteQueue(ring, areas, options, restored, client, waker)
-        : ring.make(memory, areas, options, restored),
+      standsIn(memory, ring, areas)
+        ? ring.make(memory, areas, options, restored)
+        : new RemoteQueue(ring, areas, options, restored, client, waker),
   });
+
+function standsIn(memory: GuestMemory, { format }: DeviceRing, areas: QueueAreas): boolean {
+  const { descriptor, driver, device } = format.areas(areas.size);
+  return (
+    memory.contains(areas.descriptor, descriptor.length) &&
+    memory.contains(areas.driver, driver.length) &&
+    memory.contains(areas.device, device.length)
+  );
+}
 
 /** Finds the queues of a device, which is there once its host is. */
 export function queueWaker(core: () => DeviceCore | undefined): QueueWaker {
