@@ -5,7 +5,7 @@ import type { SettledDevice } from '../spec/device-type.ts';
 import { type FeatureSet, type ReservedFeatureName, reservedFeatures } from '../spec/features.ts';
 import * as status from '../spec/status-bit.ts';
 import type { Chain } from '../virtqueue/chain.ts';
-import { openDeviceQueue, splitRing } from '../virtqueue/device-ring.ts';
+import { type DeviceRing, openDeviceQueue, splitRing } from '../virtqueue/device-ring.ts';
 import type { RestoredQueue } from '../virtqueue/restored-queue.ts';
 import { ActiveQueue, type QueueOwner, type QueuePlace, type QueueWatch } from './active-queue.ts';
 import type { Administration } from './administration.ts';
@@ -379,20 +379,18 @@ export class DeviceCore implements QueueOwner, SettledDevice {
   openQueue(index: number, restored?: RestoredQueue, watch?: QueueWatch): void {
     const setup = this.queues[index];
     if (setup === undefined) return;
-    const { packedRing, remoteRing, inOrder } = this.host;
     const packed = this.negotiated('RING_PACKED');
     const fits = setup.size > 0 && setup.size <= setup.maxSize;
-    const kind = (packed && packedRing) || splitRing;
     const ring = fits
       ? openDeviceQueue(
-          remoteRing?.(kind) ?? kind,
+          this.ringOf(packed),
           this.memory,
           setup,
           {
             packed,
             eventIdx: this.negotiated('EVENT_IDX'),
             indirect: this.negotiated('INDIRECT_DESC'),
-            order: this.negotiated('IN_ORDER') ? inOrder : undefined,
+            order: this.negotiated('IN_ORDER') ? this.host.inOrder : undefined,
             endian: this.legacy?.endian ?? 'little',
             viewOf: this.legacy?.viewOf,
           },
@@ -404,6 +402,11 @@ export class DeviceCore implements QueueOwner, SettledDevice {
       return;
     }
     this.session.queues[index] = new ActiveQueue(index, this.#place(index), ring, this, watch);
+  }
+
+  /** @internal Of which kind a queue is. A host may put another in its place, to have queues reach memory otherwise. */
+  ringOf(packed: boolean): DeviceRing {
+    return (packed && this.host.packedRing) || splitRing;
   }
 
   #newSession(): Session {

@@ -21,8 +21,6 @@ export interface DeviceHost {
   readonly adds?: readonly ReservedFeatureName[] | undefined;
   /** The device's end of packed virtqueues. Without it VIRTIO_F_RING_PACKED is not offered. */
   readonly packedRing?: DeviceRing | undefined;
-  /** What has rings work where this process cannot map the driver's memory. Without it they use `memory` in place. */
-  readonly remoteRing?: ((ring: DeviceRing) => DeviceRing) | undefined;
   /** What holds early completions back. Without it VIRTIO_F_IN_ORDER is not offered. */
   readonly inOrder?: InOrder | undefined;
   /** How legacy drivers reach the device; without it they cannot. */

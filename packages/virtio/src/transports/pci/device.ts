@@ -89,7 +89,6 @@ export class PciFunction {
       ],
       adds: own,
       packedRing: options.packedRing,
-      remoteRing: options.remoteRing,
       inOrder: options.inOrder,
       legacy: options.legacy?.interface,
       transitional: options.legacy?.transitional,

@@ -33,4 +33,4 @@ export { sharedMemory } from './shared-memory.ts';
 export { startPciFunction, stopPciFunction } from './stopping.ts';
 export { pciTracing } from './tracing.ts';
 export { vendorData } from './vendor-data.ts';
-export { VmmPciFunction } from './vmm-function.ts';
+export { VmmPciFunction, type VmmPciFunctionOptions } from './vmm-function.ts';

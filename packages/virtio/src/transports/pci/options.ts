@@ -18,8 +18,6 @@ export interface PciHost {
   readonly setInterruptLine?: (level: boolean) => void;
   /** Packed virtqueues: `packedRing` of `virtio/virtqueue`. Without it VIRTIO_F_RING_PACKED is not offered. */
   readonly packedRing?: DeviceRing;
-  /** What has rings work where this process cannot map the guest's memory: a vfio-user server gives one. */
-  readonly remoteRing?: (ring: DeviceRing) => DeviceRing;
   /** What holds early completions back: `inOrder` of `virtio/virtqueue`. Without it VIRTIO_F_IN_ORDER is not offered. */
   readonly inOrder?: InOrder;
   /** How MSI-X messages are sent: `msix(send)` or `msixSignals(signal)`. Without it there is no MSI-X. */
