@@ -23,6 +23,9 @@ import {
   vfio_irq_set,
   vfio_region_info,
   vfio_user_device_feature,
+  vfio_user_device_feature_dma_logging_control,
+  vfio_user_device_feature_dma_logging_range,
+  vfio_user_device_feature_dma_logging_report,
   vfio_user_device_feature_mig_state,
   vfio_user_device_feature_migration,
   vfio_user_device_info,
@@ -377,6 +380,50 @@ export class VfioUserClient {
     await this.#setMigrationState(migrationState.RUNNING);
   }
 
+  /**
+   * Has the device remember which pages it writes: in these ranges at least, all of memory where there are none. Gives the
+   * size of the pages that it tells apart, in bytes.
+   */
+  async startDmaLogging(
+    ranges: readonly Pick<DmaMapping, 'address' | 'size'>[] = [],
+    pageSize = 4096,
+  ): Promise<number> {
+    const control = vfio_user_device_feature_dma_logging_control;
+    const data = joined(
+      control.encode({ page_size: BigInt(pageSize), num_ranges: ranges.length }),
+      ...ranges.map(({ address, size }) =>
+        vfio_user_device_feature_dma_logging_range.encode({ iova: BigInt(address), length: BigInt(size) }),
+      ),
+    );
+    const { view } = await this.#setFeature(deviceFeature.DMA_LOGGING_START, data, control.size);
+    const { page_size } = control.read(view, vfio_user_device_feature.size);
+    if (page_size === 0n || page_size > Number.MAX_SAFE_INTEGER) {
+      throw badMessage(`the device tells pages of ${page_size} bytes apart`);
+    }
+    return Number(page_size);
+  }
+
+  async stopDmaLogging(): Promise<void> {
+    await this.#setFeature(deviceFeature.DMA_LOGGING_STOP, new Uint8Array(0), 0);
+  }
+
+  /**
+   * The pages of a range that the device has written since it was last asked, one bit for each, the lowest first; it forgets
+   * them. As many as one message takes: `max_data_xfer_size` of `server`.
+   */
+  async dirtyPages(address: number, size: number, pageSize = 4096): Promise<Uint8Array> {
+    const report = vfio_user_device_feature_dma_logging_report;
+    const bytes = 8 * Math.ceil(Math.ceil(size / pageSize) / 64);
+    this.#checkTransfer(bytes);
+    const length = vfio_user_device_feature.size + report.size + bytes;
+    const flags = deviceFeature.DMA_LOGGING_REPORT | featureFlag.GET;
+    const range = { iova: BigInt(address), length: BigInt(size), page_size: BigInt(pageSize) };
+    const request = joined(vfio_user_device_feature.encode({ argsz: length, flags }), report.encode(range));
+    const reply = await this.#ask('DEVICE_FEATURE', request, length);
+    if (reply.bytes.length !== length) throw badMessage(`a report of ${bytes} bytes has others`);
+    return reply.bytes.subarray(length - bytes);
+  }
+
   async reset(): Promise<void> {
     await this.#connection.request('DEVICE_RESET', []);
   }
@@ -388,10 +435,15 @@ export class VfioUserClient {
 
   async #setMigrationState(device_state: number): Promise<void> {
     const data = vfio_user_device_feature_mig_state.encode({ device_state });
-    const argsz = vfio_user_device_feature.size + data.length;
-    const flags = deviceFeature.MIG_DEVICE_STATE | featureFlag.SET;
-    const request = vfio_user_device_feature.encode({ argsz, flags });
-    await this.#connection.request('DEVICE_FEATURE', [request, data]);
+    await this.#setFeature(deviceFeature.MIG_DEVICE_STATE, data, 0);
+  }
+
+  /** `least`: bytes of data in the reply. */
+  #setFeature(feature: number, data: Uint8Array, least: number) {
+    const { size } = vfio_user_device_feature;
+    const flags = feature | featureFlag.SET;
+    const request = vfio_user_device_feature.encode({ argsz: size + data.length, flags });
+    return this.#ask('DEVICE_FEATURE', joined(request, data), least === 0 ? 0 : size + least);
   }
 
   #ask(name: CommandName, request: Uint8Array, least: number) {

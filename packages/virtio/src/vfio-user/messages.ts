@@ -173,7 +173,13 @@ export const vfio_user_write = struct('vfio_user_write', {
 /** Data of the feature follow. */
 export const vfio_user_device_feature = struct('vfio_user_device_feature', { argsz: le32, flags: le32 });
 export const featureFlag = Object.freeze({ INDEX: 0xffff, GET: 0x1_0000, SET: 0x2_0000, PROBE: 0x4_0000 });
-export const deviceFeature = Object.freeze({ MIGRATION: 1, MIG_DEVICE_STATE: 2 });
+export const deviceFeature = Object.freeze({
+  MIGRATION: 1,
+  MIG_DEVICE_STATE: 2,
+  DMA_LOGGING_START: 6,
+  DMA_LOGGING_STOP: 7,
+  DMA_LOGGING_REPORT: 8,
+});
 export const vfio_user_device_feature_migration = struct('vfio_user_device_feature_migration', {
   flags: le64,
 });
@@ -183,6 +189,20 @@ export const vfio_user_device_feature_mig_state = struct('vfio_user_device_featu
   data_fd: le32,
 });
 export const migrationState = Object.freeze({ ERROR: 0, STOP: 1, RUNNING: 2, STOP_COPY: 3, RESUMING: 4 });
+/** Ranges follow. */
+export const vfio_user_device_feature_dma_logging_control = struct(
+  'vfio_user_device_feature_dma_logging_control',
+  { page_size: le64, num_ranges: le32, reserved: le32 },
+);
+export const vfio_user_device_feature_dma_logging_range = struct(
+  'vfio_user_device_feature_dma_logging_range',
+  { iova: le64, length: le64 },
+);
+/** The bitmap follows in a reply. */
+export const vfio_user_device_feature_dma_logging_report = struct(
+  'vfio_user_device_feature_dma_logging_report',
+  { iova: le64, length: le64, page_size: le64 },
+);
 /** Data follow in a write, and in the reply to a read. */
 export const vfio_user_mig_data = struct('vfio_user_mig_data', { argsz: le32, size: le32 });
 

@@ -144,7 +144,7 @@ describe('migration', () => {
       [deviceFeature.MIGRATION | GET | PROBE, 0],
       [deviceFeature.MIGRATION | SET | PROBE, errno.ENOTTY],
       [deviceFeature.MIG_DEVICE_STATE | GET | SET | PROBE, 0],
-      [6 | SET | PROBE, errno.ENOTTY],
+      [5 | SET | PROBE, errno.ENOTTY],
       [deviceFeature.MIGRATION | SET, errno.EINVAL],
       [deviceFeature.MIG_DEVICE_STATE | GET | SET, errno.EINVAL],
     ] as const) {

@@ -1,4 +1,5 @@
 import { type Answer, type Command, refuse } from './command.ts';
+import { featureRequest, probed } from './device-feature.ts';
 import {
   deviceFeature,
   featureFlag,
@@ -47,17 +48,13 @@ export class Migration {
 
   /** Tells what there is, the present state, or changes it; settles when the function has followed. */
   feature(command: Command): Answer | Promise<Answer> {
-    const { argsz, flags } = command.read(vfio_user_device_feature);
-    const index = flags & featureFlag.INDEX;
-    const wants = flags & ~featureFlag.INDEX;
+    const request = featureRequest(command);
+    const { argsz, flags, index, wants } = request;
     const isState = index === deviceFeature.MIG_DEVICE_STATE;
     const known = index === deviceFeature.MIGRATION ? featureFlag.GET : featureFlag.GET | featureFlag.SET;
     if (!isState && index !== deviceFeature.MIGRATION) refuse('ENOTTY', `there is no feature ${index}`);
-    if ((wants & featureFlag.PROBE) !== 0) {
-      if ((wants & ~featureFlag.PROBE & ~known) !== 0)
-        refuse('ENOTTY', `feature ${index} has no such access`);
-      return { payload: [command.data(0)] };
-    }
+    const answer = probed(command, request, known);
+    if (answer !== undefined) return answer;
     if (wants === featureFlag.GET) return this.#get(argsz, flags, isState);
     if (wants !== featureFlag.SET || !isState) refuse('EINVAL', `the flags are 0x${flags.toString(16)}`);
     const { size } = vfio_user_device_feature_mig_state;

@@ -5,6 +5,7 @@ import { GuestMemory } from '../memory/guest-memory.ts';
 import { type Capabilities, decodeVersion, defaultCapabilities, encodeVersion } from './capabilities.ts';
 import { type Answer, type Command, refuse } from './command.ts';
 import { badMessage, Connection } from './connection.ts';
+import { DmaLogging } from './dma-logging.ts';
 import { DmaRegions, dmaPageSize } from './dma-regions.ts';
 import type { VfioFunction, VfioFunctionHost } from './function.ts';
 import { VfioInterrupts } from './interrupts.ts';
@@ -71,6 +72,7 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
   readonly #interrupts: VfioInterrupts;
   readonly #regionEvents: RegionEvents;
   readonly #migration: Migration | undefined;
+  readonly #logging: DmaLogging;
   readonly #waiting: Channel[] = [];
   #connection: Connection | undefined;
   /** What the client can do, once it has said so. */
@@ -82,12 +84,18 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
     this.#options = options;
     const { descriptors, shared = [], maxTransfer = own.max_data_xfer_size } = options;
     this.#dma = new DmaRegions(this.#memory, descriptors, own.max_dma_maps);
-    const clientMemory = new ClientMemory(this.#dma, () => this.#link);
-    const waker = queueWaker(() => this.pciFunction.core);
+    const core = () => this.pciFunction.core;
+    const logging = new DmaLogging(this.#memory, core, maxTransfer);
+    this.#logging = logging;
+    const clientMemory = new ClientMemory(this.#dma, {
+      link: () => this.#link,
+      wrote: (address, length) => logging.wrote(address, length),
+    });
+    const opened = (...ring: Parameters<DmaLogging['opened']>): void => logging.opened(...ring);
     let interrupts: VfioInterrupts | undefined;
     const pciFunction = makeFunction({
       memory: this.#memory,
-      remoteRing: remoteRing(clientMemory, waker),
+      remoteRing: remoteRing(clientMemory, queueWaker(core), opened),
       setInterruptLine: (level) => interrupts?.setLine(level),
       signalVector: (vector) => interrupts?.signalVector(vector) ?? false,
     });
@@ -166,6 +174,7 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
     this.#interrupts.clear();
     this.#regionEvents.clear();
     this.#dma.clear();
+    this.#logging.clear();
     if (wasConnected || error !== undefined) this.#options.onDisconnected?.(error);
     this.#next();
   }
@@ -198,7 +207,11 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
         this.#reset();
         return {};
       case 'DEVICE_FEATURE':
-        return this.#migration?.feature(command) ?? refuse('ENOTTY', 'there is no migration');
+        return (
+          this.#logging.feature(command) ??
+          this.#migration?.feature(command) ??
+          refuse('ENOTTY', 'there is no migration')
+        );
       case 'MIG_DATA_READ':
         return this.#migration?.read(command) ?? refuse('EOPNOTSUPP', 'there is no migration');
       case 'MIG_DATA_WRITE':

@@ -22,19 +22,26 @@ export interface ClientLink {
   readonly maxTransfer: number;
 }
 
+/** The server beneath. */
+export interface ClientMemoryOwner {
+  link(): ClientLink | undefined;
+  /** Bytes of the client's memory were written. */
+  wrote(address: number, length: number): void;
+}
+
 /**
  * The client's memory, as far as it was announced: what was shared is read and written in place, the rest by DMA_READ and
  * DMA_WRITE. Whatever cannot be read or written rejects with a PeerError ADDRESS_OUT_OF_BOUNDS.
  */
 export class ClientMemory {
   readonly #dma: DmaRegions;
-  readonly #link: () => ClientLink | undefined;
+  readonly #owner: ClientMemoryOwner;
   #unanswered = 0;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(dma: DmaRegions, link: () => ClientLink | undefined) {
+  constructor(dma: DmaRegions, owner: ClientMemoryOwner) {
     this.#dma = dma;
-    this.#link = link;
+    this.#owner = owner;
   }
 
   /** True when every byte was announced for the access. */
@@ -58,6 +65,7 @@ export class ClientMemory {
       const part = this.#dma.parts(address + at, bytes.length - at, access)?.[0];
       if (part === undefined) throw outOfReach(access, address + at, bytes.length - at);
       const piece = bytes.subarray(at, at + part.length);
+      if (access === 'write') this.#owner.wrote(address + at, piece.length);
       if (part.memory === undefined) at += await this.#message(address + at, piece, access);
       else {
         if (access === 'read') piece.set(part.memory.read(address + at, piece.length));
@@ -73,7 +81,7 @@ export class ClientMemory {
       await new Promise<void>((resolve) => {
         this.#waiting.push(resolve);
         if (this.#waiting.length < mostWaiting) return;
-        this.#link()?.connection.fail(badMessage('the client does not answer for its memory'));
+        this.#owner.link()?.connection.fail(badMessage('the client does not answer for its memory'));
       });
     }
     this.#unanswered++;
@@ -86,7 +94,7 @@ export class ClientMemory {
   }
 
   async #ask(address: number, bytes: Uint8Array, access: Access): Promise<number> {
-    const link = this.#link();
+    const link = this.#owner.link();
     if (link === undefined || link.maxTransfer < leastTransfer)
       throw outOfReach(access, address, bytes.length);
     const { connection } = link;

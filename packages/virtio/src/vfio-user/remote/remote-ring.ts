@@ -7,16 +7,18 @@ import { type QueueWaker, RemoteQueue } from './remote-queue.ts';
 
 /**
  * For a device's host: has rings that stand in memory which the client does not share reach it by messages. All others use
- * memory in place as ever.
+ * memory in place as ever. `opened` hears of every ring.
  */
 export const remoteRing =
-  (client: ClientMemory, waker: QueueWaker) =>
+  (client: ClientMemory, waker: QueueWaker, opened: (ring: DeviceRing, areas: QueueAreas) => void) =>
   (ring: DeviceRing): DeviceRing => ({
     format: ring.format,
-    make: (memory, areas, options, restored) =>
-      standsIn(memory, ring, areas)
+    make(memory, areas, options, restored) {
+      opened(ring, areas);
+      return standsIn(memory, ring, areas)
         ? ring.make(memory, areas, options, restored)
-        : new RemoteQueue(ring, areas, options, restored, client, waker),
+        : new RemoteQueue(ring, areas, options, restored, client, waker);
+    },
   });
 
 function standsIn(memory: GuestMemory, { format }: DeviceRing, areas: QueueAreas): boolean {
