@@ -1,9 +1,11 @@
 import type { Channel } from '../channel/channel.ts';
 import type { Descriptor } from '../channel/descriptors.ts';
 import { HostError, PeerError, type VirtioError } from '../errors.ts';
+import { InBandNotifier } from './in-band.ts';
 import { bad, MessageStream, type ReceivedMessage } from './message-stream.ts';
 import { type BackEndMessageName, backEndMessages, type PayloadOf } from './messages.ts';
 import { u64 } from './payloads.ts';
+import type { InBandName } from './vring.ts';
 
 interface Waiting {
   readonly name: BackEndMessageName;
@@ -16,6 +18,7 @@ export class BackEndRequests {
   readonly #stream: MessageStream<typeof backEndMessages>;
   readonly #acknowledged: boolean;
   readonly #waiting: Waiting[] = [];
+  readonly #notifiers = new Map<string, InBandNotifier>();
   #over: VirtioError | undefined;
 
   /**
@@ -38,13 +41,21 @@ export class BackEndRequests {
     this.#stream.request('CONFIG_CHANGE_MSG', {});
   }
 
+  /** Tells of a ring: that buffers of it were used, or that it is broken. */
+  notify(name: InBandName, index: number): void {
+    const key = `${name} ${index}`;
+    const notifier = this.#notifiers.get(key) ?? new InBandNotifier(() => this.tell(name, { index, num: 0 }));
+    this.#notifiers.set(key, notifier);
+    notifier.notify();
+  }
+
   /**
    * Asks for something that can fail. Without REPLY_ACK nobody tells whether it did.
    *
    * @throws {PeerError} COMMAND_FAILED when the front end says so.
    * @throws {HostError} DEVICE_GONE when it is not there any more.
    */
-  async tell<N extends 'SHMEM_MAP' | 'SHMEM_UNMAP'>(
+  async tell<N extends 'SHMEM_MAP' | 'SHMEM_UNMAP' | 'VRING_CALL' | 'VRING_ERR'>(
     name: N,
     payload: Partial<PayloadOf<typeof backEndMessages, N>>,
     descriptors: readonly Descriptor[] = [],

@@ -16,7 +16,7 @@ import type { InflightMemory } from './inflight.ts';
 import type { LentMemory } from './lent-memory.ts';
 import { bad } from './message-stream.ts';
 import { logAllBit, protocolFeaturesBit, vringFlags } from './protocol.ts';
-import { type KickSource, Vring } from './vring.ts';
+import { type InBandName, type KickSource, Vring } from './vring.ts';
 
 /** The queues of a device as a front end runs them, and what the driver has accepted. */
 export class BackendRings {
@@ -39,13 +39,17 @@ export class BackendRings {
     lent: LentMemory,
     events: EventHost,
     poll: ((look: () => void) => () => void) | undefined,
+    inBand: (index: number, name: InBandName) => void,
   ) {
     this.#core = core;
     this.#lent = lent;
     this.#events = events;
     this.#poll = poll;
     this.#most = queueSizes(core.device);
-    this.#rings = Array.from({ length: core.adminQueueIndex }, (_, index) => new Vring(index, events));
+    this.#rings = Array.from(
+      { length: core.adminQueueIndex },
+      (_, index) => new Vring(index, events, (name) => inBand(index, name)),
+    );
   }
 
   /** How many there are, whether the front end uses them or not. */
@@ -167,6 +171,16 @@ export class BackendRings {
     }
   }
 
+  /** A kick came as a message: it starts a ring that is stopped. */
+  kicked(index: number): void {
+    const ring = this.ring(index);
+    if (ring.live) this.#core.notify(index);
+    else if (!ring.started) {
+      ring.setKick('messages');
+      this.#update(ring);
+    }
+  }
+
   enable(index: number, value: number): void {
     if (value > 1) throw bad(`SET_VRING_ENABLE has ${value}`);
     const ring = this.ring(index);
@@ -233,6 +247,11 @@ export class BackendRings {
   setLogEvent(event: Descriptor): void {
     this.#logEvent?.close();
     this.#logEvent = event;
+  }
+
+  /** Whoever may have waited in vain looks again. */
+  signalAllCalls(): void {
+    for (const ring of this.#rings) if (ring.live) ring.signalCall();
   }
 
   signalCall(index: number): void {

@@ -51,6 +51,7 @@ const doneFeatures: readonly ProtocolFeatureName[] = [
   'CONFIG',
   'INFLIGHT_SHMFD',
   'RESET_DEVICE',
+  'INBAND_NOTIFICATIONS',
   'CONFIGURE_MEM_SLOTS',
   'STATUS',
   'DEVICE_STATE',
@@ -146,7 +147,9 @@ export class VhostUserBackend {
         options.onError?.(error, needsReset);
       },
     });
-    this.#rings = new BackendRings(this.core, this.#lent, host, options.poll);
+    this.#rings = new BackendRings(this.core, this.#lent, host, options.poll, (index, name) => {
+      if (this.#negotiated.has('INBAND_NOTIFICATIONS')) this.#requests?.notify(name, index);
+    });
     const opensChannels = hasChannels(host) ? host : undefined;
     const hasState = (device.behaviour.save?.() ?? null) !== null;
     this.#transfer =
@@ -154,7 +157,7 @@ export class VhostUserBackend {
     // QEMU writes status 0 whenever it stops the queues, be it for a pause: what a device has of its own would be lost.
     const not = new Set<string>([...(options.without ?? []), hasState ? 'STATUS' : 'DEVICE_STATE']);
     if (opensChannels === undefined)
-      for (const name of ['BACKEND_REQ', 'DEVICE_STATE', 'SHMEM']) not.add(name);
+      for (const name of ['BACKEND_REQ', 'DEVICE_STATE', 'SHMEM', 'INBAND_NOTIFICATIONS']) not.add(name);
     if (this.#windows.length === 0 || !hasContents(host)) not.add('SHMEM');
     this.#offered = doneFeatures.filter((name) => !not.has(name));
     this.#stream = new MessageStream(channel, frontEndMessages, 'requests', {
@@ -191,7 +194,11 @@ export class VhostUserBackend {
           `SET_PROTOCOL_FEATURES has ${names.join(', ') || `bits 0x${unknown.toString(16)}`}, not offered`,
         );
       }
-      this.#negotiated = new Set(protocolFeatureNames(u64).names);
+      const chosen: ReadonlySet<string> = new Set(protocolFeatureNames(u64).names);
+      if (chosen.has('INBAND_NOTIFICATIONS') && !(chosen.has('BACKEND_REQ') && chosen.has('REPLY_ACK'))) {
+        throw bad('SET_PROTOCOL_FEATURES has INBAND_NOTIFICATIONS without BACKEND_REQ and REPLY_ACK');
+      }
+      this.#negotiated = chosen;
     },
     SET_OWNER: () => {},
     // Some have taken it for a reset, some for nothing: it is not sent to back ends that know RESET_DEVICE.
@@ -241,6 +248,11 @@ export class VhostUserBackend {
       this.#rings.setKick(index, descriptor);
       this.#tellConfigChange();
     },
+    VRING_KICK: ({ index, num }) => {
+      if (num !== 0) throw bad(`VRING_KICK has the number ${num}`);
+      this.#rings.kicked(index);
+      this.#tellConfigChange();
+    },
     SET_VRING_CALL: ({ u64 }, message) => this.#setEvent(u64, message, 'setCall'),
     SET_VRING_ERR: ({ u64 }, message) => this.#setEvent(u64, message, 'setErr'),
     SET_VRING_ENABLE: ({ index, num }) => {
@@ -257,6 +269,7 @@ export class VhostUserBackend {
         this.#stream.fail(error);
       });
       this.#lendWindows(this.#requests);
+      if (this.#negotiated.has('INBAND_NOTIFICATIONS')) this.#rings.signalAllCalls();
     },
     GET_SHMEM_CONFIG: () => {
       const sizes = Array.from({ length: limits.sharedMemoryRegions }, () => 0n);

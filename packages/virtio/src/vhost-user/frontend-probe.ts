@@ -37,7 +37,11 @@ export async function probeVhostUser(
   host: FrontEndHost,
   options: SessionOptions = {},
 ): Promise<VhostUserProbe> {
-  const session = await FrontEndSession.open(channel, host, options, { configChange() {}, ended() {} });
+  const session = await FrontEndSession.open(channel, host, options, {
+    configChange() {},
+    notified: () => false,
+    ended() {},
+  });
   try {
     const { offered, offeredProtocol, queues, memorySlots, windows } = session;
     return {

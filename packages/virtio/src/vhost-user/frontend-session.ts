@@ -15,6 +15,7 @@ import {
   protocolFeatureNames,
   protocolFeaturesBit,
 } from './protocol.ts';
+import type { InBandName } from './vring.ts';
 
 /**
  * What a front end uses of its host. Without channels the back end gets none for requests of its own; without `ContentHost`
@@ -28,6 +29,11 @@ export interface SessionOptions {
   readonly limit?: AnswerLimit | undefined;
   /** Protocol features to leave alone, though the back end offers them. */
   readonly without?: readonly ProtocolFeatureName[] | undefined;
+  /**
+   * True has kicks, and what answers them, go as messages, where the back end can do so: slower than events, and each is heard
+   * before the next. For simulations.
+   */
+  readonly inBand?: boolean | undefined;
   /** False leaves all protocol features alone, as front ends of before 2015 do. */
   readonly negotiates?: boolean | undefined;
 }
@@ -35,6 +41,8 @@ export interface SessionOptions {
 /** Who hears what a back end does unasked. */
 export interface SessionListener {
   configChange(): void;
+  /** A ring has used buffers, or is broken; false when there is no such ring. */
+  notified(name: InBandName, index: number): boolean;
   /** The connection is over, perhaps before it was negotiated; not called for an own `close`. */
   ended(session: FrontEndSession, error: VirtioError): void;
 }
@@ -46,6 +54,7 @@ const understood: readonly ProtocolFeatureName[] = [
   'CONFIG',
   'INFLIGHT_SHMFD',
   'RESET_DEVICE',
+  'INBAND_NOTIFICATIONS',
   'CONFIGURE_MEM_SLOTS',
   'STATUS',
   'SHMEM',
@@ -185,7 +194,7 @@ export class FrontEndSession {
     const features = FeatureSet.fromWords([Number(offer & 0xffff_ffffn), Number(offer >> 32n)]);
     this.offered = features.without(privateBits);
     if (features.has(protocolFeaturesBit) && options.negotiates !== false) {
-      await this.#negotiateProtocol(new Set(options.without));
+      await this.#negotiateProtocol(new Set(options.without), options.inBand === true);
     }
     await requests.tell('SET_OWNER', {});
     if (this.has('MQ')) {
@@ -203,13 +212,16 @@ export class FrontEndSession {
     if (this.has('BACKEND_REQ')) await this.#lendChannel(listener);
   }
 
-  async #negotiateProtocol(without: ReadonlySet<ProtocolFeatureName>): Promise<void> {
+  async #negotiateProtocol(without: ReadonlySet<ProtocolFeatureName>, inBand: boolean): Promise<void> {
     const { requests } = this;
     this.offeredProtocol = protocolFeatureNames(await requests.askNumber('GET_PROTOCOL_FEATURES'));
     const offered = new Set(this.offeredProtocol.names);
     for (const feature of understood) {
       if (this.#canUse(feature, offered) && offered.has(feature) && !without.has(feature))
         this.#negotiated.add(feature);
+    }
+    if (!inBand || !this.has('BACKEND_REQ') || !this.has('REPLY_ACK')) {
+      this.#negotiated.delete('INBAND_NOTIFICATIONS');
     }
     await requests.tell('SET_PROTOCOL_FEATURES', { u64: protocolFeatureBits(this.#negotiated) });
     requests.acknowledged = this.has('REPLY_ACK');
@@ -228,6 +240,7 @@ export class FrontEndSession {
     if (made === undefined) return;
     this.#backEnd = hearBackEnd(made.channel, {
       configChange: () => listener.configChange(),
+      notified: (name, index) => this.has('INBAND_NOTIFICATIONS') && listener.notified(name, index),
       window: (id) => this.windows.get(id),
       broken: (error) => this.requests.fail(error),
     });

@@ -3,7 +3,9 @@ import { PeerError } from '../errors.ts';
 import type { QueueAreas, QueuePosition } from '../virtqueue/queue.ts';
 import { userAddress } from './frontend-memory.ts';
 import type { FrontEndSession } from './frontend-session.ts';
+import { InBandNotifier } from './in-band.ts';
 import { vringDescriptor } from './protocol.ts';
+import type { InBandName } from './vring.ts';
 
 /** Who hears of a ring. */
 export interface VringListener {
@@ -26,6 +28,9 @@ export class Vring {
   readonly #error: Descriptor;
   readonly #events: readonly Descriptor[];
   readonly #watches: (() => void)[] = [];
+  readonly #listener: VringListener;
+  /** Kicks go as messages. */
+  #inBand: InBandNotifier | undefined;
 
   /** @throws {HostError} IO_ERROR when there are no events. */
   constructor(
@@ -38,6 +43,7 @@ export class Vring {
     this.index = index;
     this.areas = areas;
     this.#packed = options.packed;
+    this.#listener = options.listener;
     const { used, failed } = options.listener;
     const events: Descriptor[] = [];
     this.#events = events;
@@ -61,8 +67,9 @@ export class Vring {
   }
 
   /** Tells the back end all of the ring. It starts with the first kick. */
-  async setUp({ requests }: FrontEndSession, position?: QueuePosition): Promise<void> {
+  async setUp(session: FrontEndSession, position?: QueuePosition): Promise<void> {
     const { index, areas } = this;
+    const { requests } = session;
     this.live = true;
     await requests.tell('SET_VRING_NUM', { index, num: areas.size });
     await requests.tell('SET_VRING_BASE', { index, num: this.#base(position) });
@@ -73,10 +80,16 @@ export class Vring {
       used_user_addr: userAddress(areas.device),
     });
     const u64 = BigInt(index);
+    this.#inBand = undefined;
+    const isInBand = session.has('INBAND_NOTIFICATIONS');
     if (this.#call === undefined) {
       await requests.tell('SET_VRING_CALL', { u64: u64 | vringDescriptor.NO_DESCRIPTOR });
-    } else {
+    } else if (!isInBand) {
       await requests.tell('SET_VRING_CALL', { u64 }, [this.#call]);
+    }
+    if (isInBand) {
+      this.#inBand = new InBandNotifier(() => requests.tell('VRING_KICK', { index, num: 0 }));
+      return;
     }
     await requests.tell('SET_VRING_ERR', { u64 }, [this.#error]);
     await requests.tell('SET_VRING_KICK', { u64 }, [this.#kick]);
@@ -109,8 +122,17 @@ export class Vring {
     return value.num;
   }
 
+  /** The back end notifies by a message; false where nobody is to be notified. */
+  heard(name: InBandName): boolean {
+    const { used, failed } = this.#listener;
+    if (name === 'VRING_ERR') failed(this.index);
+    else used?.(this.index);
+    return name === 'VRING_ERR' || used !== undefined;
+  }
+
   kick(): void {
-    this.#host.signal(this.#kick);
+    if (this.#inBand === undefined) this.#host.signal(this.#kick);
+    else this.#inBand.notify();
   }
 
   close(): void {

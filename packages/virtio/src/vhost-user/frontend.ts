@@ -14,6 +14,7 @@ import { FrontEndRings, type Restart } from './frontend-rings.ts';
 import { type FrontEndHost, FrontEndSession, type SessionOptions } from './frontend-session.ts';
 import type { Vring } from './frontend-vring.ts';
 import type { FrontEndWindow } from './frontend-windows.ts';
+import type { InBandName } from './vring.ts';
 
 /** How a front end drives a back end. */
 export interface VhostUserOptions extends SessionOptions {
@@ -112,6 +113,7 @@ export class VhostUserTransport implements Transport {
     let transport: VhostUserTransport | undefined;
     const session = await FrontEndSession.open(channel, host, options, {
       configChange: () => transport?.configChange(),
+      notified: (name, index) => transport?.notified(name, index) ?? false,
       ended: (ended, error) => transport?.lost(ended, error),
     });
     try {
@@ -261,6 +263,11 @@ export class VhostUserTransport implements Transport {
     this.#listener?.configChange();
   }
 
+  /** @internal The back end notifies by a message. */
+  notified(name: InBandName, index: number): boolean {
+    return this.#rings.at(index)?.heard(name) ?? false;
+  }
+
   /** @internal The connection has ended. */
   lost(session: FrontEndSession, error: VirtioError): void {
     if (
@@ -312,6 +319,7 @@ export class VhostUserTransport implements Transport {
   async #resume(channel: Channel): Promise<void> {
     const session = await FrontEndSession.open(channel, this.#host, this.#options, {
       configChange: () => this.configChange(),
+      notified: (name, index) => this.notified(name, index),
       ended: (ended, error) => this.lost(ended, error),
     });
     if (this.#closed) {

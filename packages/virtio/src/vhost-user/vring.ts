@@ -2,13 +2,17 @@ import type { Descriptor, EventHost } from '../channel/descriptors.ts';
 import type { StructValue } from '../spec/layout.ts';
 import type { vhost_vring_addr } from './payloads.ts';
 
-/** How a ring's kicks come: by an event, or by looking now and then; `undefined` while it is stopped. */
-export type KickSource = { readonly event: Descriptor } | 'polled' | undefined;
+/** How a ring's kicks come: by an event, by messages, or by looking now and then; `undefined` while it is stopped. */
+export type KickSource = { readonly event: Descriptor } | 'messages' | 'polled' | undefined;
+
+/** How a front end that has given no event is notified. */
+export type InBandName = 'VRING_CALL' | 'VRING_ERR';
 
 /** What a front end has said of one queue. */
 export class Vring {
   readonly index: number;
   readonly #events: EventHost;
+  readonly #inBand: (name: InBandName) => void;
   /** Descriptors; 0 until told. */
   size = 0;
   addresses: StructValue<(typeof vhost_vring_addr)['codecs']> | undefined;
@@ -22,11 +26,15 @@ export class Vring {
   #kick: KickSource;
   #call: Descriptor | undefined;
   #err: Descriptor | undefined;
+  /** The front end has said how it wants to be notified. */
+  #callIsSet = false;
+  #errIsSet = false;
   #stopWatching: (() => void) | undefined;
 
-  constructor(index: number, events: EventHost) {
+  constructor(index: number, events: EventHost, inBand: (name: InBandName) => void) {
     this.index = index;
     this.#events = events;
+    this.#inBand = inBand;
   }
 
   /** True from SET_VRING_KICK to GET_VRING_BASE. */
@@ -49,6 +57,7 @@ export class Vring {
   setCall(event: Descriptor | undefined): void {
     this.#call?.close();
     this.#call = event;
+    this.#callIsSet = true;
     this.signalCall();
   }
 
@@ -56,6 +65,7 @@ export class Vring {
   setErr(event: Descriptor | undefined): void {
     this.#err?.close();
     this.#err = event;
+    this.#errIsSet = true;
   }
 
   /**
@@ -66,7 +76,8 @@ export class Vring {
   watch(kicked: () => void, poll: (look: () => void) => () => void): void {
     this.unwatch();
     if (this.#kick === 'polled') this.#stopWatching = poll(kicked);
-    else if (this.#kick !== undefined) this.#stopWatching = this.#events.watch(this.#kick.event, kicked);
+    else if (typeof this.#kick === 'object')
+      this.#stopWatching = this.#events.watch(this.#kick.event, kicked);
   }
 
   unwatch(): void {
@@ -77,11 +88,13 @@ export class Vring {
   /** Tells the driver that buffers were used. */
   signalCall(): void {
     if (this.#call !== undefined) this.#events.signal(this.#call);
+    else if (!this.#callIsSet) this.#inBand('VRING_CALL');
   }
 
   /** Tells the front end that the ring is broken. */
   signalErr(): void {
     if (this.#err !== undefined) this.#events.signal(this.#err);
+    else if (!this.#errIsSet) this.#inBand('VRING_ERR');
   }
 
   /** As it is before a front end says anything. */
@@ -89,6 +102,8 @@ export class Vring {
     this.setKick(undefined);
     this.setCall(undefined);
     this.setErr(undefined);
+    this.#callIsSet = false;
+    this.#errIsSet = false;
     this.size = 0;
     this.addresses = undefined;
     this.base = 0;
