@@ -29,8 +29,9 @@ const pagesOf = (bitmap: Uint8Array): number[] =>
   );
 
 async function disk(byMessages: boolean, packed: boolean) {
-  const of = blkDevice({ storage: memoryStorage(2 ** 20) });
-  const served = new Served(of, packed ? {} : { packedRing: undefined }, () => ({ migration: pciMigration }));
+  const reserved = packed ? (['VERSION_1', 'RING_PACKED'] as const) : (['VERSION_1'] as const);
+  const of = blkDevice({ storage: memoryStorage(2 ** 20), reserved });
+  const served = new Served(of, {}, () => ({ migration: pciMigration }));
   const shared = served.sharedMemory(length);
   const { descriptors } = served;
   const pciFunction = await VfioPciFunction.open(served.connect(), { descriptors, shared, byMessages });

@@ -15,7 +15,7 @@ import { Served } from '../vfio-user.fixture.ts';
 const ways: readonly {
   readonly way: string;
   readonly reserved: readonly ReservedFeatureName[];
-  readonly indirectPolicy?: 'always';
+  readonly indirectPolicy?: 'always' | 'never';
   /** For the entropy device alone, which is quick. */
   readonly quick?: boolean;
   readonly pciFunction?: Partial<PciFunctionOptions>;
