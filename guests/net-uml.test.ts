@@ -2,12 +2,18 @@
 import { guestFiles, type NativeGuestOptions } from 'virtio-node/guests';
 import { UmlMachine } from 'virtio-node/uml';
 import { expect, test } from 'vitest';
+import { ipsecGuest, talksToLinux } from './ipsec-suite.ts';
 import { NativeMachine } from './native-machine.ts';
 import { netGuest } from './net-servers.ts';
 import { netSuite, testFourPairs } from './net-suite.ts';
 
+const netAndIpsecGuest = {
+  programs: [...netGuest.programs, ...ipsecGuest.programs],
+  modules: ipsecGuest.modules,
+};
+
 const start = async (options: NativeGuestOptions): Promise<UmlMachine> =>
-  UmlMachine.start({ ...options, guest: await guestFiles({ machine: 'uml', ...netGuest }) });
+  UmlMachine.start({ ...options, guest: await guestFiles({ machine: 'uml', ...netAndIpsecGuest }) });
 
 const suite = netSuite(
   (devices) => NativeMachine.boot(start, true, { devices }),
@@ -64,5 +70,12 @@ test('the driver tells the device when one queue notifies, and where hashes lead
   const counted = (of: string): number => Number(new RegExp(` ${of}: (\\d+)`).exec(statistics)?.[1]);
   expect(counted('cq_hw_command_num')).toBeGreaterThan(1);
   expect(counted('cq_hw_ok_num')).toBe(counted('cq_hw_command_num'));
+  expect(machine.errors).toEqual([]);
+});
+
+// Behind the others: it takes the first device's link.
+test('what our device encrypts the guest decrypts, and the other way round', async () => {
+  const { machine, device, name } = suite;
+  await talksToLinux(machine, device, name);
   expect(machine.errors).toEqual([]);
 });
