@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { administer } from '../../device/admin/administer.ts';
+import { type Capability, capability } from '../../device/admin/capabilities.ts';
+import { device } from '../../device/device.ts';
 import { openAdmin } from '../../driver/admin/index.ts';
+import { open } from '../../driver/open.ts';
 import { defaultAcceptedFeatures } from '../../driver/options.ts';
 import type { VirtioError } from '../../errors.ts';
 import { aeadAlgorithm, cipherAlgorithm, macAlgorithm } from '../../ipsec/algorithms.ts';
@@ -23,13 +26,16 @@ import { flowFilters } from './flow-filter.ts';
 import { type IpsecOptions, ipsec } from './ipsec.ts';
 import type { NetOptions } from './options.ts';
 import { Far } from './raw-guest.fixture.ts';
+import { net } from './spec.ts';
 import { flowAction, flowSelector } from './spec-flow-filter.ts';
 import {
   type IpsecAssociationValue,
+  type IpsecModeCapability,
   ipsecDirection,
   ipsecMode,
   ipsecOption,
   ipsecTunnel4,
+  virtio_crypto_ipsec_mode_cap,
 } from './spec-ipsec.ts';
 import {
   ipsecAssociationCapability,
@@ -47,13 +53,13 @@ const aead = { algorithm: aeadAlgorithm.CHACHA20_POLY1305, key };
 const reserved = [...defaultAcceptedFeatures, 'ADMIN_VQ'] as const;
 const tunnel = { source: Uint8Array.of(10, 0, 0, 1), destination: Uint8Array.of(10, 0, 0, 2) };
 
-const deviceOf = (options: Partial<IpsecOptions> = {}, net: NetOptions = {}) =>
-  administer(netDevice({ flowFilters: flowFilters(), ipsec: ipsec({ crypto, ...options }), mac, ...net }), {
+const deviceOf = (options: Partial<IpsecOptions> = {}, own: NetOptions = {}) =>
+  administer(netDevice({ flowFilters: flowFilters(), ipsec: ipsec({ crypto, ...options }), mac, ...own }), {
     groups: [],
   });
 
-async function opened(options: Partial<IpsecOptions> = {}, net: NetOptions = {}) {
-  const device = deviceOf(options, net);
+async function opened(options: Partial<IpsecOptions> = {}, own: NetOptions = {}) {
+  const device = deviceOf(options, own);
   const far = new Far(device.endpoint);
   const errors: VirtioError[] = [];
   const { transport, pciFunction } = await connectPci(device, {
@@ -492,6 +498,68 @@ describe('IPsec in a network device', () => {
       [2, 2],
       [2, 1],
     ]);
+  });
+
+  it('goes on in another device that is given what it was, and takes nothing twice', async () => {
+    const first = await opened();
+    const create = async ({ admin }: Pick<Opened, 'admin'>) => {
+      const associations = await openIpsec(admin);
+      await associations.createInbound({ mode: 'tunnel', spi: 99, aead, salt });
+      return associations.createOutbound({ mode: 'tunnel', spi: 77, aead, salt, tunnel });
+    };
+    await first.card.send(whole(), finished, await create(first));
+    await decryptAll(first);
+    const came = peer(99).seal(whole());
+    const heard = first.card.receive();
+    first.far.device.receive(came, finished);
+    expect((await heard)?.security).toMatchObject({ failed: false });
+    const saved = first.device.behaviour.save?.() ?? null;
+
+    const second = await opened();
+    second.device.behaviour.restore?.(saved);
+    await second.card.send(whole(), finished, await create(second));
+    await decryptAll(second);
+    expect(second.far.frames.map(({ frame }) => frame[34 + 7])).toEqual([2]);
+    const again = second.card.receive();
+    second.far.device.receive(came, finished);
+    expect(await again).toMatchObject({ frame: came, security: { failed: true } });
+    // Associations that are there already go on as well.
+    const third = await opened();
+    const security = await create(third);
+    third.device.behaviour.restore?.(saved);
+    await third.card.send(whole(), finished, security);
+    expect(third.far.frames.map(({ frame }) => frame[34 + 7])).toEqual([2]);
+    for (const bad of [{ ipsec: 1 }, { ipsec: [{ key: 1 }] }, { ipsec: [{ key: 'a', inbound: [-1] }] }]) {
+      expect(() => third.device.behaviour.restore?.(bad)).toThrow(
+        expect.objectContaining({ code: 'BAD_STATE' }),
+      );
+    }
+  });
+
+  it('is not opened by a driver where the device shows modes that are none, or nothing', async () => {
+    const { ESP_TUNNEL, AH_TUNNEL } = ipsecMode;
+    const mode = (number: number): IpsecModeCapability => ({
+      ...virtio_crypto_ipsec_mode_cap.read(new DataView(new ArrayBuffer(virtio_crypto_ipsec_mode_cap.size))),
+      mode: number,
+    });
+    const openOf = async (capabilities: readonly Capability[]) => {
+      const made = administer(device(net, { resources: { capabilities, objects: [] } }), { groups: [] });
+      const { transport } = await connectPci(made);
+      return openIpsec(await openAdmin(await open(transport, net, { features: [], reserved })));
+    };
+    const limits = capability(ipsecResourceCapability, {});
+    const shows = (count: number, modes: readonly number[]): Capability =>
+      capability(ipsecAssociationCapability, { count, cap_mode: modes.map(mode) });
+    for (const wrong of [shows(2, [ESP_TUNNEL]), shows(2, [ESP_TUNNEL, ESP_TUNNEL])]) {
+      await expect(openOf([limits, wrong])).rejects.toMatchObject({ code: 'BAD_RESPONSE' });
+    }
+    await expect(openOf([limits])).rejects.toMatchObject({ code: 'NOT_NEGOTIATED' });
+    // Modes that it does not know it leaves alone.
+    const found = await openOf([limits, shows(3, [ESP_TUNNEL, AH_TUNNEL, 9])]);
+    expect(found.modes.map((one) => one.mode)).toEqual([ESP_TUNNEL]);
+    await expect(found.createInbound({ mode: 'transport', spi: 1, aead, salt })).rejects.toMatchObject({
+      code: 'BAD_ARGUMENT',
+    });
   });
 
   it('is offered where it is lent alone, and with flow filters', () => {
