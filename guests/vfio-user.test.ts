@@ -248,6 +248,8 @@ describe.each([
       await usesEntropy();
       await usesTerminal(mebibyte / 16);
       for (const { errors } of served) expect(errors).toEqual([]);
+      await session.reboot();
+      expect(await session.text('sha256sum </dev/vda')).toBe(`${sha256(storage.bytes)}  -`);
     });
   },
 );
