@@ -10,13 +10,25 @@ const longestComplaint = 65_536;
 const running = new Set<ChildProcess>();
 let watchesExit = false;
 
+/** User-mode Linux before 7 leaves processes of its own behind, which would hold its output open. */
+function endAll(child: ChildProcess): void {
+  child.kill('SIGKILL');
+  if (child.pid === undefined) return;
+  try {
+    // It leads a group, which has its number as long as anybody is in it.
+    process.kill(-child.pid, 'SIGKILL');
+  } catch {
+    // Nobody is.
+  }
+}
+
 /** Has a child end with this process. */
 function keep(child: ChildProcess): void {
   running.add(child);
   if (watchesExit) return;
   watchesExit = true;
   process.on('exit', () => {
-    for (const one of running) one.kill('SIGKILL');
+    for (const one of running) endAll(one);
   });
 }
 
@@ -106,9 +118,9 @@ export class GuardedChild {
     this.#complaints = (this.#complaints + text).slice(-longestComplaint);
   }
 
-  /** Ends it at once, and answers how it ended. */
+  /** Ends it at once, with all that it started in its session, and answers how it ended. */
   kill(): Promise<HostError> {
-    this.#child.kill('SIGKILL');
+    endAll(this.#child);
     return this.ended;
   }
 
