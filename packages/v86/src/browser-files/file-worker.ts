@@ -99,6 +99,7 @@ export class FileWorker {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 1;
+  #hasEnded = false;
 
   /** @throws whatever the browser says where a page may have no worker of its own text. */
   constructor() {
@@ -125,14 +126,14 @@ export class FileWorker {
 
   /** Ends the worker: what is open is as if it were closed, what is asked for fails. */
   close(): void {
+    this.#hasEnded = true;
     this.#worker.terminate();
-    for (const { reject } of this.#waiting.values()) {
-      reject(new DOMException('the worker for files has ended', 'InvalidStateError'));
-    }
+    for (const { reject } of this.#waiting.values()) reject(ended());
     this.#waiting.clear();
   }
 
   #ask(order: Order, transfer: ArrayBuffer[] = []): Promise<Answer> {
+    if (this.#hasEnded) return Promise.reject(ended());
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
@@ -140,6 +141,8 @@ export class FileWorker {
     });
   }
 }
+
+const ended = (): DOMException => new DOMException('the worker for files has ended', 'InvalidStateError');
 
 type Ask = (order: Order, transfer?: ArrayBuffer[]) => Promise<Answer>;
 
