@@ -283,7 +283,7 @@ describe('bad input', () => {
     ['one disk twice', () => ['run', '--disk', at('even.img'), '--disk', at('even.img')], 2, /same file/],
     ['an unknown bus', () => ['run', '--bus', 'isa'], 2, /--bus isa is no bus/],
     ['too much memory', () => ['run', '--memory', '9999'], 2, /from \d+ to \d+/],
-    ['what is no kernel', () => ['run', '--kernel', at('even.img')], 2, /is no bzImage/],
+    ['what is no kernel', () => ['run', '--kernel', at('even.img')], 2, /is no kernel that is known here/],
     ['a trace nowhere', () => ['run', '--trace', at('no/trace')], 2, /--trace/],
   ])('answers %s with one line and its status, and writes nothing', async (_, args, status, message) => {
     await writeFile(at('odd.img'), new Uint8Array(513));
