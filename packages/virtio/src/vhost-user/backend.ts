@@ -67,6 +67,11 @@ export interface VhostUserBackendOptions {
   readonly packedRing?: DeviceRing | undefined;
   /** The device's shared memory regions, of different ids. Without any, or on a host without `ContentHost`, SHMEM is not offered. */
   readonly windows?: readonly LentWindow[] | undefined;
+  /**
+   * Offers to be told of rings, and to tell of them, by messages. User-mode Linux takes whatever is offered: all is slower
+   * then, and changes of the configuration that come with such a message are lost on it.
+   */
+  readonly inBand?: boolean | undefined;
   /** Protocol features that are not offered, though they could be. */
   readonly without?: readonly ProtocolFeatureName[] | undefined;
   /** Calls `look` now and then, until the function that it gives is called. Without it no queue can be polled. */
@@ -156,6 +161,7 @@ export class VhostUserBackend {
       hasState && opensChannels !== undefined ? new DeviceStateTransfer(this.core, opensChannels) : undefined;
     // QEMU writes status 0 whenever it stops the queues, be it for a pause: what a device has of its own would be lost.
     const not = new Set<string>([...(options.without ?? []), hasState ? 'STATUS' : 'DEVICE_STATE']);
+    if (options.inBand !== true) not.add('INBAND_NOTIFICATIONS');
     if (opensChannels === undefined)
       for (const name of ['BACKEND_REQ', 'DEVICE_STATE', 'SHMEM', 'INBAND_NOTIFICATIONS']) not.add(name);
     if (this.#windows.length === 0 || !hasContents(host)) not.add('SHMEM');

@@ -27,7 +27,7 @@ describe.each(fixtures)('the $name whose rings are told of by messages', (fixtur
       const signal = vi.spyOn(host, 'signal');
       const [near, far] = channelPair();
       const device = fixture.make(reserved);
-      const backend = new VhostUserBackend(device, far, host, { packedRing });
+      const backend = new VhostUserBackend(device, far, host, { packedRing, inBand: true });
       const transport = await VhostUserTransport.connect(near, host, {
         deviceId: fixture.type.id,
         config: device.configSpace.bytes.slice(),
@@ -91,7 +91,7 @@ describe('notifications by messages', () => {
 
 /** A back end, and its own channel as a front end hears it. */
 function withChannel(protocol: readonly (typeof all)[number][] = all) {
-  const { host, front, backend } = connect(rng());
+  const { host, front, backend } = connect(rng(), undefined, { inBand: true });
   const heard: ReceivedMessage[] = [];
   const { channel, other } = host.createChannel();
   const stream: MessageStream<typeof backEndMessages> = new MessageStream(
@@ -117,7 +117,7 @@ describe('a back end', () => {
     [['INBAND_NOTIFICATIONS', 'REPLY_ACK'] as const],
     [['INBAND_NOTIFICATIONS', 'BACKEND_REQ'] as const],
   ])('ends the connection of a front end that wants %s and nothing else', async (protocol) => {
-    const { host, front } = connect(rng());
+    const { host, front } = connect(rng(), undefined, { inBand: true });
     front.stream.request('SET_PROTOCOL_FEATURES', { u64: protocolFeatureBits(protocol) });
     await quiet();
     expect(front.over).not.toBeUndefined();
@@ -182,7 +182,7 @@ describe('a back end', () => {
   });
 
   it('takes no such kick unless that was agreed on', async () => {
-    const { host, front } = connect(rng());
+    const { host, front } = connect(rng(), undefined, { inBand: true });
     front.begin({ protocol: ['REPLY_ACK'] });
     front.stream.request('VRING_KICK', { index: 0, num: 0 });
     await quiet();
@@ -246,7 +246,7 @@ describe('a front end', () => {
   it('fills a buffer of its driver by messages alone', async () => {
     const host = new InMemoryDescriptors();
     const [near, far] = channelPair();
-    const backend = new VhostUserBackend(rng(), far, host, { packedRing });
+    const backend = new VhostUserBackend(rng(), far, host, { packedRing, inBand: true });
     const transport = await VhostUserTransport.connect(near, host, { deviceId: 4, inBand: true });
     const entropy = await openEntropy(transport);
     for (let i = 0; i < 20; i++) expect([...(await entropy.read(3))]).toEqual([9, 9, 9]);
