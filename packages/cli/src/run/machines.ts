@@ -71,4 +71,4 @@ export const runMachines = [
 ] as const satisfies readonly RunMachine[];
 
 /** True where the devices are whole functions of ours: QEMU has no front ends for drivers of before virtio 1.0. */
-export const isFunction = ({ name }: RunBus): boolean => name === 'pci-transitional' || name === 'pci-legacy';
+const isFunction = ({ name }: RunBus): boolean => name === 'pci-transitional' || name === 'pci-legacy';

@@ -42,7 +42,7 @@ export function setPacketLength(frame: Uint8Array, at: number, version: 4 | 6, l
   setHeaderChecksum(frame, at);
 }
 
-export function setHeaderChecksum(frame: Uint8Array, at: number): void {
+function setHeaderChecksum(frame: Uint8Array, at: number): void {
   put16(frame, at + 10, 0);
   put16(frame, at + 10, internetChecksum(frame, at, at + (frame[at]! & 15) * 4));
 }

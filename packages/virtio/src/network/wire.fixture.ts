@@ -111,7 +111,7 @@ export class Wire implements Link {
 export const hostMac: Uint8Array = macAddress('52:55:0a:00:02:02');
 export const guestMac: Uint8Array = macAddress('52:54:00:12:34:56');
 export const broadcastMac: Uint8Array = macAddress('ff:ff:ff:ff:ff:ff');
-export const nobodysMac: Uint8Array = macAddress('00:00:00:00:00:00');
+const nobodysMac: Uint8Array = macAddress('00:00:00:00:00:00');
 
 export function bytesOf(...parts: (Uint8Array | readonly number[] | string)[]): Uint8Array {
   const all = parts.map((part) => (typeof part === 'string' ? hex(part) : Uint8Array.from(part)));
