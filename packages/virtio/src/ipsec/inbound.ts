@@ -1,16 +1,9 @@
 import { get32, put16 } from '../link/bytes.ts';
-import { etherType, PacketHeaders } from '../link/headers.ts';
+import { PacketHeaders } from '../link/headers.ts';
+import { setPacketLength } from '../link/ip-header.ts';
+import { etherType, ipProtocol } from '../link/numbers.ts';
 import { type EspAssociation, espTrailerLength } from './association.ts';
-import {
-  congestion,
-  ipv4InIp,
-  ipv6InIp,
-  noNextHeader,
-  packetLength,
-  setPacketLength,
-  setTrafficClass,
-  trafficClass,
-} from './ip-header.ts';
+import { congestion, packetLength, setTrafficClass, trafficClass } from './ip-fields.ts';
 import { Lifetime } from './lifetime.ts';
 import type { EspPacket } from './packet.ts';
 import { ReplayWindow } from './replay.ts';
@@ -99,7 +92,7 @@ export class EspInbound {
     if (payload < 0) return this.#refuse('has more padding than text');
     this.#sequence = sequence;
     const next = room[trailerAt + 1]!;
-    if (next === noNextHeader) {
+    if (next === ipProtocol.NO_NEXT_HEADER) {
       this.#length = 0;
       this.frame = nothing;
       return true;
@@ -124,10 +117,11 @@ export class EspInbound {
   ): boolean {
     const { networkAt } = outer;
     const inner = this.#inner;
-    if (next !== ipv4InIp && next !== ipv6InIp) return this.#refuse('holds no packet, in tunnel mode');
+    if (next !== ipProtocol.IPV4 && next !== ipProtocol.IPV6)
+      return this.#refuse('holds no packet, in tunnel mode');
     const opened = room.subarray(headroom, headroom + networkAt + payload);
     opened.set(frame.subarray(0, networkAt));
-    const version = next === ipv4InIp ? 4 : 6;
+    const version = next === ipProtocol.IPV4 ? 4 : 6;
     if (!inner.read(opened, networkAt) || inner.version !== version) {
       return this.#refuse('holds a packet that is none');
     }

@@ -1,19 +1,10 @@
 import { get16, put16, put32 } from '../link/bytes.ts';
 import { pseudoHeaderSum, transportChecksum } from '../link/checksum.ts';
-import { etherType, ipProtocol, networkOffset, PacketHeaders } from '../link/headers.ts';
+import { networkOffset, PacketHeaders } from '../link/headers.ts';
+import { dontFragment, setPacketLength, writeIpHeader } from '../link/ip-header.ts';
+import { etherType, ipProtocol, ipv4Header, ipv6Header, largestPacket } from '../link/numbers.ts';
 import { type EspAssociation, espTrailerLength, padding, udpHeaderLength } from './association.ts';
-import {
-  congestion,
-  decrementHops,
-  espProtocol,
-  ipv4InIp,
-  ipv6InIp,
-  largestPacket,
-  packetLength,
-  setPacketLength,
-  trafficClass,
-  writeOuterHeader,
-} from './ip-header.ts';
+import { congestion, decrementHops, packetLength, trafficClass } from './ip-fields.ts';
 import { Lifetime } from './lifetime.ts';
 import { espHeaderLength } from './transform.ts';
 
@@ -83,7 +74,7 @@ export class EspOutbound {
     const { tunnel, copyDscp, copyDontFragment, ecn, udp, decrementHops: hops } = this.#association;
     const { networkAt, version } = this.#headers;
     if (tunnel === undefined) return this.#refuse('is for a tunnel without an end');
-    const headerLength = tunnel.version === 4 ? 20 : 40;
+    const headerLength = tunnel.version === 4 ? ipv4Header : ipv6Header;
     const payloadAt = this.#payloadAt(networkAt + headerLength);
     const end = this.#end(payloadAt, length);
     if (!this.#fits(end, networkAt, tunnel.version, into)) return this.#refuse('is too large when encrypted');
@@ -93,21 +84,21 @@ export class EspOutbound {
     put16(into, networkAt - 2, tunnel.version === 4 ? etherType.IPV4 : etherType.IPV6);
     const inner = trafficClass(frame, networkAt, version);
     const dscp = copyDscp ? inner & ~3 : tunnel.dscp << 2;
-    const isKept = version === 4 && (get16(frame, networkAt + 6) & 0x4000) !== 0;
-    writeOuterHeader(into, networkAt, tunnel, {
-      length: end - networkAt,
-      protocol: udp === undefined ? espProtocol : ipProtocol.UDP,
+    const isKept = version === 4 && (get16(frame, networkAt + 6) & dontFragment) !== 0;
+    const { source, destination, hops: outerHops, flowLabel } = tunnel;
+    writeIpHeader(into, networkAt, {
+      source,
+      destination,
+      protocol: udp === undefined ? ipProtocol.ESP : ipProtocol.UDP,
+      hops: outerHops,
+      payload: end - networkAt - headerLength,
       trafficClass: dscp | (ecn ? inner & 3 : congestion.NONE),
-      dontFragment: copyDontFragment ? isKept : tunnel.dontFragment,
-      identification: (this.#sequence + 1) & 0xffff,
+      flowLabel,
+      identification: this.#sequence + 1,
+      fragment: (copyDontFragment ? isKept : tunnel.dontFragment) ? dontFragment : 0,
     });
-    return this.#finish(
-      into,
-      networkAt,
-      networkAt + headerLength,
-      length,
-      version === 4 ? ipv4InIp : ipv6InIp,
-    );
+    const next = version === 4 ? ipProtocol.IPV4 : ipProtocol.IPV6;
+    return this.#finish(into, networkAt, networkAt + headerLength, length, next);
   }
 
   #sealTransport(frame: Uint8Array, length: number, into: Uint8Array): number {
@@ -123,7 +114,7 @@ export class EspOutbound {
     into.set(frame.subarray(0, headerEnd));
     into.set(frame.subarray(headerEnd, networkAt + length), payloadAt);
     const next = frame[protocolAt]!;
-    into[protocolAt] = this.#association.udp === undefined ? espProtocol : ipProtocol.UDP;
+    into[protocolAt] = this.#association.udp === undefined ? ipProtocol.ESP : ipProtocol.UDP;
     setPacketLength(into, networkAt, version, end - networkAt);
     return this.#finish(into, networkAt, headerEnd, payload, next);
   }
@@ -172,7 +163,7 @@ export class EspOutbound {
 
   #fits(end: number, networkAt: number, version: 4 | 6, into: Uint8Array): boolean {
     // IPv6 does not count its own header.
-    return end <= into.length && end - networkAt <= largestPacket + (version === 6 ? 40 : 0);
+    return end <= into.length && end - networkAt <= largestPacket + (version === 6 ? ipv6Header : 0);
   }
 
   #refuse(why: string): 0 {

@@ -1,7 +1,8 @@
 import { get16, get32 } from '../link/bytes.ts';
-import { ipProtocol, networkOffset, PacketHeaders } from '../link/headers.ts';
+import { networkOffset, PacketHeaders } from '../link/headers.ts';
+import { ipProtocol } from '../link/numbers.ts';
 import { udpHeaderLength } from './association.ts';
-import { espProtocol, packetLength } from './ip-header.ts';
+import { packetLength } from './ip-fields.ts';
 
 /** Where ESP is in a frame, found without trusting it. One serves many frames. */
 export class EspPacket {
@@ -31,7 +32,7 @@ export class EspPacket {
       this.port = get16(frame, transportAt + 2);
       this.end = transportAt + datagram;
       this.espAt += udpHeaderLength;
-    } else if (headers.protocol !== espProtocol) return false;
+    } else if (headers.protocol !== ipProtocol.ESP) return false;
     if (this.espAt + 8 > this.end) return false;
     this.spi = get32(frame, this.espAt);
     // In UDP four bytes of 0 mark what is not ESP.

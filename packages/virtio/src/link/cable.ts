@@ -1,7 +1,7 @@
 import { UsageError } from '../errors.ts';
 import type { Endpoint, Link } from './endpoint.ts';
 import { checksumLiesWithin, completeChecksum } from './finish-checksum.ts';
-import { ethernetHeaderLength } from './headers.ts';
+import { ethernetHeader } from './numbers.ts';
 import { checked, finished, type Offload, segmentation, type TakenOffloads } from './offload.ts';
 import { SegmentPlan, Segments } from './segments.ts';
 
@@ -175,7 +175,7 @@ class Direction implements Link, CableCounts {
       this.#waiting = true;
       return false;
     }
-    if (frame.length < ethernetHeaderLength) return this.#drop();
+    if (frame.length < ethernetHeader) return this.#drop();
     const watcher = this.#watcher;
     watcher?.sent(frame, offload, this.#first);
     const { length } = frame;

@@ -1,19 +1,5 @@
 import { get16 } from './bytes.ts';
-/** Numbers of Ethernet and IP that the link knows. */
-export const etherType = Object.freeze({ IPV4: 0x0800, IPV6: 0x86dd, VLAN: 0x8100, SERVICE_VLAN: 0x88a8 });
-
-/** Numbers of protocols within IP. */
-export const ipProtocol = Object.freeze({
-  HOP_BY_HOP: 0,
-  TCP: 6,
-  UDP: 17,
-  ROUTING: 43,
-  FRAGMENT: 44,
-  DESTINATION_OPTIONS: 60,
-});
-
-/** Bytes of an Ethernet header without tags. */
-export const ethernetHeaderLength = 14;
+import { ethernetHeader, etherType, ipProtocol } from './numbers.ts';
 
 /** Tags of VLANs that are looked through, and extension headers of IPv6. */
 const mostTags = 2;
@@ -21,7 +7,7 @@ const mostExtensions = 8;
 
 /** Where a frame's network header begins, behind tags of VLANs; −1 when it carries no IP. */
 export function networkOffset(frame: Uint8Array): number {
-  let at = ethernetHeaderLength;
+  let at = ethernetHeader;
   for (let tags = 0; at <= frame.length; tags++, at += 4) {
     const type = get16(frame, at - 2);
     if (type === etherType.IPV4 || type === etherType.IPV6) return at;

@@ -1,6 +1,8 @@
 import { get16, get32, put16, put32 } from './bytes.ts';
-import { internetChecksum, pseudoHeaderSum, transportChecksum } from './checksum.ts';
-import { ipProtocol, networkOffset, PacketHeaders } from './headers.ts';
+import { pseudoHeaderSum, transportChecksum } from './checksum.ts';
+import { networkOffset, PacketHeaders } from './headers.ts';
+import { setPacketLength } from './ip-header.ts';
+import { ipProtocol } from './numbers.ts';
 import { type Offload, segmentation } from './offload.ts';
 
 /** Segments that one frame may become: as many as 64 KiB by eight bytes. Who asks for more wants to do harm. */
@@ -265,16 +267,9 @@ export class Segments {
 
 /** Writes the length of a packet into its network header, and for IPv4 what identifies it, and its checksum. */
 function adjustNetwork(segment: Uint8Array, headers: PacketHeaders, end: number, index: number): void {
-  const at = headers.networkAt;
-  if (headers.version === 6) {
-    put16(segment, at + 4, end - at - 40);
-    return;
-  }
-  put16(segment, at + 2, end - at);
-  put16(segment, at + 4, (get16(segment, at + 4) + index) & 0xffff);
-  put16(segment, at + 10, 0);
-  // Options are part of the header: it ends where what it carries begins.
-  put16(segment, at + 10, internetChecksum(segment, at, at + (segment[at]! & 15) * 4));
+  const { networkAt: at, version } = headers;
+  if (version === 4) put16(segment, at + 4, (get16(segment, at + 4) + index) & 0xffff);
+  setPacketLength(segment, at, version, end - at);
 }
 
 /** Copies some bytes; headers are too short for `set` and its view to be worth it. */

@@ -1,7 +1,7 @@
 import { UsageError } from '../errors.ts';
 import type { Endpoint, Link } from './endpoint.ts';
-import { ethernetHeaderLength } from './headers.ts';
 import { macNumber } from './mac.ts';
+import { ethernetHeader } from './numbers.ts';
 import { allOffloads, copyOffload, type Offload, type TakenOffloads } from './offload.ts';
 
 /** How a switch behaves. */
@@ -87,7 +87,7 @@ export class Switch {
   }
 
   #forward(from: Port, frame: Uint8Array, offload: Offload): void {
-    if (frame.length < ethernetHeaderLength || !this.#ports.has(from)) return;
+    if (frame.length < ethernetHeader || !this.#ports.has(from)) return;
     if (this.#depth === deepest) {
       this.looped++;
       return;

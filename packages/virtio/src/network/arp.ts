@@ -1,5 +1,5 @@
 import { get16, put16, put32 } from '../link/bytes.ts';
-import { ethernetHeader, etherType } from './ip-packet.ts';
+import { ethernetHeader, etherType } from '../link/numbers.ts';
 import type { Neighbours } from './neighbours.ts';
 import type { Settings } from './options.ts';
 import type { Output } from './output.ts';

@@ -1,5 +1,6 @@
 import { put32 } from '../link/bytes.ts';
-import { type IpPacket, protocol } from './ip-packet.ts';
+import { ipProtocol } from '../link/numbers.ts';
+import type { IpPacket } from './ip-packet.ts';
 import type { IpSender } from './ip-send.ts';
 import type { Settings } from './options.ts';
 import type { FailureReason } from './uplink.ts';
@@ -78,7 +79,7 @@ export class IcmpErrors {
     buffer.set(quote, at + header);
     const length = header + quote.length;
     this.#sender.sumIcmp(from, to, length);
-    this.#sender.send(from, to, version === 4 ? protocol.ICMP : protocol.ICMPV6, length);
+    this.#sender.send(from, to, version === 4 ? ipProtocol.ICMP : ipProtocol.ICMPV6, length);
   }
 
   #allowed(): boolean {
@@ -96,9 +97,9 @@ export class IcmpErrors {
 
 /** True of ICMP's own messages of errors, about which there are none. */
 function isError({ version, protocol: number, bytes, offset, length }: IpPacket): boolean {
-  if (version === 4 && number === protocol.ICMP) {
+  if (version === 4 && number === ipProtocol.ICMP) {
     const type = bytes[offset];
     return length < 1 || !(type === 0 || type === 8 || type === 13);
   }
-  return version === 6 && number === protocol.ICMPV6 && (length < 1 || bytes[offset]! < 128);
+  return version === 6 && number === ipProtocol.ICMPV6 && (length < 1 || bytes[offset]! < 128);
 }

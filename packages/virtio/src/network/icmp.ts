@@ -1,8 +1,9 @@
 import { get16, get32 } from '../link/bytes.ts';
 import { internetSum } from '../link/index.ts';
+import { ipProtocol } from '../link/numbers.ts';
 import { formatAddress } from './address.ts';
 import type { Forwarding } from './forwarding.ts';
-import { type IpPacket, protocol } from './ip-packet.ts';
+import type { IpPacket } from './ip-packet.ts';
 import type { IpSender } from './ip-send.ts';
 import type { Settings } from './options.ts';
 import { pseudoSum } from './pseudo-header.ts';
@@ -98,7 +99,7 @@ export class Icmp {
     buffer[at + 1] = 0;
     buffer.set(content, at + 4);
     this.#sender.sumIcmp(from, to, length);
-    this.#sender.send(from, to, version === 4 ? protocol.ICMP : protocol.ICMPV6, length);
+    this.#sender.send(from, to, version === 4 ? ipProtocol.ICMP : ipProtocol.ICMPV6, length);
   }
 
   /** A guest says that a packet did not arrive: of TCP, whose connections hear of it. */
@@ -108,7 +109,7 @@ export class Icmp {
     if (length < header + least + 8 || bytes[inner]! >> 4 !== version) return;
     const size = version === 4 ? (bytes[inner]! & 0x0f) * 4 : least;
     const number = version === 4 ? bytes[inner + 9] : bytes[inner + 6];
-    if (size < least || length < header + size + 8 || number !== protocol.TCP) return;
+    if (size < least || length < header + size + 8 || number !== ipProtocol.TCP) return;
     const at = inner + (version === 4 ? 12 : 8);
     const addressLength = version === 4 ? 4 : 16;
     const quoted = {
@@ -126,6 +127,6 @@ export class Icmp {
 
 /** True when a message's checksum is right, or need not be looked at. */
 export function rightChecksum({ version, source, destination, bytes, offset, length }: IpPacket): boolean {
-  const from = version === 4 ? 0 : pseudoSum(source, destination, protocol.ICMPV6, length);
+  const from = version === 4 ? 0 : pseudoSum(source, destination, ipProtocol.ICMPV6, length);
   return internetSum(bytes, offset, offset + length, from) === 0xffff;
 }

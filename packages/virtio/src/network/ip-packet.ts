@@ -1,28 +1,5 @@
 import { finished, type Offload } from '../link/index.ts';
 
-/** Numbers of protocols over IP, from IANA's list. */
-export const protocol = Object.freeze({
-  HOP_BY_HOP: 0,
-  ICMP: 1,
-  IGMP: 2,
-  TCP: 6,
-  UDP: 17,
-  ROUTING: 43,
-  FRAGMENT: 44,
-  ICMPV6: 58,
-  NO_NEXT_HEADER: 59,
-  DESTINATION_OPTIONS: 60,
-} as const);
-
-/** Bytes of the header of Ethernet. */
-export const ethernetHeader = 14;
-/** Bytes of the shortest header of IPv4, and of the ones that we write. */
-export const ipv4Header = 20;
-export const ipv6Header = 40;
-
-/** Ethernet's numbers of protocols. */
-export const etherType = Object.freeze({ IPV4: 0x0800, ARP: 0x0806, IPV6: 0x86dd } as const);
-
 /** The packet of IP that is being looked at: one object for all, valid until the next is. */
 export class IpPacket {
   readonly #source4 = new Uint8Array(4);

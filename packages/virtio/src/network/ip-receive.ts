@@ -1,8 +1,9 @@
 import { get16, get32 } from '../link/bytes.ts';
 import { internetChecksum, type Offload } from '../link/index.ts';
+import { ipProtocol, ipv4Header, ipv6Header } from '../link/numbers.ts';
 import { Reassembly } from './fragments.ts';
 import type { IcmpErrors } from './icmp-errors.ts';
-import { IpPacket, ipv4Header, ipv6Header, protocol } from './ip-packet.ts';
+import { IpPacket } from './ip-packet.ts';
 import type { Settings } from './options.ts';
 import type { Plan } from './plan.ts';
 import type { Statistics } from './statistics.ts';
@@ -138,22 +139,26 @@ export class IpReceiver {
     let pointer = 6;
     for (let count = 0; ; count++) {
       const { bytes, offset, length, protocol: kind } = packet;
-      if (kind === protocol.NO_NEXT_HEADER) return false;
-      if (kind !== protocol.DESTINATION_OPTIONS && kind !== protocol.ROUTING && kind !== protocol.FRAGMENT) {
-        if (kind !== protocol.HOP_BY_HOP) return true;
+      if (kind === ipProtocol.NO_NEXT_HEADER) return false;
+      if (
+        kind !== ipProtocol.DESTINATION_OPTIONS &&
+        kind !== ipProtocol.ROUTING &&
+        kind !== ipProtocol.FRAGMENT
+      ) {
+        if (kind !== ipProtocol.HOP_BY_HOP) return true;
         // It comes first or not at all: RFC 8200, 4.1.
         if (count > 0 || !first) return this.#bad(packet, 'protocol-unreachable', pointer);
       }
       if (count === mostExtensions || offset - start - ipv6Header > mostExtensionBytes)
         return this.#drop('limit');
       if (length < 8) return this.#drop('truncated');
-      const size = kind === protocol.FRAGMENT ? 8 : 8 + 8 * bytes[offset + 1]!;
+      const size = kind === ipProtocol.FRAGMENT ? 8 : 8 + 8 * bytes[offset + 1]!;
       if (size > length) return this.#drop('truncated');
-      if (kind === protocol.FRAGMENT) {
+      if (kind === ipProtocol.FRAGMENT) {
         if (!first) return this.#drop('malformed');
         return this.#fragment(packet);
       }
-      if (kind === protocol.ROUTING) {
+      if (kind === ipProtocol.ROUTING) {
         // A router that is asked to send on by a list of stations does not: RFC 5095. Without stations left it is harmless.
         if (bytes[offset + 3] !== 0) return this.#bad(packet, 'bad-header', offset + 2 - start);
       } else if (!this.#options(packet, size)) return false;

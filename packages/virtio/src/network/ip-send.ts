@@ -1,16 +1,21 @@
 import { put16, put32 } from '../link/bytes.ts';
+import { completeChecksum } from '../link/finish-checksum.ts';
 import { finished, internetChecksum, type Offload, segmentation, transportChecksum } from '../link/index.ts';
+import { dontFragment, writeIpHeader } from '../link/ip-header.ts';
+import {
+  ethernetHeader,
+  etherType,
+  ipProtocol,
+  ipv4Header,
+  ipv6Header,
+  largestPacket,
+} from '../link/numbers.ts';
 import { sameBytes } from './address.ts';
-import { ethernetHeader, etherType, ipv4Header, ipv6Header, protocol } from './ip-packet.ts';
 import type { Neighbours } from './neighbours.ts';
 import type { Settings } from './options.ts';
 import type { Output } from './output.ts';
 import { pseudoSum } from './pseudo-header.ts';
 
-/** The most bytes that a packet of either IP has. */
-export const largestPacket = 65_535;
-
-const dontFragment = 0x4000;
 const moreFragments = 0x2000;
 /** Of a header of a fragment of IPv6. */
 const fragmentHeader = 8;
@@ -67,7 +72,7 @@ export class IpSender {
   /** As `sumPayload`, of ICMP: the one of IPv4 has no pseudo header. */
   sumIcmp(source: Uint8Array, destination: Uint8Array, length: number): void {
     if (source.length === 16) {
-      this.sumPayload(source, destination, protocol.ICMPV6, length, 2);
+      this.sumPayload(source, destination, ipProtocol.ICMPV6, length, 2);
       return;
     }
     const start = ethernetHeader + ipv4Header;
@@ -144,28 +149,21 @@ export class IpSender {
     hopLimit: number,
     fragment: number,
   ): void {
+    const isIpv4 = source.length === 4;
     frame.set(this.#settings.mac, 6);
-    if (source.length === 4) {
-      put16(frame, 12, etherType.IPV4);
-      put32(frame, 14, 0x4500_0000 | (ipv4Header + length));
-      put16(frame, 18, this.#identification);
-      put16(frame, 20, fragment);
-      frame[22] = hopLimit;
-      frame[23] = number;
-      put16(frame, 24, 0);
-      frame.set(source, 26);
-      frame.set(destination, 30);
-      put16(frame, 24, internetChecksum(frame, 14, 34));
-      if ((fragment & ~dontFragment) === 0) this.#identification = (this.#identification + 1) >>> 0;
-    } else {
-      put16(frame, 12, etherType.IPV6);
-      put32(frame, 14, 0x6000_0000);
-      put16(frame, 18, length);
-      frame[20] = number;
-      frame[21] = hopLimit;
-      frame.set(source, 22);
-      frame.set(destination, 38);
-    }
+    put16(frame, 12, isIpv4 ? etherType.IPV4 : etherType.IPV6);
+    const identification = this.#identification;
+    writeIpHeader(frame, ethernetHeader, {
+      source,
+      destination,
+      protocol: number,
+      hops: hopLimit,
+      payload: length,
+      identification,
+      fragment,
+    });
+    // The fragments of one packet share a number.
+    if (isIpv4 && (fragment & ~dontFragment) === 0) this.#identification = (identification + 1) >>> 0;
   }
 
   #fragments(
@@ -191,7 +189,7 @@ export class IpSender {
         const field = (at >> 3) | (more ? moreFragments : 0);
         this.#header(frame, source, destination, number, size, hopLimit, field);
       } else {
-        this.#header(frame, source, destination, protocol.FRAGMENT, fragmentHeader + size, hopLimit, 0);
+        this.#header(frame, source, destination, ipProtocol.FRAGMENT, fragmentHeader + size, hopLimit, 0);
         const extension = ethernetHeader + ipv6Header;
         put16(frame, extension, number << 8);
         put16(frame, extension + 2, at | (more ? 1 : 0));
@@ -226,8 +224,6 @@ function finishedCopy(
 ): Uint8Array {
   if (!needsChecksum) return frame;
   const copy = frame.slice();
-  const at = checksumStart + checksumOffset;
-  // The field holds the sum of the pseudo header, so that it is one of the numbers to be summed.
-  put16(copy, at, internetChecksum(copy, checksumStart, copy.length));
+  completeChecksum(copy, checksumStart, checksumOffset);
   return copy;
 }

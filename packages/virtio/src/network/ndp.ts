@@ -1,5 +1,6 @@
 import { put16, put32 } from '../link/bytes.ts';
-import { type IpPacket, protocol } from './ip-packet.ts';
+import { ipProtocol } from '../link/numbers.ts';
+import type { IpPacket } from './ip-packet.ts';
 import type { IpSender } from './ip-send.ts';
 import type { Neighbours } from './neighbours.ts';
 import type { Ipv6Plan, Settings } from './options.ts';
@@ -221,8 +222,8 @@ export class Ndp {
   }
 
   #send(from: Uint8Array, to: Uint8Array, length: number): void {
-    this.#sender.sumPayload(from, to, protocol.ICMPV6, length, 2);
-    this.#sender.send(from, to, protocol.ICMPV6, length, { hopLimit: 255 });
+    this.#sender.sumPayload(from, to, ipProtocol.ICMPV6, length, 2);
+    this.#sender.send(from, to, ipProtocol.ICMPV6, length, { hopLimit: 255 });
   }
 }
 

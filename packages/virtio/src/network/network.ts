@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.ts';
 import { get16 } from '../link/bytes.ts';
 import type { Endpoint, Link, Offload, TakenOffloads } from '../link/index.ts';
+import { ethernetHeader, etherType, ipProtocol } from '../link/numbers.ts';
 import { addressFrom, sameBytes } from './address.ts';
 import { Arp } from './arp.ts';
 import { DhcpServer, dhcpPort } from './dhcp.ts';
@@ -10,7 +11,7 @@ import { Forwarding } from './forwarding.ts';
 import { type Forward, type ForwardOptions, Forwards } from './forwards.ts';
 import { Icmp, rightChecksum } from './icmp.ts';
 import { IcmpErrors } from './icmp-errors.ts';
-import { ethernetHeader, etherType, type IpPacket, protocol } from './ip-packet.ts';
+import type { IpPacket } from './ip-packet.ts';
 import { IpReceiver } from './ip-receive.ts';
 import { IpSender } from './ip-send.ts';
 import { isNdp, Ndp } from './ndp.ts';
@@ -300,15 +301,15 @@ export class UserNetwork implements Endpoint {
     const { version, protocol: number } = packet;
     // Who has no address yet may ask for one, and do nothing else.
     const nameless = packet.source.every((byte) => byte === 0);
-    if (number === protocol.TCP && !nameless && !packet.toMany) this.#receiveTcp(packet);
-    else if (number === protocol.UDP && (!nameless || version === 4)) this.#udp.receive(packet);
-    else if (number === protocol.ICMPV6 && version === 6) this.#icmp6(packet);
+    if (number === ipProtocol.TCP && !nameless && !packet.toMany) this.#receiveTcp(packet);
+    else if (number === ipProtocol.UDP && (!nameless || version === 4)) this.#udp.receive(packet);
+    else if (number === ipProtocol.ICMPV6 && version === 6) this.#icmp6(packet);
     else if (nameless) this.statistics.drop('bad-source');
-    else if (number === protocol.ICMP && version === 4) this.#icmp.receive(packet);
+    else if (number === ipProtocol.ICMP && version === 4) this.#icmp.receive(packet);
     else {
       this.statistics.drop('unknown-protocol');
       // Groups come and go without us.
-      if (number === protocol.IGMP || number === protocol.TCP) return;
+      if (number === ipProtocol.IGMP || number === ipProtocol.TCP) return;
       this.#errors.report(packet, 'protocol-unreachable', version === 6 ? 6 : 0);
     }
   }

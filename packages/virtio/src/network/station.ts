@@ -1,10 +1,11 @@
 import { UsageError } from '../errors.ts';
 import { get16, put16 } from '../link/bytes.ts';
 import { type Endpoint, type Link, noOffloads, type Offload, type TakenOffloads } from '../link/index.ts';
+import { ethernetHeader, etherType, ipProtocol } from '../link/numbers.ts';
 import { addressFrom, formatAddress, Prefix, parseIpv4, parseIpv6, sameBytes } from './address.ts';
 import { Arp } from './arp.ts';
 import { Icmp, rightChecksum } from './icmp.ts';
-import { ethernetHeader, etherType, type IpPacket, protocol } from './ip-packet.ts';
+import type { IpPacket } from './ip-packet.ts';
 import { IpReceiver } from './ip-receive.ts';
 import { IpSender } from './ip-send.ts';
 import { isNdp, Ndp, ndpType } from './ndp.ts';
@@ -240,7 +241,7 @@ export class Station implements Endpoint {
     buffer.set(payload, at + 8);
     const answer = new Promise<Uint8Array>((resolve) => this.#pings.set(id, resolve));
     const length = 8 + payload.length;
-    const number = ipv4 ? protocol.ICMP : protocol.ICMPV6;
+    const number = ipv4 ? ipProtocol.ICMP : ipProtocol.ICMPV6;
     this.#sender.sumIcmp(this.#own(to), to, length);
     this.#sender.send(this.#own(to), to, number, length);
     return answer;
@@ -265,9 +266,9 @@ export class Station implements Endpoint {
   #deliver(packet: IpPacket): void {
     const { bytes, offset, length, protocol: number } = packet;
     if (!packet.toMany && !this.#plan.isOwn(packet.destination)) return;
-    if (number === protocol.TCP && !packet.toMany) this.#tcp.receive(packet);
-    else if (number === protocol.UDP) this.#udp.receive(packet);
-    else if (number === protocol.ICMP || number === protocol.ICMPV6) {
+    if (number === ipProtocol.TCP && !packet.toMany) this.#tcp.receive(packet);
+    else if (number === ipProtocol.UDP) this.#udp.receive(packet);
+    else if (number === ipProtocol.ICMP || number === ipProtocol.ICMPV6) {
       if (length < 8) return;
       const type = bytes[offset]!;
       if (packet.version === 6 && isNdp(packet)) {

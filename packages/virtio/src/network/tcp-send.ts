@@ -1,5 +1,5 @@
 import { type Segmentation, segmentation } from '../link/index.ts';
-import { protocol } from './ip-packet.ts';
+import { ipProtocol } from '../link/numbers.ts';
 import type { IpSender } from './ip-send.ts';
 import type { TcpSegmentOut } from './tcp/index.ts';
 
@@ -25,6 +25,6 @@ export function tcpSender(sender: IpSender): (segment: TcpSegmentOut) => boolean
     const whole = segmentSize === 0;
     offload.segmentation = whole ? segmentation.NONE : ipv4 ? segmentation.TCP4 : segmentation.TCP6;
     offload.headerLength = whole ? 0 : offload.checksumStart + headerLength;
-    return sender.sendInPlace(source, destination, protocol.TCP, bytes, offset, length, offload);
+    return sender.sendInPlace(source, destination, ipProtocol.TCP, bytes, offset, length, offload);
   };
 }

@@ -1,6 +1,6 @@
 import { put16 } from '../link/bytes.ts';
-import { protocol } from './ip-packet.ts';
-import { type IpSender, largestPacket, type SendOptions } from './ip-send.ts';
+import { ipProtocol, ipv4Header, largestPacket } from '../link/numbers.ts';
+import type { IpSender, SendOptions } from './ip-send.ts';
 
 export const udpHeader = 8;
 
@@ -28,14 +28,14 @@ export class UdpSender {
   ): boolean {
     const version = from.length === 4 ? 4 : 6;
     const total = udpHeader + length;
-    if (total > largestPacket - (version === 4 ? 20 : 0)) return false;
+    if (total > largestPacket - (version === 4 ? ipv4Header : 0)) return false;
     const { buffer } = this.#sender;
     const at = this.#sender.payloadOffset(version);
     put16(buffer, at, fromPort);
     put16(buffer, at + 2, toPort);
     put16(buffer, at + 4, total);
-    this.#sender.sumPayload(from, to, protocol.UDP, total, 6);
-    this.#sender.send(from, to, protocol.UDP, total, options);
+    this.#sender.sumPayload(from, to, ipProtocol.UDP, total, 6);
+    this.#sender.send(from, to, ipProtocol.UDP, total, options);
     return true;
   }
 }

@@ -1,7 +1,8 @@
 import { get16 } from '../link/bytes.ts';
 import { internetSum, segmentation } from '../link/index.ts';
+import { ipProtocol } from '../link/numbers.ts';
 import type { IcmpErrors } from './icmp-errors.ts';
-import { type IpPacket, protocol } from './ip-packet.ts';
+import type { IpPacket } from './ip-packet.ts';
 import { pseudoSum } from './pseudo-header.ts';
 import type { Statistics } from './statistics.ts';
 import { udpHeader } from './udp-send.ts';
@@ -73,6 +74,6 @@ export class Udp {
 /** Of IPv4 the field may say that there is none, of IPv6 not: RFC 8200, 8.1. */
 function rightChecksum({ version, source, destination, bytes, offset }: IpPacket, length: number): boolean {
   if (get16(bytes, offset + 6) === 0) return version === 4;
-  const pseudo = pseudoSum(source, destination, protocol.UDP, length);
+  const pseudo = pseudoSum(source, destination, ipProtocol.UDP, length);
   return internetSum(bytes, offset, offset + length, pseudo) === 0xffff;
 }

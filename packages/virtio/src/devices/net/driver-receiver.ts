@@ -1,7 +1,8 @@
 import type { Completion, OpenQueue } from '../../driver/queue.ts';
 import { PeerError } from '../../errors.ts';
+import { ethernetHeader } from '../../link/numbers.ts';
 import { readInto } from '../../memory/read-into.ts';
-import { ethernetHeader, netClauses } from './spec.ts';
+import { netClauses } from './spec.ts';
 import { FrameBuffer } from './spec-frame-buffer.ts';
 import type { FrameHeader, HeaderRules } from './spec-frame-header.ts';
 

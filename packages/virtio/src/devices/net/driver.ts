@@ -5,6 +5,7 @@ import type { Transport } from '../../driver/transport.ts';
 import { HostError, PeerError, UsageError } from '../../errors.ts';
 import type { Endpoint, Link } from '../../link/endpoint.ts';
 import { isMulticast, macAddress, randomMac } from '../../link/mac.ts';
+import { ethernetHeader } from '../../link/numbers.ts';
 import {
   copyOffload,
   finished,
@@ -19,7 +20,6 @@ import { DriverTransmitter } from './driver-transmitter.ts';
 import {
   defaultMtu,
   duplexMode,
-  ethernetHeader,
   largestFrame,
   type NetConfig,
   type NetFeature,

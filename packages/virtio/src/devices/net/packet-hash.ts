@@ -1,4 +1,5 @@
-import { ipProtocol, networkOffset, PacketHeaders } from '../../link/headers.ts';
+import { networkOffset, PacketHeaders } from '../../link/headers.ts';
+import { ipProtocol } from '../../link/numbers.ts';
 import { hashReport, hashType } from './spec-hash.ts';
 import type { Toeplitz } from './toeplitz.ts';
 import { TunnelHeaders } from './tunnel-headers.ts';

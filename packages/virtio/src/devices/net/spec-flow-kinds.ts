@@ -1,5 +1,5 @@
 import { get16 } from '../../link/bytes.ts';
-import { etherType, ipProtocol } from '../../link/headers.ts';
+import { etherType, ipProtocol } from '../../link/numbers.ts';
 import type { CapabilityType } from '../../spec/capability.ts';
 import type { ResourceObjectKind } from '../../spec/resource-object.ts';
 import {

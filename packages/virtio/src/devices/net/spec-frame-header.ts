@@ -1,4 +1,5 @@
-import { ipProtocol, networkOffset, PacketHeaders } from '../../link/headers.ts';
+import { networkOffset, PacketHeaders } from '../../link/headers.ts';
+import { ethernetHeader, ipProtocol } from '../../link/numbers.ts';
 import {
   type Offload,
   type Segmentation,
@@ -7,7 +8,6 @@ import {
   type TunnelOffload,
 } from '../../link/offload.ts';
 import { type Endian, guestView } from '../../spec/guest-endian.ts';
-import { ethernetHeader } from './spec.ts';
 import { gsoFlag, gsoType, headerFlag, virtio_net_hdr } from './spec-header.ts';
 
 const field = virtio_net_hdr.field;

@@ -1,3 +1,4 @@
+import { ipv6Header, largestPacket } from '../../link/numbers.ts';
 import type { ClauseId } from '../../spec/clauses.ts';
 import { deviceType, type SettledDevice } from '../../spec/device-type.ts';
 import { bytes, le16, le32, type Struct, type StructValue, struct, u8 } from '../../spec/layout.ts';
@@ -136,15 +137,14 @@ export const duplexMode = Object.freeze({ HALF: 0, FULL: 1, UNKNOWN: 0xff } as c
 /** In the configuration field `speed`. */
 export const unknownSpeed = 0xffff_ffff;
 
-/** Bytes of an Ethernet header, without and with a VLAN tag. */
-export const ethernetHeader = 14;
+/** Bytes of an Ethernet header with a VLAN tag. */
 export const taggedEthernetHeader = 18;
 
 /** The largest frame without segmentation and MTU: 1500 bytes behind a tagged Ethernet header. */
 export const defaultMtu = 1500;
 
 /** The largest frame that there can be: an IPv6 packet of 65535 bytes of payload, in a tagged Ethernet frame. */
-export const largestFrame: number = taggedEthernetHeader + 40 + 65_535;
+export const largestFrame: number = taggedEthernetHeader + ipv6Header + largestPacket;
 
 /** The configuration field `max_virtqueue_pairs`, and the command that uses some of them. */
 export const virtqueuePairs = Object.freeze({ MIN: 1, MAX: 0x8000 } as const);

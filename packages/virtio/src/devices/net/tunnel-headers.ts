@@ -1,14 +1,12 @@
+import { get16 } from '../../link/bytes.ts';
 import { networkOffset, type PacketHeaders } from '../../link/headers.ts';
+import { etherType, ipProtocol } from '../../link/numbers.ts';
 import { hashTunnelType } from './spec-hash.ts';
 
 const { GRE_2784, GRE_2890, GRE_7676, GRE_UDP, VXLAN, VXLAN_GPE, GENEVE, IPIP, NVGRE } = hashTunnelType;
 
-/** Protocols that carry others, and the ports that UDP has for them. */
-const protocol = Object.freeze({ IPV4: 4, UDP: 17, GRE: 47 });
+/** UDP's ports of protocols that carry others. */
 const port = Object.freeze({ GRE_UDP: 4754, VXLAN: 4789, VXLAN_GPE: 4790, GENEVE: 6081 });
-
-/** What a header says that it carries, as EtherTypes do. */
-const carried = Object.freeze({ IPV4: 0x0800, IPV6: 0x86dd, ETHERNET: 0x6558 });
 
 /** Bits in the first byte of GRE's header, each of which adds four bytes to it. */
 const gre = Object.freeze({ CHECKSUM: 0x80, KEY: 0x20, SEQUENCE: 0x10 });
@@ -29,14 +27,14 @@ export class TunnelHeaders {
     if (outer.fragment) return false;
     const at = outer.transportAt;
     switch (outer.protocol) {
-      case protocol.IPV4:
+      case ipProtocol.IPV4:
         // RFC 2003 is of IPv4 in IPv4.
         if ((enabled & IPIP) === 0 || outer.version !== 4) return false;
         this.innerAt = at;
         return true;
-      case protocol.GRE:
+      case ipProtocol.GRE:
         return this.#gre(frame, at, enabled & greTypes(frame, at, outer.version));
-      case protocol.UDP:
+      case ipProtocol.UDP:
         return at + 8 <= frame.length && this.#udp(frame, at, enabled);
       default:
         return false;
@@ -45,12 +43,12 @@ export class TunnelHeaders {
 
   #udp(frame: Uint8Array, at: number, enabled: number): boolean {
     const inside = at + 8;
-    switch (word16(frame, at + 2)) {
+    switch (get16(frame, at + 2)) {
       case port.GRE_UDP:
         return this.#gre(frame, inside, enabled & GRE_UDP);
       case port.VXLAN:
         if ((enabled & VXLAN) === 0 || !isVxlan(frame, inside)) return false;
-        this.#carry(frame, inside + 8, carried.ETHERNET);
+        this.#carry(frame, inside + 8, etherType.BRIDGED);
         return true;
       case port.VXLAN_GPE:
         if ((enabled & VXLAN_GPE) === 0 || !isVxlan(frame, inside)) return false;
@@ -59,7 +57,7 @@ export class TunnelHeaders {
       case port.GENEVE: {
         if ((enabled & GENEVE) === 0 || inside + 8 > frame.length || frame[inside]! >>> 6 !== 0) return false;
         const options = (frame[inside]! & 0x3f) * 4;
-        this.#carry(frame, inside + 8 + options, word16(frame, inside + 2));
+        this.#carry(frame, inside + 8 + options, get16(frame, inside + 2));
         return true;
       }
       default:
@@ -74,14 +72,14 @@ export class TunnelHeaders {
     const flags = frame[at]!;
     let length = 4;
     for (const bit of [gre.CHECKSUM, gre.KEY, gre.SEQUENCE]) if ((flags & bit) !== 0) length += 4;
-    this.#carry(frame, at + length, word16(frame, at + 2));
+    this.#carry(frame, at + length, get16(frame, at + 2));
     return true;
   }
 
   #carry(frame: Uint8Array, at: number, type: number): void {
-    if (type === carried.IPV4 || type === carried.IPV6) {
+    if (type === etherType.IPV4 || type === etherType.IPV6) {
       this.innerAt = at;
-    } else if (type === carried.ETHERNET && at + 14 <= frame.length) {
+    } else if (type === etherType.BRIDGED && at + 14 <= frame.length) {
       const network = networkOffset(frame.subarray(at));
       this.innerAt = network < 0 ? none : at + network;
     }
@@ -92,7 +90,7 @@ export class TunnelHeaders {
 function greTypes(frame: Uint8Array, at: number, version: 4 | 6): number {
   if (at + 4 > frame.length) return 0;
   const flags = frame[at]! & (gre.CHECKSUM | gre.KEY | gre.SEQUENCE);
-  const nvgre = flags === gre.KEY && word16(frame, at + 2) === carried.ETHERNET ? NVGRE : 0;
+  const nvgre = flags === gre.KEY && get16(frame, at + 2) === etherType.BRIDGED ? NVGRE : 0;
   if (version === 6) return GRE_7676 | nvgre;
   return ((flags & (gre.KEY | gre.SEQUENCE)) === 0 ? GRE_2784 : GRE_2890) | nvgre;
 }
@@ -104,9 +102,5 @@ function isVxlan(frame: Uint8Array, at: number): boolean {
 
 /** What the next protocol of VXLAN-GPE is. */
 function gpeCarries(next: number): number {
-  return [0, carried.IPV4, carried.IPV6, carried.ETHERNET][next] ?? 0;
-}
-
-function word16(frame: Uint8Array, at: number): number {
-  return (frame[at]! << 8) | frame[at + 1]!;
+  return [0, etherType.IPV4, etherType.IPV6, etherType.BRIDGED][next] ?? 0;
 }
