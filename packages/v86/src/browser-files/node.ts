@@ -1,23 +1,10 @@
-import { type Attributes, type Entry, fileType, type OpenFile } from 'virtio/devices/fs';
+import { type Entry, FileNode, fileType, type OpenFile } from 'virtio/devices/fs';
 import type { FileContent } from './content.ts';
+import { fail } from './failure.ts';
+import { Turns } from './turns.ts';
 
-/** A file, directory or link of the browser's storage. It is its own attributes and its own entry. */
-export class BrowserNode implements Attributes, Entry<BrowserNode> {
-  readonly ino: number;
-  mode: number;
-  uid = 0;
-  gid = 0;
-  rdev = 0;
-  readonly nlink = 1;
-  readonly blksize = 4096;
-  atime = 0;
-  atimensec = 0;
-  mtime = 0;
-  mtimensec = 0;
-  ctime = 0;
-  ctimensec = 0;
-  btime = 0;
-  btimensec = 0;
+/** A file, directory or link of the browser's storage. */
+export class BrowserNode extends FileNode implements Entry<BrowserNode> {
   name: string;
   /** The directory that it is in; the root is in itself. */
   parent: BrowserNode = this;
@@ -39,25 +26,12 @@ export class BrowserNode implements Attributes, Entry<BrowserNode> {
   open = 0;
   content: FileContent | undefined;
   /** What is done with its bytes, one after the other. */
-  turn: Promise<unknown> = Promise.resolve();
+  readonly turn = new Turns();
 
   constructor(name: string, mode: number, ino: number) {
+    super(ino, mode);
     this.name = name;
-    this.mode = mode;
-    this.ino = ino;
     this.children = this.kind === fileType.DIRECTORY ? new Map() : undefined;
-  }
-
-  get node(): this {
-    return this;
-  }
-
-  get attributes(): this {
-    return this;
-  }
-
-  get kind(): number {
-    return this.mode & fileType.MASK;
   }
 
   get size(): number {
@@ -89,4 +63,15 @@ export class BrowserFile implements OpenFile {
     this.appends = appends;
     node.open++;
   }
+}
+
+/** @throws {FsError} ENOTDIR, ESTALE. */
+export function folderOf({ handle, children }: BrowserNode): FileSystemDirectoryHandle {
+  if (children === undefined) fail('ENOTDIR');
+  return handle?.kind === 'directory' ? handle : fail('ESTALE');
+}
+
+/** @throws {FsError} EINVAL for what has no bytes. */
+export function fileOf({ handle }: BrowserNode): FileSystemFileHandle {
+  return handle?.kind === 'file' ? handle : fail('EINVAL');
 }

@@ -7,22 +7,21 @@ import {
   type Created,
   type DirectorySink,
   type Eventually,
-  type FileTime,
   type FileTree,
   fileType,
   longestName,
-  modeBit,
   openFlag,
   type RenameRule,
   type TreeStatistics,
 } from 'virtio/devices/fs';
-import { type FileContent, StreamedContent } from './content.ts';
-import { asFsError, fail, nameOf } from './failure.ts';
-import { FileWorker } from './file-worker.ts';
+import { fail } from './failure.ts';
 import { moveFile } from './move.ts';
-import { BrowserFile, BrowserNode } from './node.ts';
-import { applyRecord, type FolderRecord, readRecord, writeRecord } from './record.ts';
+import { BrowserFile, BrowserNode, fileOf, folderOf } from './node.ts';
+import { OpenContents } from './open-contents.ts';
+import { applyRecord, type FolderRecord, readRecord } from './record.ts';
 import { goneName, guestName, isLeftover, isName, storedName } from './stored-names.ts';
+import { Turns } from './turns.ts';
+import { UnwrittenRecords } from './unwritten-records.ts';
 
 /** How a folder of the browser's is shared. */
 export interface BrowserTreeOptions {
@@ -41,11 +40,8 @@ interface Kind {
 
 const { DIRECTORY, REGULAR, SYMLINK } = fileType;
 
-/** Milliseconds for which what was listed of a folder that others change is believed, and until a record is written. */
+/** Milliseconds for which what was listed of a folder that others change is believed. */
 const oneSecond = 1000;
-/** How often, and how long, a file is waited for that a page which has just gone still holds. */
-const attempts = 40;
-const pause = 50;
 
 /**
  * Files in a folder of the browser's. Names and attributes of folders that were looked into are in memory; every change of
@@ -59,13 +55,10 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
   readonly root: BrowserNode;
   readonly #isOurs: boolean;
   readonly #release: () => void;
-  readonly #opened = new Set<BrowserNode>();
-  readonly #unrecorded = new Set<BrowserNode>();
-  /** `null` where it cannot be had. */
-  #worker: FileWorker | null | undefined;
-  #changing: Promise<unknown> = Promise.resolve();
-  #recording: Promise<unknown> = Promise.resolve();
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #contents: OpenContents;
+  readonly #records: UnwrittenRecords;
+  /** Of changes of names. */
+  readonly #changes = new Turns();
 
   constructor(folder: FileSystemDirectoryHandle, options: BrowserTreeOptions, { isOurs, release }: Kind) {
     this.readOnly = options.readOnly ?? false;
@@ -74,13 +67,15 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
     this.#release = release;
     this.root = new BrowserNode('', DIRECTORY | 0o755, 1);
     this.root.handle = folder;
-    touch(this.root, true);
-    this.root.btime = this.root.mtime;
+    this.root.born(Date.now());
+    const isWritable = isOurs && !this.readOnly;
+    this.#contents = new OpenContents(this.root, isWritable);
+    this.#records = new UnwrittenRecords(isWritable);
   }
 
   lookup(directory: BrowserNode, name: string): Eventually<BrowserNode | undefined> {
     if (this.#isListed(directory)) return this.#entry(directory, name);
-    return this.#change(async () => {
+    return this.#changes.run(async () => {
       await this.#list(directory);
       return this.#entry(directory, name);
     });
@@ -93,21 +88,15 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
   }
 
   async setAttributes(node: BrowserNode, changes: AttributeChanges): Promise<BrowserNode> {
-    const { size, mode, uid, gid } = changes;
+    const { size } = changes;
     await this.#find(node);
     if (size !== undefined) {
       if (node.children !== undefined) fail('EISDIR');
-      await this.#withContent(node, (content) => content.setSize(size));
-      touch(node, true);
+      await this.#contents.use(node, (content) => content.setSize(size));
+      node.touch(Date.now(), true);
     }
-    if (changes.killPrivileges === true) killPrivileges(node);
-    if (mode !== undefined) node.mode = node.kind | (mode & 0o7777);
-    if (uid !== undefined) node.uid = uid;
-    if (gid !== undefined) node.gid = gid;
-    touch(node, false);
-    [node.atime, node.atimensec] = timeOf(changes.atime) ?? [node.atime, node.atimensec];
-    [node.mtime, node.mtimensec] = timeOf(changes.mtime) ?? [node.mtime, node.mtimensec];
-    this.#mark(node.parent);
+    node.change(changes, Date.now());
+    this.#records.mark(node.parent);
     return this.#measured(node);
   }
 
@@ -123,20 +112,20 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
     rdev: number,
     { uid, gid }: Caller,
   ): Promise<BrowserNode> {
-    return this.#change(() => this.#make(directory, name, { mode, rdev, uid, gid }));
+    return this.#changes.run(() => this.#make(directory, name, { mode, rdev, uid, gid }));
   }
 
   makeDirectory(directory: BrowserNode, name: string, mode: number, caller: Caller): Promise<BrowserNode> {
     const { uid, gid } = caller;
-    return this.#change(() => this.#make(directory, name, { mode: DIRECTORY | mode, uid, gid }));
+    return this.#changes.run(() => this.#make(directory, name, { mode: DIRECTORY | mode, uid, gid }));
   }
 
   symlink(directory: BrowserNode, name: string, target: string, { uid, gid }: Caller): Promise<BrowserNode> {
-    return this.#change(() => this.#make(directory, name, { mode: SYMLINK | 0o777, target, uid, gid }));
+    return this.#changes.run(() => this.#make(directory, name, { mode: SYMLINK | 0o777, target, uid, gid }));
   }
 
   unlink(directory: BrowserNode, name: string): Promise<void> {
-    return this.#change(async () => {
+    return this.#changes.run(async () => {
       const node = await this.#existing(directory, name);
       if (node.children !== undefined) fail('EISDIR');
       await this.#takeAway(node);
@@ -145,7 +134,7 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
   }
 
   removeDirectory(directory: BrowserNode, name: string): Promise<void> {
-    return this.#change(async () => {
+    return this.#changes.run(async () => {
       const node = await this.#existing(directory, name);
       await this.#checkEmpty(node);
       await this.#removeStored(node);
@@ -154,7 +143,7 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
   }
 
   rename(from: BrowserNode, name: string, to: BrowserNode, newName: string, rule: RenameRule): Promise<void> {
-    return this.#change(async () => {
+    return this.#changes.run(async () => {
       if (rule.exchange || rule.whiteout) fail('EINVAL');
       const node = await this.#existing(from, name);
       await this.#list(to);
@@ -170,9 +159,9 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
       to.children?.set(newName, node);
       node.name = newName;
       node.parent = to;
-      for (const directory of [from, to]) touch(directory, true);
-      touch(node, false);
-      this.#mark(from, from.parent, to, to.parent);
+      for (const directory of [from, to]) directory.touch(Date.now(), true);
+      node.touch(Date.now(), false);
+      this.#records.mark(from, from.parent, to, to.parent);
     });
   }
 
@@ -198,7 +187,7 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
     flags: number,
     { uid, gid }: Caller,
   ): Promise<Created<BrowserNode, BrowserFile>> {
-    return this.#change(async () => {
+    return this.#changes.run(async () => {
       await this.#list(directory);
       const there = directory.children?.get(name);
       if (there !== undefined && (flags & openFlag.EXCL) !== 0) fail('EEXIST');
@@ -211,7 +200,7 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
   async read(file: BrowserFile, offset: number, targets: readonly Uint8Array[]): Promise<number> {
     const { node } = file;
     await this.#find(node);
-    return this.#withContent(node, async (content) => {
+    return this.#contents.use(node, async (content) => {
       let at = offset;
       for (const target of targets) {
         const count = await content.read(at, target);
@@ -230,16 +219,16 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
   ): Promise<number> {
     const { node } = file;
     await this.#find(node);
-    return this.#withContent(node, async (content) => {
+    return this.#contents.use(node, async (content) => {
       const from = file.appends ? content.size : offset;
       let at = from;
       for (const source of sources) {
         await content.write(at, source);
         at += source.length;
       }
-      if (kill) killPrivileges(node);
-      touch(node, true);
-      this.#mark(node.parent);
+      if (kill) node.killPrivileges();
+      node.touch(Date.now(), true);
+      this.#records.mark(node.parent);
       return at - from;
     });
   }
@@ -248,7 +237,7 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
     const { node } = file;
     if (how.kind === 'collapse' || how.kind === 'insert') fail('EOPNOTSUPP');
     await this.#find(node);
-    await this.#withContent(node, async (content) => {
+    await this.#contents.use(node, async (content) => {
       const end = offset + length;
       if (how.kind === 'punch' || how.kind === 'zero') {
         const blank = new Uint8Array(65_536);
@@ -257,25 +246,25 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
         }
       }
       if (!how.keepSize && end > content.size) await content.setSize(end);
-      touch(node, true);
-      this.#mark(node.parent);
+      node.touch(Date.now(), true);
+      this.#records.mark(node.parent);
     });
   }
 
   async flush({ node }: BrowserFile): Promise<void> {
-    await this.#inTurn(node, async () => node.content?.settle());
+    await node.turn.run(async () => node.content?.settle());
   }
 
   release({ node }: BrowserFile): Promise<void> | undefined {
     node.open--;
     if (node.children !== undefined) return undefined;
-    return this.#inTurn(node, () => this.#closeUnused(node));
+    return node.turn.run(() => this.#contents.closeUnused(node));
   }
 
   /** What was written is stable then, and that the file is there, and its attributes: after a crash of the page, too. */
   async fsync({ node }: BrowserFile): Promise<void> {
-    await this.#inTurn(node, async () => node.content?.flush());
-    await this.#recordUpwards(node.parent);
+    await node.turn.run(async () => node.content?.flush());
+    await this.#records.writeUpwards(node.parent);
   }
 
   openDirectory(node: BrowserNode): BrowserFile {
@@ -287,7 +276,7 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
     const { node } = file;
     if (offset === 0 || file.listing.length === 0) {
       await this.#find(node);
-      await this.#change(() => this.#list(node));
+      await this.#changes.run(() => this.#list(node));
       file.listing = [...(node.children?.values() ?? [])];
     }
     if (offset < 1 && !sink.add('.', node.ino, DIRECTORY >> 12, 1)) return;
@@ -301,12 +290,12 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
   }
 
   async syncDirectory({ node }: BrowserFile): Promise<void> {
-    await this.#recordUpwards(node);
+    await this.#records.writeUpwards(node);
   }
 
   async syncAll(): Promise<void> {
-    await Promise.all([...this.#opened].map((node) => this.#inTurn(node, async () => node.content?.flush())));
-    await this.#record([...this.#unrecorded]);
+    await this.#contents.flushAll();
+    await this.#records.writeAll();
   }
 
   async statistics(): Promise<TreeStatistics> {
@@ -357,81 +346,13 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
   /** Stores everything, and lets go of the folder. The tree is of no use any more. */
   async close(): Promise<void> {
     try {
-      for (const node of [...this.#opened]) await this.#inTurn(node, () => this.#closeContent(node));
-      await this.#record([...this.#unrecorded]);
+      await this.#contents.closeAll();
+      await this.#records.writeAll();
     } finally {
-      clearTimeout(this.#timer);
-      this.#worker?.close();
+      this.#records.stop();
+      this.#contents.stop();
       this.#release();
     }
-  }
-
-  /** Goes on after all changes of names that are under way. */
-  #change<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#changing.then(work).catch(rethrow);
-    this.#changing = done.catch(() => {});
-    return done;
-  }
-
-  /** Goes on after what is under way with a file's bytes. What a change of names waits for: it must not wait for one. */
-  #inTurn<T>(node: BrowserNode, work: () => Promise<T>): Promise<T> {
-    const done = node.turn.then(work).catch(rethrow);
-    node.turn = done.catch(() => {});
-    return done;
-  }
-
-  #withContent<T>(node: BrowserNode, work: (content: FileContent) => Promise<T>): Promise<T> {
-    return this.#inTurn(node, async () => {
-      node.content ??= await this.#openContent(fileOf(node));
-      this.#opened.add(node);
-      try {
-        return await work(node.content);
-      } finally {
-        await this.#closeUnused(node);
-      }
-    });
-  }
-
-  async #openContent(handle: FileSystemFileHandle): Promise<FileContent> {
-    if (this.#isOurs && !this.readOnly) this.#worker ??= startWorker();
-    if (this.#worker === null || this.#worker === undefined) return StreamedContent.open(handle);
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.#worker.open(handle);
-      } catch (error) {
-        const name = nameOf(error);
-        if (name === 'NoModificationAllowedError' && attempt < attempts) {
-          await new Promise((resolve) => setTimeout(resolve, pause));
-        } else if (name === 'NoModificationAllowedError' || name === 'NotFoundError') {
-          throw error;
-        } else {
-          // No such worker, or not such files within it.
-          this.#worker.close();
-          this.#worker = null;
-          return StreamedContent.open(handle);
-        }
-      }
-    }
-  }
-
-  /** Closes a file that the guest does not have open, and removes one that has no name any more. */
-  async #closeUnused(node: BrowserNode): Promise<void> {
-    if (node.open > 0) return;
-    await this.#closeContent(node);
-    if (!node.isGone || node.handle === undefined) return;
-    node.handle = undefined;
-    await folderOf(this.root)
-      .removeEntry(goneName(node.ino))
-      .catch(() => {});
-  }
-
-  async #closeContent(node: BrowserNode): Promise<void> {
-    const { content } = node;
-    if (content === undefined) return;
-    node.length = content.size;
-    node.content = undefined;
-    this.#opened.delete(node);
-    await content.close();
   }
 
   #entry(directory: BrowserNode, name: string): Eventually<BrowserNode | undefined> {
@@ -444,7 +365,7 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
     const isKnown = node.content !== undefined || (this.#isOurs && node.length !== undefined);
     if (node.kind !== REGULAR || isKnown) return node;
     // Behind what is still to be stored of it.
-    return this.#inTurn(node, async () => {
+    return node.turn.run(async () => {
       const file = await fileOf(node).getFile();
       node.length = file.size;
       if (!this.#isOurs || (node.mtime === 0 && node.ctime === 0)) dateAs(node, file.lastModified);
@@ -458,7 +379,7 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
    * @throws {FsError} ESTALE when it is not.
    */
   async #find(node: BrowserNode): Promise<void> {
-    if (!node.isFound) await this.#change(() => this.#list(node.parent));
+    if (!node.isFound) await this.#changes.run(() => this.#list(node.parent));
     if (node.isGone && (node.open === 0 || node.handle === undefined)) fail('ESTALE');
   }
 
@@ -518,7 +439,7 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
     node.isFound = true;
     node.parent = directory;
     directory.children?.set(name, node);
-    if (recorded === undefined) this.#mark(node.parent);
+    if (recorded === undefined) this.#records.mark(node.parent);
     else applyRecord(node, recorded);
   }
 
@@ -556,10 +477,7 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
     if (!isStored(mode) && !this.#isOurs) fail('EPERM');
     const node = new BrowserNode(name, mode, newNumber());
     const isDirectory = node.children !== undefined;
-    const inherits = (directory.mode & modeBit.SETGID) !== 0;
-    node.uid = made.uid;
-    node.gid = inherits ? directory.gid : made.gid;
-    if (inherits && isDirectory) node.mode |= modeBit.SETGID;
+    node.give(directory, made);
     node.rdev = made.rdev ?? 0;
     node.target = target;
     const folder = folderOf(directory);
@@ -568,17 +486,11 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
     else if (node.kind === REGULAR) node.handle = await folder.getFileHandle(stored, { create: true });
     if (isDirectory) node.listedAt = Date.now();
     else node.length = target?.length ?? 0;
-    touch(node, true);
-    [node.atime, node.atimensec, node.btime, node.btimensec] = [
-      node.mtime,
-      node.mtimensec,
-      node.mtime,
-      node.mtimensec,
-    ];
+    node.born(Date.now());
     node.parent = directory;
     directory.children?.set(name, node);
-    touch(directory, true);
-    this.#mark(directory, directory.parent);
+    directory.touch(Date.now(), true);
+    this.#records.mark(directory, directory.parent);
     return node;
   }
 
@@ -586,11 +498,11 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
   async #takeAway(node: BrowserNode): Promise<void> {
     if (node.handle === undefined) return;
     if (node.open === 0) {
-      await this.#inTurn(node, () => this.#removeStored(node));
+      await node.turn.run(() => this.#removeStored(node));
       return;
     }
-    await this.#inTurn(node, async () => {
-      await this.#closeContent(node);
+    await node.turn.run(async () => {
+      await this.#contents.close(node);
       node.handle = await moveFile(
         fileOf(node),
         folderOf(node.parent),
@@ -601,7 +513,7 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
   }
 
   async #removeStored(node: BrowserNode): Promise<void> {
-    await this.#closeContent(node);
+    await this.#contents.close(node);
     // A folder of ours has its record in it.
     const recursive = this.#isOurs && node.children !== undefined;
     await folderOf(node.parent).removeEntry(storedName(node.name), { recursive });
@@ -612,10 +524,10 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
     const { parent } = node;
     if (parent.children?.get(node.name) === node) parent.children.delete(node.name);
     node.isGone = true;
-    this.#unrecorded.delete(node);
-    touch(node, false);
-    touch(parent, true);
-    this.#mark(parent, parent.parent);
+    this.#records.drop(node);
+    node.touch(Date.now(), false);
+    parent.touch(Date.now(), true);
+    this.#records.mark(parent, parent.parent);
   }
 
   async #renameFile(
@@ -628,15 +540,15 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
     if (there !== undefined && (there.open > 0 || node.handle === undefined)) await this.#takeAway(there);
     if (node.handle === undefined) return;
     const move = (): Promise<void> =>
-      this.#inTurn(node, async () => {
-        await this.#closeContent(node);
+      node.turn.run(async () => {
+        await this.#contents.close(node);
         const [from, stored] = [folderOf(node.parent), storedName(newName)];
         node.handle = await moveFile(fileOf(node), from, folderOf(to), stored);
       });
     if (there === undefined || there.open > 0) return move();
     // What is still to be stored of the old one must not come over the new one.
-    await this.#inTurn(there, async () => {
-      await this.#closeContent(there);
+    await there.turn.run(async () => {
+      await this.#contents.close(there);
       await move();
       there.handle = undefined;
     });
@@ -663,59 +575,7 @@ export class BrowserTree implements FileTree<BrowserNode, BrowserFile> {
     await this.#list(directory);
     if ((directory.children?.size ?? 0) > 0) fail('ENOTEMPTY');
   }
-
-  /** The records of these directories are to be written before long. */
-  #mark(...directories: BrowserNode[]): void {
-    if (!this.#isOurs || this.readOnly) return;
-    for (const directory of directories) this.#unrecorded.add(directory);
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      // Whoever syncs hears of what fails.
-      void this.#record([...this.#unrecorded]).catch(() => {});
-    }, oneSecond);
-  }
-
-  /** Writes the records that lead to a directory's files. */
-  async #recordUpwards(directory: BrowserNode): Promise<void> {
-    const all: BrowserNode[] = [];
-    for (let at = directory; ; at = at.parent) {
-      if (this.#unrecorded.has(at)) all.push(at);
-      if (at.parent === at) break;
-    }
-    await this.#record(all);
-  }
-
-  /** Writes records, those first that were asked for first. */
-  #record(directories: readonly BrowserNode[]): Promise<void> {
-    const done = this.#recording
-      .then(async () => {
-        for (const directory of directories) {
-          if (!this.#unrecorded.delete(directory) || directory.isGone) continue;
-          // What was not listed is not known, and its record would lose it.
-          if (directory.listedAt === undefined) continue;
-          await writeRecord(folderOf(directory), directory).catch((error: unknown) => {
-            if (!directory.isGone) this.#unrecorded.add(directory);
-            throw error;
-          });
-        }
-      })
-      .catch(rethrow);
-    this.#recording = done.catch(() => {});
-    return done;
-  }
 }
-
-function startWorker(): FileWorker | null {
-  try {
-    return new FileWorker();
-  } catch {
-    return null;
-  }
-}
-
-const rethrow = (error: unknown): never => {
-  throw asFsError(error);
-};
 
 /** Whether a browser can store what has this mode. */
 const isStored = (mode: number): boolean =>
@@ -727,51 +587,14 @@ const isStep = (step: Json): step is [string, number, number] =>
   Number.isSafeInteger(step[1]) &&
   Number.isSafeInteger(step[2]);
 
-/** @throws {FsError} ENOTDIR, ESTALE. */
-function folderOf({ handle, children }: BrowserNode): FileSystemDirectoryHandle {
-  if (children === undefined) fail('ENOTDIR');
-  return handle?.kind === 'directory' ? handle : fail('ESTALE');
-}
-
-/** @throws {FsError} EINVAL for what has no bytes. */
-function fileOf({ handle }: BrowserNode): FileSystemFileHandle {
-  return handle?.kind === 'file' ? handle : fail('EINVAL');
-}
-
 /** A number that no other file has or had: there are 2^52. */
 function newNumber(): number {
   const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2));
   return (high & 0xf_ffff) * 2 ** 32 + low + 2;
 }
 
-function nowTime(): [number, number] {
-  const milliseconds = Date.now();
-  const seconds = Math.floor(milliseconds / 1000);
-  return [seconds, (milliseconds - seconds * 1000) * 1e6];
-}
-
-function timeOf(time: FileTime | undefined): [number, number] | undefined {
-  if (time === undefined) return undefined;
-  return time === 'now' ? nowTime() : [time.seconds, time.nanoseconds];
-}
-
-/** It changed: `ctime`, and for its content `mtime`. */
-function touch(node: BrowserNode, content: boolean): void {
-  [node.ctime, node.ctimensec] = nowTime();
-  if (content) [node.mtime, node.mtimensec] = [node.ctime, node.ctimensec];
-}
-
 /** Gives a file without a record the time that the browser has for it. */
 function dateAs(node: BrowserNode, milliseconds: number): void {
-  const seconds = Math.floor(milliseconds / 1000);
-  const nanoseconds = Math.floor(milliseconds - seconds * 1000) * 1e6;
-  [node.atime, node.mtime, node.ctime] = [seconds, seconds, seconds];
-  [node.atimensec, node.mtimensec, node.ctimensec] = [nanoseconds, nanoseconds, nanoseconds];
-}
-
-/** Clears what would let others run the file as its owner. */
-function killPrivileges(node: BrowserNode): void {
-  if (node.kind !== REGULAR) return;
-  node.mode &= ~modeBit.SETUID;
-  if ((node.mode & 0o010) !== 0) node.mode &= ~modeBit.SETGID;
+  node.touch(milliseconds, true);
+  [node.atime, node.atimensec] = [node.mtime, node.mtimensec];
 }

@@ -6,6 +6,7 @@ export type { DirectoryItem } from './driver-listing.ts';
 export type { FsNotification } from './driver-notifications.ts';
 export type { WindowAccess } from './driver-room.ts';
 export type { FsMapping, MappingOptions } from './driver-window.ts';
+export { FileNode } from './file-node.ts';
 export * from './file-tree.ts';
 export { LockTable } from './locks.ts';
 export { type MemoryFiles, type MemoryFilesOptions, memoryFiles } from './memory-files.ts';

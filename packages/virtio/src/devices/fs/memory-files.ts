@@ -9,7 +9,6 @@ import type {
   Created,
   DirectorySink,
   FileLock,
-  FileTime,
   FileTree,
   Interruption,
   RenameRule,
@@ -18,7 +17,6 @@ import type {
 } from './file-tree.ts';
 import { LockTable } from './locks.ts';
 import { Inode, type Link, MemoryFile } from './memory-inode.ts';
-
 import { type ErrnoName, FsError } from './spec-errno.ts';
 import { fileType, longestName, modeBit, openFlag } from './spec-fuse.ts';
 
@@ -78,7 +76,7 @@ export class MemoryFiles implements FileTree<Inode, MemoryFile> {
     this.#now = options.now ?? Date.now;
     this.cache = options.cache ?? {};
     this.readOnly = options.readOnly ?? false;
-    this.root = this.#make({ mode: DIRECTORY | 0o755, uid: 0, gid: 0 });
+    this.root = this.#make(DIRECTORY | 0o755);
   }
 
   lookup(directory: Inode, name: string): Inode | undefined {
@@ -96,22 +94,13 @@ export class MemoryFiles implements FileTree<Inode, MemoryFile> {
   }
 
   setAttributes(node: Inode, changes: AttributeChanges): Inode {
-    const { mode, uid, gid, size } = changes;
+    const { size } = changes;
     if (size !== undefined) {
       if (node.names !== undefined) fail('EISDIR');
       (node.data ?? fail('EINVAL')).setSize(size);
-      this.#touch(node, true);
+      node.touch(this.#now(), true);
     }
-    if (changes.killPrivileges === true) killPrivileges(node);
-    if (mode !== undefined) node.mode = node.kind | mode;
-    if (uid !== undefined) node.uid = uid;
-    if (gid !== undefined) node.gid = gid;
-    const now = this.#time();
-    const atime = this.#timeOf(changes.atime);
-    if (atime !== undefined) [node.atime, node.atimensec] = atime;
-    const mtime = this.#timeOf(changes.mtime);
-    if (mtime !== undefined) [node.mtime, node.mtimensec] = mtime;
-    [node.ctime, node.ctimensec] = this.#timeOf(changes.ctime) ?? now;
+    node.change(changes, this.#now());
     return node;
   }
 
@@ -139,7 +128,7 @@ export class MemoryFiles implements FileTree<Inode, MemoryFile> {
     this.#temporary.delete(node);
     this.#put(directory, name, node);
     node.nlink++;
-    this.#touchChange(node);
+    node.touch(this.#now(), false);
     return used(node);
   }
 
@@ -183,7 +172,7 @@ export class MemoryFiles implements FileTree<Inode, MemoryFile> {
       to.nlink++;
       inode.parent = to;
     }
-    this.#touchChange(inode);
+    inode.touch(this.#now(), false);
     if (there !== undefined) this.#unlinked(there);
     if (rule.whiteout) this.#add(from, name, CHARACTER, caller, { rdev: 0 });
   }
@@ -193,7 +182,7 @@ export class MemoryFiles implements FileTree<Inode, MemoryFile> {
     if (node.kind === SYMLINK) fail('ELOOP');
     if ((flags & openFlag.TRUNC) !== 0 && node.data !== undefined) {
       node.data.setSize(0);
-      this.#touch(node, true);
+      node.touch(this.#now(), true);
     }
     return new MemoryFile(node, (flags & openFlag.APPEND) !== 0);
   }
@@ -214,7 +203,8 @@ export class MemoryFiles implements FileTree<Inode, MemoryFile> {
 
   temporary(directory: Inode, mode: number, flags: number, caller: Caller): Created<Inode, MemoryFile> {
     namesOf(directory);
-    const inode = this.#make({ mode, ...owner(directory, mode, caller) });
+    const inode = this.#make(mode);
+    inode.give(directory, caller);
     inode.nlink = 0;
     if ((flags & openFlag.EXCL) === 0) this.#temporary.add(inode);
     return { entry: used(inode), file: new MemoryFile(inode, false) };
@@ -246,8 +236,8 @@ export class MemoryFiles implements FileTree<Inode, MemoryFile> {
       // What was written before room ran out counts.
       if (at === from) throw error;
     }
-    if (kill) killPrivileges(inode);
-    this.#touch(inode, true);
+    if (kill) inode.killPrivileges();
+    inode.touch(this.#now(), true);
     return at - from;
   }
 
@@ -270,7 +260,7 @@ export class MemoryFiles implements FileTree<Inode, MemoryFile> {
       data.allocate(offset, end);
       if (!keepSize && end > data.size) data.setSize(end);
     }
-    this.#touch(inode, true);
+    inode.touch(this.#now(), true);
   }
 
   seek({ inode }: MemoryFile, offset: number, kind: SeekKind): number {
@@ -296,7 +286,7 @@ export class MemoryFiles implements FileTree<Inode, MemoryFile> {
     } catch (error) {
       if (done === 0) throw error;
     }
-    if (done > 0) this.#touch(to.inode, true);
+    if (done > 0) to.inode.touch(this.#now(), true);
     this.#accessed(from.inode);
     return done;
   }
@@ -376,14 +366,14 @@ export class MemoryFiles implements FileTree<Inode, MemoryFile> {
     node.xattrs ??= new Map();
     node.xattrs.set(name, value.slice());
     if (how.killGroup) node.mode &= ~modeBit.SETGID;
-    this.#touchChange(node);
+    node.touch(this.#now(), false);
   }
 
   removeXattr(node: Inode, name: string): void {
     const before = node.xattrs?.get(name) ?? fail('ENODATA');
     node.xattrs?.delete(name);
     this.#claim(-(before.length + name.length + inodeRoom));
-    this.#touchChange(node);
+    node.touch(this.#now(), false);
   }
 
   findLock({ inode }: MemoryFile, lock: FileLock): FileLock | undefined {
@@ -432,7 +422,7 @@ export class MemoryFiles implements FileTree<Inode, MemoryFile> {
     const data = inode.data ?? fail(inode.names === undefined ? 'EINVAL' : 'EISDIR');
     data.setSize(0);
     data.write(0, typeof content === 'string' ? encodeUtf8(content) : content);
-    this.#touch(inode, true);
+    inode.touch(this.#now(), true);
   }
 
   /** @throws {FsError} ENOENT, ENOTDIR, EISDIR. */
@@ -498,8 +488,8 @@ export class MemoryFiles implements FileTree<Inode, MemoryFile> {
     };
     moves(inode, from, to);
     moves(there, to, from);
-    this.#touchChange(inode);
-    this.#touchChange(there);
+    inode.touch(this.#now(), false);
+    there.touch(this.#now(), false);
   }
 
   #add(
@@ -510,7 +500,9 @@ export class MemoryFiles implements FileTree<Inode, MemoryFile> {
     what: { readonly rdev?: number; readonly target?: string },
   ): Inode {
     this.#checkFree(directory, name);
-    const inode = this.#make({ mode, ...owner(directory, mode, caller), ...what });
+    const inode = this.#make(mode, what.target);
+    inode.give(directory, caller);
+    inode.rdev = what.rdev ?? 0;
     if (inode.names !== undefined) {
       inode.parent = directory;
       directory.nlink++;
@@ -519,28 +511,14 @@ export class MemoryFiles implements FileTree<Inode, MemoryFile> {
     return inode;
   }
 
-  #make(made: {
-    readonly mode: number;
-    readonly uid: number;
-    readonly gid: number;
-    readonly rdev?: number;
-    readonly target?: string;
-  }): Inode {
+  #make(mode: number, target?: string): Inode {
     if (this.#inodes.size >= this.#mostFiles) fail('ENOSPC');
-    this.#claim(inodeRoom + (made.target?.length ?? 0));
-    const isRegular = (made.mode & MASK) === REGULAR;
-    const inode = new Inode({
-      ...made,
-      ino: this.#nextIno++,
-      ...(isRegular ? { data: new FileBytes((bytes) => this.#claim(bytes)) } : {}),
-    });
+    this.#claim(inodeRoom + (target?.length ?? 0));
+    const isRegular = (mode & MASK) === REGULAR;
+    const data = isRegular ? new FileBytes((bytes) => this.#claim(bytes)) : undefined;
+    const inode = new Inode(this.#nextIno++, mode, data, target);
     this.#inodes.set(inode.ino, inode);
-    const [seconds, nanoseconds] = this.#time();
-    inode.atime = seconds;
-    inode.atimensec = nanoseconds;
-    inode.btime = seconds;
-    inode.btimensec = nanoseconds;
-    this.#touch(inode, true);
+    inode.born(this.#now());
     return inode;
   }
 
@@ -556,19 +534,19 @@ export class MemoryFiles implements FileTree<Inode, MemoryFile> {
     this.#claim(inodeRoom + name.length);
     const link: Link = { inode, order: this.#nextOrder++ };
     namesOf(directory).set(name, link);
-    this.#touch(directory, true);
+    directory.touch(this.#now(), true);
   }
 
   #take(directory: Inode, name: string): void {
     namesOf(directory).delete(name);
     this.#claim(-(inodeRoom + name.length));
-    this.#touch(directory, true);
+    directory.touch(this.#now(), true);
   }
 
   #unlinked(inode: Inode): void {
     // A directory has no other name than the one in its parent.
     inode.nlink = inode.names === undefined ? inode.nlink - 1 : 0;
-    this.#touchChange(inode);
+    inode.touch(this.#now(), false);
     this.#letGo(inode);
   }
 
@@ -588,33 +566,6 @@ export class MemoryFiles implements FileTree<Inode, MemoryFile> {
   #claim(bytes: number): void {
     if (bytes > 0 && this.#room + bytes > this.#capacity) fail('ENOSPC');
     this.#room += bytes;
-  }
-
-  #time(): [number, number] {
-    const milliseconds = this.#now();
-    const seconds = Math.floor(milliseconds / 1000);
-    return [seconds, Math.floor((milliseconds - seconds * 1000) * 1e6)];
-  }
-
-  #timeOf(time: FileTime | undefined): [number, number] | undefined {
-    if (time === undefined) return undefined;
-    return time === 'now' ? this.#time() : [time.seconds, time.nanoseconds];
-  }
-
-  /** Its content changed: `ctime`, and `mtime` too. */
-  #touch(inode: Inode, content: boolean): void {
-    const milliseconds = this.#now();
-    const seconds = Math.floor(milliseconds / 1000);
-    const nanoseconds = Math.floor((milliseconds - seconds * 1000) * 1e6);
-    inode.ctime = seconds;
-    inode.ctimensec = nanoseconds;
-    if (!content) return;
-    inode.mtime = seconds;
-    inode.mtimensec = nanoseconds;
-  }
-
-  #touchChange(inode: Inode): void {
-    this.#touch(inode, false);
   }
 
   /** Like a disk mounted `relatime`: not more often than anybody could want to know. */
@@ -643,20 +594,6 @@ function used(inode: Inode): Inode {
 /** The names in a directory. */
 function namesOf(inode: Inode): Map<string, Link> {
   return inode.names ?? fail('ENOTDIR');
-}
-
-/** Whose what is made in a directory is, and a directory's group where it says so. */
-function owner(directory: Inode, mode: number, caller: Caller) {
-  if ((directory.mode & modeBit.SETGID) === 0) return { uid: caller.uid, gid: caller.gid };
-  const isDirectory = (mode & MASK) === DIRECTORY;
-  return { uid: caller.uid, gid: directory.gid, ...(isDirectory ? { mode: mode | modeBit.SETGID } : {}) };
-}
-
-/** Clears what would let others run the file as its owner. */
-function killPrivileges(inode: Inode): void {
-  if (inode.kind !== REGULAR) return;
-  inode.mode &= ~modeBit.SETUID;
-  if ((inode.mode & 0o010) !== 0) inode.mode &= ~modeBit.SETGID;
 }
 
 /** @throws {FsError} EINVAL when a directory would come to lie in itself. */

@@ -1,5 +1,6 @@
 import type { FileBytes } from './file-bytes.ts';
-import type { Attributes, Entry, OpenFile } from './file-tree.ts';
+import { FileNode } from './file-node.ts';
+import type { Entry, OpenFile } from './file-tree.ts';
 import { fileType } from './spec-fuse.ts';
 
 /** A name in a directory. */
@@ -9,23 +10,8 @@ export interface Link {
   readonly order: number;
 }
 
-/** What a file in memory is. It is its own attributes and its own entry, so that telling of it costs no object. */
-export class Inode implements Attributes, Entry<Inode> {
-  readonly ino: number;
-  mode: number;
-  nlink = 1;
-  uid: number;
-  gid: number;
-  readonly rdev: number;
-  readonly blksize = 4096;
-  atime = 0;
-  atimensec = 0;
-  mtime = 0;
-  mtimensec = 0;
-  ctime = 0;
-  ctimensec = 0;
-  btime = 0;
-  btimensec = 0;
+/** What a file in memory is. */
+export class Inode extends FileNode implements Entry<Inode> {
   /** Of a regular file. */
   readonly data: FileBytes | undefined;
   /** Of a symbolic link. */
@@ -39,37 +25,13 @@ export class Inode implements Attributes, Entry<Inode> {
   uses = 0;
   open = 0;
 
-  constructor(made: {
-    readonly ino: number;
-    readonly mode: number;
-    readonly uid: number;
-    readonly gid: number;
-    readonly rdev?: number;
-    readonly data?: FileBytes;
-    readonly target?: string;
-  }) {
-    this.ino = made.ino;
-    this.mode = made.mode;
-    this.uid = made.uid;
-    this.gid = made.gid;
-    this.rdev = made.rdev ?? 0;
-    this.data = made.data;
-    this.target = made.target;
+  constructor(ino: number, mode: number, data: FileBytes | undefined, target: string | undefined) {
+    super(ino, mode);
+    this.data = data;
+    this.target = target;
     this.names = this.kind === fileType.DIRECTORY ? new Map() : undefined;
     // Its own name, and the one in its parent.
     if (this.names !== undefined) this.nlink = 2;
-  }
-
-  get node(): this {
-    return this;
-  }
-
-  get attributes(): this {
-    return this;
-  }
-
-  get kind(): number {
-    return this.mode & fileType.MASK;
   }
 
   get size(): number {
