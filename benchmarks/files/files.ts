@@ -3,7 +3,7 @@
  * 4 KiB, a walk over small files and a `cat` of them. Ratios are ours to virtiofsd's; each case is run on both in turns, and the best of its runs counts.
  * `npx tsx benchmarks/files/files.ts [--json] [--rounds=5]`, after `npm run build`. Linux on x86-64.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { ensureTool, GuardedChild, GuestSession, guestFiles, serialPorts } from 'virtio-node/guests';
 import { connectUnix } from 'virtio-node/host';
 import { UmlMachine } from 'virtio-node/uml';
+import { memoryOf, processorSeconds } from '../process-usage.ts';
 import { printReport } from '../report.ts';
 import { makeTree } from '../tree.ts';
 
@@ -101,15 +102,6 @@ async function listening(child: GuardedChild, peer: Peer): Promise<void> {
   if (peer === 'ours') connectUnix(sockets[peer]).close();
 }
 
-/** Seconds of processor time and KiB of memory of a process. */
-function usage({ pid }: { readonly pid: number }): { readonly seconds: number; readonly memory: number } {
-  const [, rest = ''] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ');
-  const fields = rest.split(' ').map(Number);
-  // Its own: what it shares with the guest is the guest's.
-  const memory = /RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-  return { seconds: ((fields[11] ?? 0) + (fields[12] ?? 0)) / 100, memory: Number(memory) };
-}
-
 interface Measured {
   readonly seconds: number;
   readonly cpu: number;
@@ -152,7 +144,8 @@ try {
       }
     }
   }
-  for (const peer of peers) memory[peer] = usage(childOf(peer)).memory;
+  // Its own: what it shares with the guest is the guest's.
+  for (const peer of peers) memory[peer] = memoryOf(childOf(peer).pid, 'RssAnon');
 } finally {
   await guest?.close();
   for (const child of children.values()) await child.kill();
@@ -166,14 +159,14 @@ function childOf(peer: Peer): { readonly pid: number } {
 async function measure(session: GuestSession, one: Case, peer: Peer): Promise<Measured> {
   const mounted = `/mnt/${peer}`;
   await session.text(`mount -t virtiofs ${peer} ${mounted}; echo 3 >/proc/sys/vm/drop_caches`);
-  const before = usage(childOf(peer)).seconds;
+  const before = processorSeconds(childOf(peer).pid);
   const clock = "sed -n 's/^now at \\([0-9]*\\) nsecs/\\1/p' /proc/timer_list";
   const said = await session.text(
     `a=$(${clock}); ( ${one.command(mounted)} ) >/dev/null 2>&1; b=$(${clock}); echo $a $b`,
   );
   const [from = Number.NaN, to = Number.NaN] = said.split(' ').map(Number);
   const seconds = (to - from) / 1e9;
-  const cpu = usage(childOf(peer)).seconds - before;
+  const cpu = processorSeconds(childOf(peer).pid) - before;
   await session.text(`umount ${mounted}`);
   return { seconds, cpu };
 }

@@ -5,7 +5,7 @@
  * `npx tsx benchmarks/network/network.ts [--json] [--rounds=5] [--seconds=2] [--only=uml|v86]`, after `npm run build`.
  */
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,6 +19,7 @@ import { Machine } from '../../guests/machine.ts';
 import { freePort } from '../../guests/net-servers.ts';
 import { startPasst } from '../../guests/passt.ts';
 import { listening } from '../listening.ts';
+import { memoryOf, processorSeconds } from '../process-usage.ts';
 import { printReport } from '../report.ts';
 
 const option = (name: string): string | undefined =>
@@ -58,34 +59,23 @@ async function measure(
   text: (command: string) => Promise<string>,
   host: string,
   direction: Direction,
-  used: () => Promise<number>,
+  used: () => number,
   time: number = seconds,
 ): Promise<Measured> {
-  const before = await used();
+  const before = used();
   const said = await text(
     `iperf3 --client ${host} --port ${port} --time ${time} --json ${directions[direction]}`,
   );
   // It is iperf3's own answer.
   const { bytes, bits_per_second } = (JSON.parse(said) as Said).end.sum_received;
-  return { speed: bits_per_second, cpu: ((await used()) - before) / (bytes / 1e9) };
-}
-
-/** Seconds of processor time that a process has used, its threads included. */
-async function processorTime(pid: number): Promise<number> {
-  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).replace(/^.*\) /, '').split(' ');
-  // utime and stime, in hundredths.
-  return (Number(fields[11]) + Number(fields[12])) / 100;
-}
-
-/** The most memory that a process has had, in MiB. */
-async function memoryOf(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  return Math.round(Number(/VmHWM:\s+(\d+)/.exec(status)?.[1]) / 1024);
+  return { speed: bits_per_second, cpu: (used() - before) / (bytes / 1e9) };
 }
 
 const median = (values: readonly number[]): number =>
   [...values].sort((a, b) => a - b)[values.length >>> 1] ?? 0;
 const rounded = (value: number): number => Math.round(value * 100) / 100;
+/** In MiB. */
+const mostMemory = (pid: number): number => Math.round(memoryOf(pid, 'VmHWM') / 1024);
 
 const rows: Record<string, string | number>[] = [];
 
@@ -133,7 +123,7 @@ async function inUml(): Promise<void> {
   };
   const guests = { ours: await boot(sockets.ours), theirs: await boot(sockets.theirs) };
   const one = (peer: 'ours' | 'theirs', direction: Direction, time?: number): Promise<Measured> => {
-    const used = (): Promise<number> => processorTime(backEnds[peer].pid);
+    const used = (): number => processorSeconds(backEnds[peer].pid);
     return measure((text) => guests[peer].session.text(text), '10.0.2.2', direction, used, time);
   };
   for (const direction of ['out of the guest', 'into the guest'] as const) {
@@ -143,8 +133,8 @@ async function inUml(): Promise<void> {
       for (const peer of ['ours', 'theirs'] as const) of[peer].push(await one(peer, direction));
     }
     addRow(`user-mode Linux, passt: ${direction}`, of.ours, of.theirs, {
-      'ours MiB': await memoryOf(backEnds.ours.pid),
-      'theirs MiB': await memoryOf(backEnds.theirs.pid),
+      'ours MiB': mostMemory(backEnds.ours.pid),
+      'theirs MiB': mostMemory(backEnds.theirs.pid),
     });
   }
   for (const { machine } of Object.values(guests)) await machine.close();
@@ -193,7 +183,7 @@ async function inV86(): Promise<void> {
   const ready = machine.ready();
   await machine.emulator.run();
   await ready;
-  const used = (): Promise<number> => processorTime(process.pid);
+  const used = (): number => processorSeconds(process.pid);
   const hosts = { ours: '10.0.2.2', theirs: '10.0.3.2' } as const;
   for (const direction of ['out of the guest', 'into the guest'] as const) {
     const of: Record<'ours' | 'theirs', Measured[]> = { ours: [], theirs: [] };
@@ -204,8 +194,8 @@ async function inV86(): Promise<void> {
       for (const peer of ['ours', 'theirs'] as const) of[peer].push(await one(peer));
     }
     addRow(`v86, its own device: ${direction}`, of.ours, of.theirs, {
-      'ours MiB': await memoryOf(process.pid),
-      'theirs MiB': await memoryOf(process.pid),
+      'ours MiB': mostMemory(process.pid),
+      'theirs MiB': mostMemory(process.pid),
     });
   }
   await machine.stop();

@@ -6,7 +6,7 @@
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createConnection, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -15,6 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { openVsock, type VsockStream } from 'virtio/devices/vsock';
 import { ensureTool, GuardedChild } from 'virtio-node/guests';
 import { connectVhostUser } from 'virtio-node/vhost-user';
+import { processorSeconds } from '../process-usage.ts';
 import { printReport } from '../report.ts';
 import { port } from './ports.ts';
 
@@ -26,8 +27,6 @@ const seconds = numberOf('seconds', 1);
 const limit = 1;
 const message = new Uint8Array(64).fill(1);
 const piece = new Uint8Array(65_536).fill(2);
-/** Clock ticks of the system's in a second: 100 on every Linux. */
-const ticks = 100;
 
 /** A connection of either kind. */
 interface Connection {
@@ -47,12 +46,6 @@ const command = fileURLToPath(new URL('../../packages/cli/bin/virtio.js', import
 const folder = await mkdtemp(join(tmpdir(), 'virtio-vsock-'));
 const ports = (name: string): string => join(folder, `${name}-ports`);
 const socketOf = (name: string): string => join(folder, name);
-
-/** Processor time of a process so far, in seconds. */
-function processorTime(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-  return (Number(fields[11]) + Number(fields[12])) / ticks;
-}
 
 const overVsock = (stream: VsockStream): Connection => ({
   write: (bytes) => stream.write(bytes),
@@ -143,10 +136,10 @@ interface Measured {
 
 async function measure({ connect, pid }: Peer, load: (typeof loads)[number]): Promise<Measured> {
   const connection = await connect(load.port);
-  const before = [performance.now(), pid === undefined ? 0 : processorTime(pid)] as const;
+  const before = [performance.now(), pid === undefined ? 0 : processorSeconds(pid)] as const;
   const count = await load.run(connection);
   const elapsed = (performance.now() - before[0]) / 1000;
-  const cpu = pid === undefined ? Number.NaN : processorTime(pid) - before[1];
+  const cpu = pid === undefined ? Number.NaN : processorSeconds(pid) - before[1];
   connection.close();
   return { rate: count / load.unit / elapsed, cpu: cpu / (count / (load.unit === 1 ? 1e6 : 1e9)) };
 }
