@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import { endianness } from 'node:os';
+import { constants, endianness } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import { isMainThread } from 'node:worker_threads';
 import { eventLoopCalls } from '../../ffi/event-loop.ts';
@@ -168,6 +168,14 @@ export class Uring implements FileEngine {
     });
   }
 
+  /** In a later turn: the kernel may say the same for a while. */
+  #askAgain(operation: Operation): void {
+    setImmediate(() => {
+      this.#waiting.push(operation);
+      this.#schedule();
+    });
+  }
+
   /** What is asked for in one turn goes to the kernel together. */
   #schedule(): void {
     if (this.#scheduled) return;
@@ -238,6 +246,7 @@ export class Uring implements FileEngine {
       this.#running.delete(id);
       this.#free.push(id);
       if (result >= 0) operation.resolve(result);
+      else if (isForNow(result)) this.#askAgain(operation);
       else operation.reject(systemError(result));
     }
     // The kernel may use the places again, now that they were read.
@@ -262,6 +271,10 @@ function canAll(fd: number): boolean {
     (answer[probe.header + code * probe.entry + probe.flags]! & probe.SUPPORTED) !== 0;
   return Object.values(opcode).every(can);
 }
+
+/** It was interrupted, or the kernel lacks something for the moment. */
+const isForNow = (result: number): boolean =>
+  result === -constants.errno.EINTR || result === -constants.errno.EAGAIN;
 
 function systemError(result: number): Error {
   const code = getSystemErrorName(result);
