@@ -1,14 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import {
-  closeSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,6 +7,7 @@ import { blkDevice, openBlk } from 'virtio/devices/blk';
 import type { HostError } from 'virtio/errors';
 import { Loopback } from 'virtio/transports/loopback';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { descriptorOf } from './descriptors.fixture.ts';
 import { openFileStorage } from './file-storage.ts';
 
 let folder: string;
@@ -47,19 +39,6 @@ const ownMounts = ['unshare', '-rm'] as const;
 const canMount =
   process.platform === 'linux' &&
   spawnSync(ownMounts[0], [ownMounts[1], 'mount', '-t', 'tmpfs', 'tmpfs', tmpdir()]).status === 0;
-
-function descriptorOf(path: string): number {
-  const links = readdirSync('/proc/self/fd').map((fd) => [Number(fd), linkOf(fd)] as const);
-  return links.find(([, target]) => target === path)?.[0] ?? -1;
-}
-
-function linkOf(fd: string): string {
-  try {
-    return readlinkSync(`/proc/self/fd/${fd}`);
-  } catch {
-    return ''; // that of the listing itself
-  }
-}
 
 /** Lets a descriptor stand for another file. */
 function exchange(fd: number, path: string): void {

@@ -3,11 +3,13 @@ import { createHash } from 'node:crypto';
 import {
   chmodSync,
   closeSync,
+  constants,
   existsSync,
   fstatSync,
   mkdtempSync,
   openSync,
   readFileSync,
+  realpathSync,
   rmSync,
   statSync,
   truncateSync,
@@ -19,6 +21,7 @@ import { fileURLToPath } from 'node:url';
 import { blkDevice, openBlk, overlayStorage } from 'virtio/devices/blk';
 import { Loopback } from 'virtio/transports/loopback';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { descriptorOf } from './descriptors.fixture.ts';
 import { openFileStorage } from './index.ts';
 import { pattern } from './pattern.fixture.ts';
 
@@ -198,6 +201,19 @@ describe('openFileStorage', () => {
     );
     await storage.close();
   });
+
+  it.runIf(process.platform === 'linux').each([false, true])(
+    'is read without haste: io_uring gives up what takes time where the file says so (direct: %s)',
+    async (direct) => {
+      const path = realpathSync(image());
+      const storage = await openFileStorage(path, { direct });
+      const said = readFileSync(`/proc/self/fdinfo/${descriptorOf(path)}`, 'latin1');
+      const flags = /^flags:\s*(\d+)/m.exec(said)?.[1] ?? '';
+      const { O_NONBLOCK, O_DIRECT } = constants;
+      expect(Number.parseInt(flags, 8) & (O_NONBLOCK | O_DIRECT)).toBe(direct ? O_DIRECT : 0);
+      await storage.close();
+    },
+  );
 
   it.runIf(existsSync('/dev/full'))('calls a full disk by its name', async () => {
     await expect(openFileStorage('/dev/full')).rejects.toMatchObject({ code: 'BAD_IMAGE' });

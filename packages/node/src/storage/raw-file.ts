@@ -11,10 +11,14 @@ import {
   writeSync,
 } from 'node:fs';
 import { HostError } from 'virtio/errors';
+import { linuxCalls } from '../ffi/linux.ts';
 import { type FileEngine, threads } from './engine.ts';
 import { failureOf } from './failures.ts';
 import { punchHole, zeroRange } from './holes.ts';
 import { lockImage } from './lock.ts';
+
+/** Of fcntl(2). */
+const F_SETFL = 4;
 
 /** How a file is opened. */
 export interface RawFileOptions {
@@ -65,7 +69,10 @@ export class RawFile {
       lockImage(fd, path, readOnly ? 'shared' : 'exclusive');
       if (made && typeof create === 'number') ftruncateSync(fd, create);
       const file = new RawFile(path, readOnly, fd, engine);
-      if (file.stats.isFile()) return file;
+      if (file.stats.isFile()) {
+        mayWait(fd, direct);
+        return file;
+      }
       throw new HostError('BAD_IMAGE', `${path} is not a regular file: give a disk image`);
     } catch (error) {
       closeSync(fd);
@@ -220,6 +227,11 @@ function openDescriptor(
   } catch (error) {
     throw failed('made', error);
   }
+}
+
+/** A file that says O_NONBLOCK gets EAGAIN from io_uring, in kernels before 5.15, for what is not in memory. */
+function mayWait(fd: number, direct: boolean): void {
+  if (process.platform === 'linux') linuxCalls().fcntl(fd, F_SETFL, direct ? constants.O_DIRECT : 0);
 }
 
 function directFlag(path: string): number {

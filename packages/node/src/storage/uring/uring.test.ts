@@ -1,19 +1,10 @@
 import { spawn } from 'node:child_process';
-import {
-  closeSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, mkdtempSync, openSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { openFiles } from '../descriptors.fixture.ts';
 import { openFileStorage } from '../file-storage.ts';
 import { pattern } from '../pattern.fixture.ts';
 import { Uring } from './uring.ts';
@@ -27,6 +18,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
+const { errno } = constants;
 const size = 2 ** 20;
 const isSame = (one: Uint8Array, other: Uint8Array): boolean => Buffer.compare(one, other) === 0;
 
@@ -34,14 +26,6 @@ function image(): string {
   const path = join(folder, 'disk.img');
   writeFileSync(path, pattern(size));
   return path;
-}
-
-function linkOf(fd: string): string {
-  try {
-    return readlinkSync(`/proc/self/fd/${fd}`);
-  } catch {
-    return ''; // that of the listing itself
-  }
 }
 
 /** A container's rules may forbid it. */
@@ -115,13 +99,24 @@ describe.runIf(first !== undefined)('a file through io_uring', () => {
     closeSync(fd);
   });
 
+  it.each(['EAGAIN', 'EINTR'] as const)('asks again what the kernel cannot do for now: %s', async (name) => {
+    const storage = await openFileStorage(image(), { io: 'io_uring' });
+    // In place of what the kernel answers.
+    const answer = vi.spyOn(DataView.prototype, 'getInt32').mockReturnValueOnce(-errno[name]);
+    const bytes = new Uint8Array(512);
+    await storage.read(1024, bytes);
+    expect(answer).toHaveBeenCalledTimes(2);
+    expect(isSame(bytes, pattern(size).subarray(1024, 1536))).toBe(true);
+    await storage.close();
+  });
+
   it('waits for what is under way when it is closed, and leaves nothing open', async () => {
     const open = (): readonly number[] => {
-      const targets = readdirSync('/proc/self/fd').map(linkOf);
+      const targets = [...openFiles().values()];
       return ['io_uring', 'disk.img'].map((what) => targets.filter((target) => target.includes(what)).length);
     };
     const events = (): number =>
-      readdirSync('/proc/self/fd').filter((fd) => linkOf(fd).includes('eventfd')).length;
+      [...openFiles().values()].filter((target) => target.includes('eventfd')).length;
     const eventsBefore = events();
     const before = open();
     const path = image();
