@@ -63,6 +63,11 @@ export class DirectTransfers implements BlockAccess {
     return this.#blocks.write(offset, source);
   }
 
+  /** Changes a range by other means than a write. */
+  change<T>(offset: number, length: number, work: () => T): Promise<T> {
+    return this.#blocks.change(offset, length, work);
+  }
+
   allocate(): Uint8Array {
     return alignedMemory(pieceLength);
   }

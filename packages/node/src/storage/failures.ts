@@ -9,6 +9,10 @@ export function failureOf(path: string, what: string, cause: unknown): HostError
   return new HostError('IO_ERROR', `${path} cannot be ${what}: ${name}`, { cause });
 }
 
+/** What is said of an image whose bytes from `end` on are gone. */
+export const wasCut = (path: string, end: number): HostError =>
+  new HostError('BAD_IMAGE', `${path} ends at byte ${end}: it was cut while in use`);
+
 const explanations: Readonly<Record<string, readonly [HostErrorCode, string]>> = {
   ENOENT: ['NOT_FOUND', 'does not exist'],
   ENOTDIR: ['NOT_FOUND', 'does not exist: a part of its path is not a directory'],

@@ -2,6 +2,7 @@ import type { Storage } from 'virtio/devices/blk';
 import { HostError, UsageError } from 'virtio/errors';
 import { DirectTransfers } from './direct.ts';
 import { type FileEngine, threads } from './engine.ts';
+import { wasCut } from './failures.ts';
 import { RawFile, type RawFileOptions } from './raw-file.ts';
 import { Uring } from './uring/uring.ts';
 
@@ -105,15 +106,18 @@ abstract class Disk implements FileStorage {
     return this.file.flush();
   }
 
-  discard(offset: number, length: number): void {
+  discard(offset: number, length: number): void | Promise<void> {
     // Where no hole can be made the bytes stay, which a discard allows.
     this.file.punch(offset, length);
   }
 
   writeZeroes(offset: number, length: number, mayUnmap: boolean): void | Promise<void> {
-    if (mayUnmap && this.file.punch(offset, length)) return;
-    if (this.file.zero(offset, length)) return;
-    return this.#storeZeroes(offset, length);
+    if (!this.makeZeroes(offset, length, mayUnmap)) return this.storeZeroes(offset, length);
+  }
+
+  /** False where the file system cannot. */
+  protected makeZeroes(offset: number, length: number, mayUnmap: boolean): boolean {
+    return (mayUnmap && this.file.punch(offset, length)) || this.file.zero(offset, length);
   }
 
   resize(size: number): void {
@@ -127,7 +131,7 @@ abstract class Disk implements FileStorage {
     return this.file.close();
   }
 
-  async #storeZeroes(offset: number, length: number): Promise<void> {
+  protected async storeZeroes(offset: number, length: number): Promise<void> {
     const zeroes = new Uint8Array(Math.min(length, zeroPiece));
     for (let done = 0; done < length; done += zeroes.length) {
       await this.writeLater(offset + done, zeroes.subarray(0, length - done));
@@ -205,14 +209,20 @@ class DirectDisk extends Disk {
     return this.write(offset, source);
   }
 
+  override discard(offset: number, length: number): Promise<void> {
+    return this.#transfers.change(offset, length, () => void super.discard(offset, length));
+  }
+
+  override async writeZeroes(offset: number, length: number, mayUnmap: boolean): Promise<void> {
+    const make = (): boolean => this.makeZeroes(offset, length, mayUnmap);
+    if (!(await this.#transfers.change(offset, length, make))) await this.storeZeroes(offset, length);
+  }
+
   override resize(size: number): void {
     this.#transfers.checkSize(size);
     super.resize(size);
   }
 }
-
-const wasCut = (path: string, end: number): HostError =>
-  new HostError('BAD_IMAGE', `${path} ends at byte ${end}: it was cut while in use`);
 
 function checkedSize({ path, stats: { size } }: RawFile): number {
   const bad = (message: string): HostError => new HostError('BAD_IMAGE', `${path} ${message}`);

@@ -14,16 +14,16 @@ export interface BlockAccess {
 const mostIdle = 16;
 const sectorSize = 512;
 
-/** A write that is under way, in whole blocks. */
+/** A change that is under way, in whole blocks. */
 interface Busy {
   readonly from: number;
   readonly to: number;
-  readonly done: Promise<void>;
+  readonly done: Promise<unknown>;
 }
 
 /**
  * Reaches any sectors through whole blocks: bytes go through buffers of our own, and a write of parts of blocks reads
- * them first, while no other write touches them.
+ * them first, while nothing else changes them.
  */
 export class WholeBlocks {
   readonly #access: BlockAccess;
@@ -55,18 +55,23 @@ export class WholeBlocks {
     }
   }
 
-  async write(offset: number, source: Uint8Array): Promise<void> {
+  write(offset: number, source: Uint8Array): Promise<void> {
+    return this.change(offset, source.length, () => this.#store(offset, source));
+  }
+
+  /** Changes a range by `work` while nothing else changes its blocks: a write of parts would bring back what they were. */
+  async change<T>(offset: number, length: number, work: () => T | Promise<T>): Promise<T> {
     // A sector is never written in parts.
-    if (this.#access.blockSize <= sectorSize) return this.#store(offset, source);
-    const [from, to] = [this.down(offset), this.up(offset + source.length)];
+    if (this.#access.blockSize <= sectorSize) return work();
+    const [from, to] = [this.down(offset), this.up(offset + length)];
     for (let other = this.#overlap(from, to); other; other = this.#overlap(from, to)) {
       await other.done.catch(() => {});
     }
-    const done = this.#store(offset, source);
-    const busy: Busy = { from, to, done };
+    const done = work();
+    const busy: Busy = { from, to, done: Promise.resolve(done) };
     this.#busy.add(busy);
     try {
-      await done;
+      return await done;
     } finally {
       this.#busy.delete(busy);
     }

@@ -142,6 +142,16 @@ describe.each<[string, Behaviour]>([
   });
 });
 
+it('lets no write of a part of a block bring back what is zeroed meanwhile', async () => {
+  const server = await serve({ blockSizes: [4096, 4096, 65_536] }, pattern(65_536));
+  const storage = await openNbd(server.uri);
+  // They overlap, so of one sector either may be there; of the rest of the block nothing that was.
+  await Promise.all([storage.write(512, pattern(512, 9)), storage.writeZeroes?.(0, 4096, false)]);
+  await storage.close();
+  expect(server.bytes.subarray(0, 512).equals(Buffer.alloc(512))).toBe(true);
+  expect(server.bytes.subarray(1024, 4096).equals(Buffer.alloc(3072))).toBe(true);
+});
+
 it('writes through where no flush can be asked for', async () => {
   const server = await serve({ flags: 0x6d & ~4 });
   const storage = await openNbd(server.uri);

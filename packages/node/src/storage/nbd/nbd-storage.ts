@@ -171,9 +171,7 @@ class NbdDisk implements NbdStorage, BlockAccess {
   #trim(offset: number, length: number): Promise<void> {
     const from = this.#blocks.up(offset);
     const to = this.#blocks.down(offset + length);
-    return this.#inPieces(from, to - from, (at, _from, count) =>
-      this.#requests.send(command.TRIM, this.#writeFlags, at, count),
-    );
+    return this.#changeBlocks(command.TRIM, this.#writeFlags, from, to);
   }
 
   async #zero(offset: number, length: number, mayUnmap: boolean): Promise<void> {
@@ -183,8 +181,14 @@ class NbdDisk implements NbdStorage, BlockAccess {
     await this.write(offset, new Uint8Array(from - offset));
     await this.write(to, new Uint8Array(end - to));
     const flags = this.#writeFlags | (mayUnmap ? 0 : commandFlag.NO_HOLE);
-    await this.#inPieces(from, to - from, (at, _from, count) =>
-      this.#requests.send(command.WRITE_ZEROES, flags, at, count),
+    await this.#changeBlocks(command.WRITE_ZEROES, flags, from, to);
+  }
+
+  /** Whole blocks, by a command without data. */
+  async #changeBlocks(type: number, flags: number, from: number, to: number): Promise<void> {
+    if (from >= to) return;
+    await this.#blocks.change(from, to - from, () =>
+      this.#inPieces(from, to - from, (at, _from, count) => this.#requests.send(type, flags, at, count)),
     );
   }
 
