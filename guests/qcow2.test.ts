@@ -276,6 +276,15 @@ it('makes counts right that QEMU left postponed when it died', async () => {
   await io('disk', 'read -P 1 0 5M', 'read -P 2 6M 1M');
 });
 
+it('does not rely on bitmaps whose clusters it did not count', async () => {
+  await qemu('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', 'lazy_refcounts=on', 'disk', '8M');
+  await qemu('qemu-img', 'bitmap', '--add', 'disk', 'changes');
+  await expect(io('disk', 'write -P 1 0 1M', 'flush', 'abort')).rejects.toThrow();
+  await (await openQcow2(at('disk'))).close();
+  await checked('disk');
+  await io('disk', 'read -P 1 0 1M');
+});
+
 it('clears bitmaps that it does not keep up', async () => {
   await qemu('qemu-img', 'create', '-q', '-f', 'qcow2', 'disk', '8M');
   await qemu('qemu-img', 'bitmap', '--add', 'disk', 'changes');

@@ -122,6 +122,8 @@ export class Qcow2Image implements Storage {
 
   /** Makes the counts right that somebody left wrong, and says so in the header. */
   repaired(): void {
+    // What is known of bitmaps alone was not counted, and must not be relied on from here on.
+    this.#begin();
     this.#committer?.flushNow();
     this.#setIncompatible(this.#incompatible & ~(1 << incompatible.dirty));
     this.#host.raw.flushNow();
