@@ -1,3 +1,4 @@
+import { wasCut } from '../failures.ts';
 import type { RawFile } from '../raw-file.ts';
 
 /** What lies beneath an image: it is read where the image has nothing of its own. */
@@ -24,10 +25,12 @@ export function imageBacking(image: Backing): Backing {
 
 /** A raw file beneath an image. Its size need not be whole sectors. */
 export function rawBacking(file: RawFile): Backing {
+  const { size } = file.stats;
   return {
-    size: file.stats.size,
+    size,
     read(offset, target) {
       const done = file.read(offset, target);
+      if (done < Math.min(size - offset, target.length)) throw wasCut(file.path, offset + done);
       if (done < target.length) target.fill(0, done);
     },
     close: () => file.close(),

@@ -103,6 +103,42 @@ it('does nothing once it is closed, nor when it is open for reading only', async
   await reader.close();
 });
 
+describe('a file that is cut while it is in use', () => {
+  it('is missed where the image had something: that is not 0 because it is gone', async () => {
+    const { bytes, l2 } = await image();
+    const disk = await openQcow2(path);
+    truncateSync(path, bytes.length - 4096);
+    const cut = expect.objectContaining(refused(/was cut/));
+    const last = new Uint8Array(8192);
+    expect(() => disk.read(size - 65_536, last)).toThrow(cut);
+    // What is there can be read; nothing is written any more.
+    disk.read(0, last);
+    expect(() => disk.write(0, last)).toThrow(cut);
+    await disk.close();
+    writeFileSync(path, bytes);
+    const other = await openQcow2(path);
+    truncateSync(path, l2);
+    expect(() => other.read(0, last)).toThrow(cut);
+    await other.close();
+  });
+
+  it('is missed beneath an image too', async () => {
+    const base = join(folder, 'base');
+    writeFileSync(base, new Uint8Array(size - 100).fill(1));
+    await createQcow2(path, { backing: { path: 'base', format: 'raw' } });
+    const disk = await openQcow2(path);
+    const bytes = new Uint8Array(4096);
+    disk.read(size - 4096, bytes);
+    expect(bytes.indexOf(0)).toBe(3996);
+    truncateSync(base, size - 512);
+    expect(() => disk.read(size - 4096, bytes)).toThrow(
+      expect.objectContaining(refused(/base ends at byte/)),
+    );
+    disk.read(0, bytes);
+    await disk.close();
+  });
+});
+
 describe('an image that a stranger made', () => {
   it.each<[string, (bytes: Buffer) => void, RegExp]>([
     ['another magic', (b) => b.writeUInt32BE(1, 0), /no qcow2 image/],
