@@ -449,6 +449,17 @@ describe('credit', () => {
     expect(await guest.hear()).toMatchObject({ op: CREDIT_UPDATE, bufAlloc: 4096, fwdCnt: 1024 });
   });
 
+  it('is told sooner to a guest whose own buffer is smaller, since it may send no more than that holds', async () => {
+    const { guest, stream } = await connected({}, { buf_alloc: 400 });
+    await guest.send({ op: RW, buf_alloc: 400 }, new Uint8Array(99));
+    await stream.read();
+    const told = guest.hear();
+    expect(await pending(told)).toBe(true);
+    await guest.send({ op: RW, buf_alloc: 400 }, new Uint8Array(1));
+    await stream.read();
+    expect(await told).toMatchObject({ op: CREDIT_UPDATE, bufAlloc: 256 * 1024, fwdCnt: 100 });
+  });
+
   it('that the guest exceeds costs it the connection, and the host nothing', async () => {
     const { guest, stream } = await connected({ bufferSize: 4096 });
     await guest.send({ op: RW }, new Uint8Array(4096));

@@ -409,7 +409,7 @@ export class Connection implements Addresses {
     this.credit.forward(bytes);
     if (!this.live) {
       if (!this.holds) this.#owner.drained(this);
-    } else if (this.credit.unreported >= this.credit.bufAlloc / 4) {
+    } else if (this.credit.untold) {
       this.#owes.credit = true;
       this.#owner.ready(this);
     }

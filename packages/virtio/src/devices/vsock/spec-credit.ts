@@ -42,9 +42,13 @@ export class Credit {
     return (this.#rxCnt - this.fwdCnt) >>> 0;
   }
 
-  /** Bytes that left our buffer without the peer knowing. */
-  get unreported(): number {
-    return (this.fwdCnt - this.#toldFwdCnt) >>> 0;
+  /**
+   * True when the peer is to hear how much has left our buffer: a quarter of it, or of the peer's own where that is
+   * smaller. Linux sends no more at a time than its own buffer holds, however large ours is, and waits without asking.
+   */
+  get untold(): boolean {
+    const unreported = (this.fwdCnt - this.#toldFwdCnt) >>> 0;
+    return unreported > 0 && unreported >= Math.min(this.bufAlloc, this.#peerBufAlloc) / 4;
   }
 
   /** The peer told of its buffer. */
