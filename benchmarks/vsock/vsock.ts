@@ -2,7 +2,7 @@
  * `virtio serve vsock` beside rust-vmm's vhost-device-vsock, under the same driver, ours: round trips through an echo on the
  * host, and bytes in each direction between the driver and a Unix socket of the host. The host's own Unix sockets, with nothing of
  * virtio in between, are what there is at most.
- * `npx tsx benchmarks/vsock/vsock.ts [--json] [--rounds=5] [--seconds=1]`, after `npm run build`.
+ * `npx tsx benchmarks/vsock/vsock.ts [--json] [--rounds=5] [--seconds=0.5]`, after `npm run build`.
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -22,7 +22,9 @@ import { port } from './ports.ts';
 const numberOf = (name: string, otherwise: number): number =>
   Number(new RegExp(`--${name}=([\\d.]+)`).exec(process.argv.join(' '))?.[1] ?? otherwise);
 const rounds = numberOf('rounds', 5);
-const seconds = numberOf('seconds', 1);
+const seconds = numberOf('seconds', 0.5);
+/** The longest that a measurement may take beside its time, in milliseconds: a peer that stalls is named, not waited for. */
+const patience = 20_000;
 /** Our back end is to be no slower than rust-vmm's. */
 const limit = 1;
 const message = new Uint8Array(64).fill(1);
@@ -144,6 +146,17 @@ async function measure({ connect, pid }: Peer, load: (typeof loads)[number]): Pr
   return { rate: count / load.unit / elapsed, cpu: cpu / (count / (load.unit === 1 ? 1e6 : 1e9)) };
 }
 
+async function inTime<T>(what: string, measured: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(new Error(`${what}: nothing came for ${patience / 1000} s`)),
+      seconds * 1000 + patience,
+    );
+  });
+  return Promise.race([measured, late]).finally(() => clearTimeout(timer));
+}
+
 const median = (values: readonly number[]): number =>
   [...values].sort((a, b) => a - b)[values.length >>> 1] ?? 0;
 const rounded = (value: number): number => (value < 100 ? Math.round(value * 100) / 100 : Math.round(value));
@@ -180,7 +193,8 @@ try {
   }));
   for (let round = 0; round < rounds; round++) {
     for (const { load, of } of results)
-      for (const name of names) of[name].push(await measure(peers[name], load));
+      for (const name of names)
+        of[name].push(await inTime(`${load.name} (${name})`, measure(peers[name], load)));
   }
   const rows = results.map(({ load, of }) => {
     const rate = (name: Name): number => median(of[name].map((one) => one.rate));
