@@ -1,9 +1,9 @@
-import type { Channel, ChannelListener, Descriptor } from 'virtio/channel';
+import { type Channel, type ChannelListener, type Descriptor, mostDescriptors } from 'virtio/channel';
 import { HostError, UsageError } from 'virtio/errors';
 import { type Poller, pollEvents } from '../ffi/system-calls.ts';
 import { failure, interrupted, isGone, tryAgain } from './failure.ts';
 import { FileDescriptor } from './file-descriptor.ts';
-import { messageLength, mostDescriptors, receiveMessage, sendMessage } from './messages.ts';
+import { messageLength, receiveMessage, sendMessage } from './messages.ts';
 import { linux, pollerFor } from './platform.ts';
 
 const SOL_SOCKET = 1;

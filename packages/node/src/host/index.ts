@@ -3,5 +3,4 @@ export { AdaptivePolling, type PollingOptions } from './adaptive-polling.ts';
 export type { UnixChannel } from './channel.ts';
 export { type DescriptorOptions, NodeDescriptors } from './descriptors.ts';
 export type { FileDescriptor } from './file-descriptor.ts';
-export { mostDescriptors } from './messages.ts';
 export { connectUnix, type Listening, listenUnix } from './unix.ts';

@@ -14,6 +14,9 @@ const F_ADD_SEALS = 1033;
 const F_GET_SEALS = 1034;
 const F_SEAL_SHRINK = 2;
 
+/** Bytes that are mapped at a time. Each view of 4 GiB has the engine collect garbage: it would be at that for minutes. */
+const mostMapped = 2 ** 42;
+
 /** The engine wants a view of whole words to begin at one. */
 const widestWord = 8;
 
@@ -21,7 +24,8 @@ const widestWord = 8;
  * Maps bytes of an open file, to be read and written and shared with whoever maps them too.
  *
  * @param offset bytes from its start.
- * @throws {HostError} IO_ERROR when it is no file, or has fewer bytes than that; NO_SPACE when there is no address for it.
+ * @throws {HostError} IO_ERROR when it is no file, or has fewer bytes than that; NO_SPACE when there is no address for it,
+ * or it is more than 4 TiB.
  */
 export function mapFile(fd: number, offset: number, length: number): MappedMemory {
   checkRange(offset, length);
@@ -29,6 +33,9 @@ export function mapFile(fd: number, offset: number, length: number): MappedMemor
   if (!stats.isFile()) throw new HostError('IO_ERROR', 'the descriptor is no memory');
   if (offset + length > stats.size) {
     throw new HostError('IO_ERROR', `the memory has ${stats.size} bytes, fewer than ${offset + length}`);
+  }
+  if (length > mostMapped) {
+    throw new HostError('NO_SPACE', `${length} bytes of memory are more than are mapped, ${mostMapped}`);
   }
   const lead = offset % systemCalls().pageSize();
   const mapping = systemCalls().mapShared(fd, offset - lead, lead + length);

@@ -1,4 +1,5 @@
 import { endianness } from 'node:os';
+import { mostDescriptors } from 'virtio/channel';
 import { systemCalls } from '../ffi/files.ts';
 import { linux } from './platform.ts';
 
@@ -9,8 +10,6 @@ const MSG_CMSG_CLOEXEC = 0x4000_0000;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 
-/** The most descriptors that Linux lets pass with one message: its SCM_MAX_FD. */
-export const mostDescriptors = 253;
 /** Bytes that go in one call. */
 export const messageLength: number = 64 * 1024;
 

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Descriptor } from './descriptors.ts';
 import { InMemoryDescriptors } from './in-memory.ts';
-import { type Framing, MessageReader } from './message-reader.ts';
+import { type Framing, MessageReader, mostDescriptors } from './message-reader.ts';
 
 /** A header of two bytes: the length of all, and any other. */
 const framing: Framing = {
@@ -61,6 +61,21 @@ describe('a message reader', () => {
     expect(heard.messages).toEqual([[4, 0, 1, 1]]);
     for (const descriptor of heard.descriptors.flat()) descriptor.close();
     expect(host.open).toBe(0);
+  });
+
+  it('keeps no more descriptors for a message than can come with one', () => {
+    const host = new InMemoryDescriptors();
+    const heard = new Heard();
+    heard.reader.received(Uint8Array.of(9), [host.createEvent()]);
+    for (let i = 1; i < mostDescriptors; i++) heard.reader.received(Uint8Array.of(), [host.createEvent()]);
+    expect([host.open, heard.broken]).toEqual([mostDescriptors, []]);
+    heard.reader.received(Uint8Array.of(1), [host.createEvent()]);
+    expect([host.open, heard.broken]).toEqual([
+      0,
+      [`a message with more than ${mostDescriptors} descriptors`],
+    ]);
+    heard.reader.received(Uint8Array.of(1), [host.createEvent()]);
+    expect([host.open, heard.broken.length]).toEqual([0, 1]);
   });
 
   it('closes what belongs to a message that never became whole', () => {

@@ -19,6 +19,9 @@ export interface MessageSink {
   broken(why: string): void;
 }
 
+/** The most descriptors that come with one message: what Linux lets pass at once, its SCM_MAX_FD. */
+export const mostDescriptors = 253;
+
 /** Puts messages together from bytes that are cut anywhere: for the `received` of a channel's listener. */
 export class MessageReader {
   readonly #framing: Framing;
@@ -57,7 +60,7 @@ export class MessageReader {
       if (rest.length === 0) return;
     }
     if (this.#stopped) closeAll(descriptors);
-    else if (descriptors.length > 0) this.#descriptors = [...this.#descriptors, ...descriptors];
+    else if (descriptors.length > 0) this.#keep(descriptors);
   }
 
   /** True when a message has begun and is not whole. */
@@ -82,6 +85,14 @@ export class MessageReader {
     this.#filled += taken;
     if (this.#message === undefined && this.#filled === this.#header.length) this.#makeRoom();
     return taken;
+  }
+
+  /** For the message that has begun. Each takes one of the few that this process may have open. */
+  #keep(descriptors: readonly Descriptor[]): void {
+    this.#descriptors = [...this.#descriptors, ...descriptors];
+    if (this.#descriptors.length <= mostDescriptors) return;
+    this.stop();
+    this.#sink.broken(`a message with more than ${mostDescriptors} descriptors`);
   }
 
   #makeRoom(): void {

@@ -2,7 +2,7 @@ import type { Channel } from '../channel/channel.ts';
 import type { DescriptorHost } from '../channel/descriptors.ts';
 import type { DriverMemory } from '../channel/shared-memory.ts';
 import type { AccessWidth } from '../driver/config-access.ts';
-import { UsageError, type VirtioError } from '../errors.ts';
+import { HostError, UsageError, type VirtioError } from '../errors.ts';
 import type { Allocator } from '../memory/allocator.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { type VfioRegionEvent, VfioUserClient } from './client.ts';
@@ -83,6 +83,7 @@ export class VfioPciFunction {
    */
   static async open(channel: Channel, options: VfioPciOptions): Promise<VfioPciFunction> {
     const { shared, byMessages = false, onError } = options;
+    const kicks: (readonly VfioRegionEvent[])[] = [];
     const client = await VfioUserClient.connect(channel, {
       memory: shared.memory,
       ...(onError === undefined ? {} : { onError }),
@@ -97,12 +98,11 @@ export class VfioPciFunction {
       }
       const { count: lines } = await client.irqInfo(irq.INTX);
       const { count: vectors } = await client.irqInfo(irq.MSIX);
-      const kicks: (readonly VfioRegionEvent[])[] = [];
-      // A server without such events refuses, and is told by messages then.
-      for (const bar of bars) kicks.push(await client.regionEvents(bar).catch(() => []));
+      for (const bar of bars) kicks.push(await kicksOf(client, bar));
       return new VfioPciFunction(client, options, { lines, vectors, kicks });
     } catch (error) {
       client.close();
+      closeKicks(kicks);
       throw error;
     }
   }
@@ -151,7 +151,7 @@ export class VfioPciFunction {
   close(): void {
     for (const end of [...this.#ends]) end();
     this.client.close();
-    for (const { event } of this.#kicks.flat()) event.close();
+    closeKicks(this.#kicks);
   }
 
   #listenLine(handler: (() => void) | undefined): void {
@@ -212,4 +212,16 @@ export class VfioPciFunction {
     this.#view.setUint32(0, value, true);
     return this.#bytes.subarray(0, width);
   }
+}
+
+/** A server without such events refuses, and is told by messages then. */
+function kicksOf(client: VfioUserClient, bar: number): Promise<readonly VfioRegionEvent[]> {
+  return client.regionEvents(bar).catch((error: unknown) => {
+    if (error instanceof HostError && error.code === 'IO_ERROR') return [];
+    throw error;
+  });
+}
+
+function closeKicks(kicks: readonly (readonly VfioRegionEvent[])[]): void {
+  for (const { event } of kicks.flat()) event.close();
 }

@@ -24,6 +24,7 @@ import {
   vfio_region_info,
   vfio_user_device_info,
   vfio_user_dma_access,
+  vfio_user_mig_data,
   vfio_user_region_access,
   vfio_user_region_io_fds,
   vfio_user_sub_region_ioeventfd,
@@ -93,12 +94,15 @@ describe.each(fixtures)('the $name behind vfio-user', (fixture) => {
 
 describe('a vfio-user client', () => {
   /** A client and the server's end of its connection, which has said its version. */
-  async function pair(memory?: GuestMemory): Promise<{ client: VfioUserClient; wire: Wire }> {
+  async function pair(
+    memory?: GuestMemory,
+    max_data_xfer_size = 64,
+  ): Promise<{ client: VfioUserClient; wire: Wire }> {
     const [theirs, ours] = channelPair();
     const wire = new Wire(theirs);
     const connecting = VfioUserClient.connect(ours, memory === undefined ? {} : { memory });
     await vi.waitFor(() => expect(wire.messages).toHaveLength(1));
-    wire.send('VERSION', encodeVersion({ max_data_xfer_size: 64 }), { flags: headerFlag.REPLY, id: 0 });
+    wire.send('VERSION', encodeVersion({ max_data_xfer_size }), { flags: headerFlag.REPLY, id: 0 });
     return { client: await connecting, wire };
   }
 
@@ -189,12 +193,26 @@ describe('a vfio-user client', () => {
     ['more than was to be read', (client) => client.read(region.CONFIG, 0, 4), new Uint8Array(32)],
   ])('takes no %s', async (_, ask, payload) => {
     const { client, wire } = await pair();
+    const gone = vi.fn();
+    client.listenGone(gone);
     const asked = ask(client);
     asked.catch(() => {}); // awaited below
     await vi.waitFor(() => expect(wire.messages).toHaveLength(2));
     await answer(wire, payload);
     await expect(asked).rejects.toMatchObject({ code: 'BAD_MESSAGE' });
-    client.close();
+    expect(gone.mock.calls[0]?.[0]).toMatchObject({ code: 'BAD_MESSAGE' });
+    await vi.waitFor(() => expect(wire.ended).toBe(true));
+  });
+
+  it('takes no state without an end', async () => {
+    const size = 2 ** 20;
+    const { client, wire } = await pair(undefined, size);
+    const piece = joined(vfio_user_mig_data.encode({ size }), new Uint8Array(size));
+    wire.answering = ({ command, id }) => {
+      const isRead = command === commands.MIG_DATA_READ.id;
+      wire.send(command, isRead ? piece : new Uint8Array(0), { id, flags: headerFlag.REPLY });
+    };
+    await expect(client.saveState()).rejects.toMatchObject({ code: 'BAD_MESSAGE' });
   });
 
   it.each<[string, (wire: Wire) => void]>([
@@ -244,6 +262,7 @@ describe('a vfio-user client', () => {
     ['of a newer minor version', encodeVersion({}, { major: 0, minor: 1 })],
     ['whose capabilities are none', joined(new Uint8Array(4), Uint8Array.of(0x7b, 0))],
     ['that says nothing', new Uint8Array(2)],
+    ['that takes no data', encodeVersion({ max_data_xfer_size: 0 })],
   ])('takes no server %s', async (_, payload) => {
     const [theirs, ours] = channelPair();
     const wire = new Wire(theirs);

@@ -1,5 +1,6 @@
 import type { Channel } from '../channel/channel.ts';
 import type { Descriptor } from '../channel/descriptors.ts';
+import { mostDescriptors } from '../channel/message-reader.ts';
 import { HostError, UsageError, type VirtioError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { joined } from '../spec/joined.ts';
@@ -39,6 +40,7 @@ import {
   vfio_user_write,
   vfio_user_write_multi,
 } from './messages.ts';
+import { mostStateBytes } from './migration.ts';
 
 /** How a client wants its connection. */
 export interface VfioUserClientOptions {
@@ -166,6 +168,7 @@ export class VfioUserClient {
       if (major !== protocolVersion.major || minor > protocolVersion.minor) {
         throw badMessage(`the server speaks version ${major}.${minor}`);
       }
+      if (named.max_data_xfer_size === 0) throw badMessage('the server takes no data at all');
       return new VfioUserClient(connection, { ...defaultCapabilities, ...named }, gone, given);
     } catch (error) {
       connection.close();
@@ -183,7 +186,7 @@ export class VfioUserClient {
     const reply = await this.#ask('DEVICE_GET_INFO', vfio_user_device_info.encode({ argsz }), argsz);
     const { flags, num_regions, num_irqs } = vfio_user_device_info.read(reply.view);
     if (num_regions > most.regions || num_irqs > most.irqs) {
-      throw badMessage(`the device has ${num_regions} regions and ${num_irqs} kinds of interrupts`);
+      this.#broken(`the device has ${num_regions} regions and ${num_irqs} kinds of interrupts`);
     }
     return { flags, regions: num_regions, irqs: num_irqs };
   }
@@ -203,14 +206,14 @@ export class VfioUserClient {
       return { flags, size: Number(size), offset: Number(offset), descriptor };
     }
     descriptor?.close();
-    throw badMessage(`region ${index} has ${size} bytes at ${offset}, and the flags ${flags}`);
+    return this.#broken(`region ${index} has ${size} bytes at ${offset}, and the flags ${flags}`);
   }
 
   async irqInfo(index: number): Promise<VfioIrqInfo> {
     const argsz = vfio_irq_info.size;
     const reply = await this.#ask('DEVICE_GET_IRQ_INFO', vfio_irq_info.encode({ argsz, index }), argsz);
     const { flags, count } = vfio_irq_info.read(reply.view);
-    if (count > most.interrupts) throw badMessage(`the device has ${count} interrupts of kind ${index}`);
+    if (count > most.interrupts) this.#broken(`the device has ${count} interrupts of kind ${index}`);
     return { flags, count };
   }
 
@@ -219,7 +222,7 @@ export class VfioUserClient {
     this.#checkTransfer(length);
     const { size } = vfio_user_region_access;
     const reply = await this.#ask('REGION_READ', access(region, offset, length), size + length);
-    if (reply.view.byteLength !== size + length) throw badMessage(`a read of ${length} bytes gave others`);
+    if (reply.view.byteLength !== size + length) this.#broken(`a read of ${length} bytes gave others`);
     return reply.bytes.subarray(size);
   }
 
@@ -283,7 +286,7 @@ export class VfioUserClient {
   /** The device signals these events for interrupts of a kind, from `start` on. The events stay the caller's. */
   async listenIrqs(index: number, start: number, events: readonly Descriptor[]): Promise<void> {
     const flags = irqSetFlag.DATA_EVENTFD | irqSetFlag.ACTION_TRIGGER;
-    const most = Math.max(1, this.server.max_msg_fds);
+    const most = Math.min(mostDescriptors, Math.max(1, this.server.max_msg_fds));
     for (let at = 0; at < events.length; at += most) {
       const descriptors = events.slice(at, at + most);
       await this.#setIrqs(index, start + at, descriptors.length, flags, descriptors);
@@ -348,12 +351,12 @@ export class VfioUserClient {
     const pieces: Uint8Array[] = [];
     const head = vfio_user_mig_data.size;
     const size = Math.min(this.server.max_data_xfer_size, own.max_data_xfer_size);
-    for (let last = size; last === size; ) {
+    for (let last = size, whole = 0; last === size; whole += last) {
+      if (whole > mostStateBytes) this.#broken(`a state of more than ${mostStateBytes} bytes`);
       const request = vfio_user_mig_data.encode({ argsz: head + size, size });
       const { view, bytes } = await this.#ask('MIG_DATA_READ', request, head);
       last = vfio_user_mig_data.read(view).size;
-      if (last > size || bytes.length !== head + last)
-        throw badMessage(`a read of ${size} bytes gave others`);
+      if (last > size || bytes.length !== head + last) this.#broken(`a read of ${size} bytes gave others`);
       pieces.push(bytes.subarray(head));
     }
     await this.#setMigrationState(migrationState.STOP);
@@ -398,7 +401,7 @@ export class VfioUserClient {
     const { view } = await this.#setFeature(deviceFeature.DMA_LOGGING_START, data, control.size);
     const { page_size } = control.read(view, vfio_user_device_feature.size);
     if (page_size === 0n || page_size > Number.MAX_SAFE_INTEGER) {
-      throw badMessage(`the device tells pages of ${page_size} bytes apart`);
+      this.#broken(`the device tells pages of ${page_size} bytes apart`);
     }
     return Number(page_size);
   }
@@ -420,7 +423,7 @@ export class VfioUserClient {
     const range = { iova: BigInt(address), length: BigInt(size), page_size: BigInt(pageSize) };
     const request = joined(vfio_user_device_feature.encode({ argsz: length, flags }), report.encode(range));
     const reply = await this.#ask('DEVICE_FEATURE', request, length);
-    if (reply.bytes.length !== length) throw badMessage(`a report of ${bytes} bytes has others`);
+    if (reply.bytes.length !== length) this.#broken(`a report of ${bytes} bytes has others`);
     return reply.bytes.subarray(length - bytes);
   }
 
@@ -459,6 +462,13 @@ export class VfioUserClient {
   ): Promise<unknown> {
     const request = vfio_irq_set.encode({ argsz: vfio_irq_set.size, flags, index, start, count });
     return this.#connection.request('DEVICE_SET_IRQS', [request], { descriptors });
+  }
+
+  /** Ends the connection to a server that does not keep to the protocol. */
+  #broken(why: string): never {
+    const error = badMessage(why);
+    this.#connection.fail(error);
+    throw error;
   }
 
   #checkTransfer(length: number): void {

@@ -130,8 +130,8 @@ export class Connection {
     const { descriptors = [], maxDescriptors = 0, least = 0 } = options;
     const id = this.#freeId();
     return new Promise<Reply>((resolve, reject) => {
-      this.#waiting.set(id, { name, maxDescriptors, resolve, reject });
       this.#send(id, commands[name].id, 0, 0, payload, descriptors);
+      this.#waiting.set(id, { name, maxDescriptors, resolve, reject });
     }).then((reply) => {
       if (reply.view.byteLength >= least) return reply;
       closeAll(reply.descriptors);

@@ -7,6 +7,7 @@ import { room } from '../transports/pci/connect.ts';
 import { pciMigration } from '../transports/pci/migration.ts';
 import { openPci } from '../transports/pci/open-pci.ts';
 import { VfioPciFunction } from './client-function.ts';
+import { DirtyPages } from './dirty-pages.ts';
 import {
   deviceFeature,
   errno,
@@ -174,4 +175,19 @@ describe('logging of writes', () => {
     wire.close();
     await served.expectNothingLeft();
   });
+});
+
+it('a record of writes all over the address space takes no more memory in the end, and says that all was written', () => {
+  const pages = new DirtyPages();
+  const taken = (): number[][] => {
+    const ranges: number[][] = [];
+    pages.take(0, 2 ** 20, (from, to) => void ranges.push([from, to]));
+    return ranges;
+  };
+  for (let i = 0; i < 2 ** 14; i++) pages.mark(4096 + i * 2 ** 27, 1);
+  expect(taken()).toEqual([[4096, 8192]]);
+  pages.mark(2 ** 50, 1);
+  expect(taken()).toEqual([[0, 2 ** 20]]);
+  pages.mark(2 ** 51, 2 ** 40);
+  expect(taken()).toEqual([[0, 2 ** 20]]);
 });

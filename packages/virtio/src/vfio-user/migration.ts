@@ -25,7 +25,7 @@ export interface VfioMigration {
 type State = (typeof migrationState)[keyof typeof migrationState];
 
 /** More than any function's state has, in bytes. */
-const mostBytes = 64 * 2 ** 20;
+export const mostStateBytes: number = 64 * 2 ** 20;
 const dataOffset = vfio_user_device_feature.size;
 
 /** The states of a migration, and the data that are carried over. */
@@ -36,8 +36,8 @@ export class Migration {
   /** What is read out in STOP_COPY, from `#at` on. */
   #outgoing: Uint8Array = new Uint8Array(0);
   #at = 0;
-  /** What was written in RESUMING. */
-  #incoming: Uint8Array[] = [];
+  /** What was written in RESUMING, and room for more. */
+  #incoming: Uint8Array = new Uint8Array(0);
   #received = 0;
   #resets = 0;
 
@@ -80,9 +80,9 @@ export class Migration {
     const data = command.data(vfio_user_mig_data.size);
     if (this.#state !== migrationState.RESUMING) refuse('EINVAL', 'no state is being taken');
     if (data.length !== size) refuse('EINVAL', `a write of ${size} bytes came with ${data.length}`);
-    if (this.#received + size > mostBytes) refuse('ENOSPC', `a state of more than ${mostBytes} bytes`);
-    this.#received += size;
-    this.#incoming.push(data);
+    if (this.#received + size > mostStateBytes)
+      refuse('ENOSPC', `a state of more than ${mostStateBytes} bytes`);
+    this.#append(data);
     return {};
   }
 
@@ -132,14 +132,8 @@ export class Migration {
 
   /** All of the state has come. */
   #take(): void {
-    const whole = new Uint8Array(this.#received);
-    let at = 0;
-    for (const piece of this.#incoming) {
-      whole.set(piece, at);
-      at += piece.length;
-    }
     try {
-      this.#function.restore(whole);
+      this.#function.restore(this.#incoming.subarray(0, this.#received));
     } catch (error) {
       this.#forget();
       this.#state = migrationState.ERROR;
@@ -147,10 +141,22 @@ export class Migration {
     }
   }
 
+  /** Keeps the bytes, not the message that they came in: there may be one for each byte, and any number for none. */
+  #append(data: Uint8Array): void {
+    const needed = this.#received + data.length;
+    if (needed > this.#incoming.length) {
+      const larger = new Uint8Array(Math.max(needed, 2 * this.#incoming.length));
+      larger.set(this.#incoming);
+      this.#incoming = larger;
+    }
+    this.#incoming.set(data, this.#received);
+    this.#received = needed;
+  }
+
   #forget(): void {
     this.#outgoing = new Uint8Array(0);
     this.#at = 0;
-    this.#incoming = [];
+    this.#incoming = new Uint8Array(0);
     this.#received = 0;
   }
 }

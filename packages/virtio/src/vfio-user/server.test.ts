@@ -1,6 +1,8 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { Descriptor } from '../channel/descriptors.ts';
+import { mostDescriptors } from '../channel/message-reader.ts';
 import { joined } from '../spec/joined.ts';
+import { sampleDevice } from '../transports/pci/pci.fixture.ts';
 import { commandBit, pci_header } from '../transports/pci/pci-registers.ts';
 import { sharedMemory } from '../transports/pci/shared-memory.ts';
 import { decodeVersion, encodeVersion } from './capabilities.ts';
@@ -357,6 +359,20 @@ describe('a vfio-user server', () => {
     expect((await ask(region.CONFIG, 4096)).descriptors).toEqual([]);
     expect(served.descriptors.watched).toBe(3);
     for (const one of [...descriptors, ...again.descriptors]) one.close();
+    wire.close();
+    await served.expectNothingLeft();
+  });
+
+  it('gives no more events than go with one message, whatever the client says that it takes', async () => {
+    const queues = { first: { size: 64 }, second: { count: 300, size: 100 } };
+    const served = new Served(sampleDevice({ queues }));
+    const wire = new Wire(served.connect());
+    await wire.ask('VERSION', encodeVersion({ max_msg_fds: 1e9 }));
+    const request = vfio_user_region_io_fds.encode({ argsz: 2 ** 16, index: 0 });
+    const { view, descriptors } = await wire.ask('DEVICE_GET_REGION_IO_FDS', request);
+    expect(vfio_user_region_io_fds.read(view).count).toBe(mostDescriptors);
+    expect(descriptors).toHaveLength(mostDescriptors);
+    for (const one of descriptors) one.close();
     wire.close();
     await served.expectNothingLeft();
   });

@@ -1,5 +1,6 @@
 import type { Channel } from '../channel/channel.ts';
 import type { DescriptorHost } from '../channel/descriptors.ts';
+import { mostDescriptors } from '../channel/message-reader.ts';
 import type { VirtioError } from '../errors.ts';
 import { GuestMemory } from '../memory/guest-memory.ts';
 import { type Capabilities, decodeVersion, defaultCapabilities, encodeVersion } from './capabilities.ts';
@@ -192,7 +193,7 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
       case 'DEVICE_GET_REGION_INFO':
         return this.#regions.info(command);
       case 'DEVICE_GET_REGION_IO_FDS':
-        return this.#regionEvents.answer(command, this.#client.max_msg_fds);
+        return this.#regionEvents.answer(command, Math.min(this.#client.max_msg_fds, mostDescriptors));
       case 'DEVICE_GET_IRQ_INFO':
         return this.#interrupts.info(command);
       case 'DEVICE_SET_IRQS':
