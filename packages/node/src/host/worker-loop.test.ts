@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { NodeDescriptors } from './descriptors.ts';
 import { FileDescriptor } from './file-descriptor.ts';
 import { freshPath, Heard } from './pair.fixture.ts';
-import { connectUnix } from './unix.ts';
+import { connectUnix, listenUnix } from './unix.ts';
 
 const host = new NodeDescriptors();
 const patience = { timeout: 20_000 };
@@ -64,6 +64,21 @@ describe('in a worker', () => {
     expect(running.said).toEqual(['watching', 'file', 'timer', 'immediates']);
     stop();
     for (const event of [kick, call]) event.close();
+  }, 60_000);
+
+  it('what else begins in its loop is waited for, while nothing comes to what is watched', async () => {
+    const kick = host.createEvent();
+    const path = freshPath();
+    const listening = listenUnix(path, () => {});
+    const running = started('connects', { kick: FileDescriptor.from(kick).fd, path });
+    await vi.waitFor(() => expect(running.said).toEqual(['watching']), patience);
+    running.worker.postMessage(freshPath());
+    await vi.waitFor(() => expect(running.said).toEqual(['watching', 'refused', 'closed']), patience);
+    running.worker.postMessage(path);
+    await vi.waitFor(() => expect(running.said.slice(3)).toEqual(['closed']), patience);
+    await vi.waitFor(() => expect(running.exit).toBe(0), patience);
+    listening.close();
+    kick.close();
   }, 60_000);
 
   it.each(['sleeps', 'is busy'])(

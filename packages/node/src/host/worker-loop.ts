@@ -1,8 +1,13 @@
+import { Socket } from 'node:net';
 import { constants, endianness } from 'node:os';
 import { eventLoopDescriptor } from '../ffi/event-loop.ts';
 import { linuxCalls } from '../ffi/linux.ts';
 import { type EventLoopCalls, type Poller, pollEvents } from '../ffi/system-calls.ts';
+import { AF_UNIX } from './socket-address.ts';
 
+const SOCK_STREAM = 1;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
 const EPOLL_CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
@@ -16,8 +21,6 @@ const EPOLLHUP = 0x10;
 const [eventLength, dataOffset] = process.arch === 'x64' ? [12, 4] : [16, 8];
 const isLittle = endianness() === 'LE';
 const mostEvents = 64;
-/** Milliseconds that a timer of the worker's may be late, since nobody can be asked when it is due. */
-const timerLateness = 2;
 
 interface Watched {
   readonly ready: (status: number, events: number) => void;
@@ -26,32 +29,45 @@ interface Watched {
 }
 
 /**
- * Descriptors watched in a worker. Handles in the loop of a worker cannot be taken back when it is terminated, so the
- * worker sleeps in a call of its own, which its loop wakes as well; then the loop has its turn.
+ * Descriptors watched in a worker. Handles of libuv's in the loop of a worker cannot be taken back when it is terminated,
+ * so what is watched is in an epoll of our own, and that one in the loop's, under the number of a socket of Node's in which
+ * nothing ever comes: the loop wakes for it, finds the socket empty, and ends its turn, which is when we look.
  */
 export class WorkerLoop implements EventLoopCalls {
   readonly #epoll: number;
+  /** While something is started it keeps the worker alive. */
+  readonly #bell: Socket;
   readonly #watched = new Map<number, Watched>();
   readonly #events = new Uint8Array(new ArrayBuffer(eventLength * mostEvents));
   readonly #view = new DataView(this.#events.buffer);
-  readonly #event = new Uint32Array(new ArrayBuffer(16));
-  readonly #eventBytes = new Uint8Array(this.#event.buffer);
   #started = 0;
   #scheduled = false;
-  readonly #turn = (): void => this.#wait();
+  readonly #turn = (): void => this.#look();
 
-  private constructor(epoll: number) {
+  private constructor(epoll: number, bell: Socket) {
     this.#epoll = epoll;
-    process.once('exit', () => linuxCalls().close(epoll)); // this worker's exit
+    this.#bell = bell;
   }
 
   /** The loop of this worker. The number is minus an errno. */
   static open(): WorkerLoop | number {
-    const epoll = linuxCalls().epollCreate(EPOLL_CLOEXEC);
+    const { epollCreate, socketPair, close } = linuxCalls();
+    const epoll = epollCreate(EPOLL_CLOEXEC);
     if (epoll < 0) return epoll;
-    const loop = new WorkerLoop(epoll);
-    const result = loop.#control(EPOLL_CTL_ADD, eventLoopDescriptor(), EPOLLIN);
-    return result < 0 ? result : loop;
+    const ends = new Int32Array(2);
+    const paired = socketPair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends);
+    const [near = -1, far = -1] = ends;
+    const hung = paired < 0 ? paired : control(eventLoopDescriptor(), EPOLL_CTL_ADD, epoll, EPOLLIN, near);
+    if (hung < 0) {
+      for (const fd of [epoll, near, far]) close(fd);
+      return hung;
+    }
+    process.once('exit', () => {
+      for (const fd of [epoll, far]) close(fd); // this worker's exit
+    });
+    const bell = new Socket({ fd: near, readable: true, writable: false });
+    bell.resume().unref();
+    return new WorkerLoop(epoll, bell);
   }
 
   poller(fd: number, ready: (status: number, events: number) => void): Poller | number {
@@ -93,26 +109,25 @@ export class WorkerLoop implements EventLoopCalls {
     watched.events = 0;
     this.#started--;
     this.#control(EPOLL_CTL_DEL, fd, 0);
+    if (this.#started === 0) this.#bell.unref();
   }
 
   #control(operation: number, fd: number, events: number): number {
-    this.#event[0] = events;
-    this.#event[dataOffset / 4] = fd;
-    return linuxCalls().epollControl(this.#epoll, operation, fd, this.#eventBytes);
+    return control(this.#epoll, operation, fd, events, fd);
   }
 
-  /** The worker lives on while something is started. */
+  /** We look at the end of the loop's next turn. An immediate without a reference does not keep the loop from sleeping. */
   #goOn(): void {
     if (this.#scheduled || this.#started === 0) return;
     this.#scheduled = true;
-    setImmediate(this.#turn);
+    this.#bell.ref();
+    setImmediate(this.#turn).unref();
   }
 
-  #wait(): void {
+  #look(): void {
     this.#scheduled = false;
     if (this.#started === 0) return;
-    let count = linuxCalls().epollWait(this.#epoll, this.#events, mostEvents, 0);
-    if (count === 0) count = linuxCalls().epollWait(this.#epoll, this.#events, mostEvents, timeToSleep());
+    const count = linuxCalls().epollWait(this.#epoll, this.#events, mostEvents, 0);
     // Before the events are told of: whoever hears of one may throw, and the others are to be heard of all the same.
     this.#goOn();
     for (let at = 0; at < count * eventLength; at += eventLength) {
@@ -122,7 +137,7 @@ export class WorkerLoop implements EventLoopCalls {
 
   #tell(fd: number, bits: number): void {
     const watched = this.#watched.get(fd);
-    if (watched === undefined || watched.events === 0) return; // the loop itself, or stopped by the one before
+    if (watched === undefined || watched.events === 0) return; // stopped by the one before
     if ((bits & EPOLLERR) !== 0) {
       this.#stop(fd, watched);
       watched.ready(-constants.errno.EBADF, 0);
@@ -137,9 +152,12 @@ export class WorkerLoop implements EventLoopCalls {
   }
 }
 
-/** How long the loop can do without its turn, in milliseconds. */
-function timeToSleep(): number {
-  const busy = process.getActiveResourcesInfo();
-  if (busy.includes('Immediate')) return 0;
-  return busy.includes('Timeout') ? timerLateness : -1;
+const event = new Uint32Array(new ArrayBuffer(16));
+const eventBytes = new Uint8Array(event.buffer);
+
+/** `name` is what the epoll calls the descriptor. */
+function control(epoll: number, operation: number, fd: number, events: number, name: number): number {
+  event[0] = events;
+  event[dataOffset / 4] = name;
+  return linuxCalls().epollControl(epoll, operation, fd, eventBytes);
 }

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { createConnection } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
 import { NodeDescriptors } from './descriptors.ts';
 import { listenUnix } from './unix.ts';
@@ -28,6 +29,21 @@ const tasks: Readonly<Record<string, () => void>> = {
 
   sleeps() {
     host.watch(host.adopt(kick), () => {});
+  },
+
+  connects() {
+    const stop = host.watch(host.adopt(kick), () => {});
+    parentPort?.on('message', (to: string) => {
+      const socket = createConnection(to);
+      socket.on('connect', () => socket.destroy());
+      socket.on('error', () => say('refused'));
+      socket.on('close', () => {
+        say('closed');
+        if (to !== path) return;
+        stop();
+        parentPort?.unref();
+      });
+    });
   },
 
   'is busy'() {
