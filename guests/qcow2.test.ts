@@ -257,6 +257,8 @@ it('leaves internal snapshots as they were', async () => {
 
 it('makes counts right that QEMU left postponed when it died', async () => {
   await qemu('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', 'lazy_refcounts=on', 'disk', '64M');
+  await io('disk', 'write -P 3 10M 1M');
+  for (const name of ['one', 'two']) await qemu('qemu-img', 'snapshot', '-c', name, 'disk');
   await expect(io('disk', 'write -P 1 0 5M', 'flush', 'abort')).rejects.toThrow();
   const isDirty = async (): Promise<number> => (await readFile(at('disk')))[79]! & 1;
   expect(await isDirty()).toBe(1);
@@ -273,7 +275,7 @@ it('makes counts right that QEMU left postponed when it died', async () => {
   disk.write(6 * mebibyte, new Uint8Array(mebibyte).fill(2));
   await disk.close();
   await checked('disk');
-  await io('disk', 'read -P 1 0 5M', 'read -P 2 6M 1M');
+  await io('disk', 'read -P 1 0 5M', 'read -P 2 6M 1M', 'read -P 3 10M 1M');
 });
 
 it('does not rely on bitmaps whose clusters it did not count', async () => {

@@ -11,7 +11,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { VirtioError } from 'virtio/errors';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { RawFile } from '../raw-file.ts';
 import { createQcow2 } from './create.ts';
 import { headerField } from './header-fields.ts';
 import { openQcow2 } from './open.ts';
@@ -22,7 +23,10 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'virtio-qcow2-'));
   path = join(folder, 'disk.qcow2');
 });
-afterEach(() => rmSync(folder, { recursive: true }));
+afterEach(() => {
+  vi.restoreAllMocks();
+  rmSync(folder, { recursive: true });
+});
 
 const size = 2 ** 20;
 
@@ -229,6 +233,31 @@ describe('an image that a stranger made', () => {
       expect(after.equals(bytes)).toBe(true);
     },
   );
+
+  it('with snapshots that share a table again and again keeps nobody busy who counts its clusters', async () => {
+    const { bytes, l2 } = await image();
+    const [tables, list] = [bytes.length, bytes.length + 4096];
+    const spoiled = Buffer.concat([bytes, Buffer.alloc(8192)]);
+    for (let entry = 0; entry < 512; entry++) spoiled.writeBigUInt64BE(BigInt(l2), tables + entry * 8);
+    spoiled.writeBigUInt64BE(BigInt(tables), list);
+    spoiled.writeUInt32BE(512, list + 8);
+    spoiled.writeUInt32BE(16, list + 36); // extra data
+    spoiled.writeUInt32BE(1, headerField.nb_snapshots);
+    spoiled.writeBigUInt64BE(BigInt(list), headerField.snapshots_offset);
+    spoiled[headerField.incompatible_features + 7] = 1; // dirty
+    writeFileSync(path, spoiled);
+    const read = vi.spyOn(RawFile.prototype, 'read');
+    const disk = await openQcow2(path);
+    expect(read.mock.calls.filter(([offset]) => offset === l2)).toHaveLength(1);
+    // All is counted, so what the snapshot shares is copied.
+    disk.write(0, new Uint8Array(4096).fill(9));
+    await disk.close();
+    expect(
+      readFileSync(path)
+        .subarray(l2, l2 + 4096)
+        .equals(bytes.subarray(l2, l2 + 4096)),
+    ).toBe(true);
+  });
 
   it('with garbage for a compressed cluster fails where that is read, and nowhere else', async () => {
     const { bytes, l2 } = await image();
