@@ -57,7 +57,27 @@ describe.runIf(process.platform === 'linux')('a disk that fails beneath its driv
         join(folder, 'disk.img'),
         how,
       ]);
-      expect(outcome).toEqual({ sector: 2048, refused: 'IO_ERROR', reported: ['NO_SPACE'], intact: true });
+      expect(outcome).toEqual({
+        sector: 2048,
+        refused: 'IO_ERROR',
+        reported: ['NO_SPACE'],
+        intact: true,
+        sound: true,
+      });
+    },
+    30_000,
+  );
+
+  it.runIf(canMount)(
+    'ends writes with IOERR when there is no room for an image to grow, and keeps what was written before',
+    async () => {
+      const outcome = await writeUnder(ownMounts, `mount -t tmpfs -o size=1m tmpfs '${folder}'`, [
+        join(folder, 'disk.qcow2'),
+        'qcow2',
+      ]);
+      // Its tables take room too, and have it before data does: all else is flushed when it ends.
+      const all = { refused: 'IO_ERROR', reported: ['NO_SPACE'], intact: true, sound: true };
+      expect(outcome).toMatchObject(all);
     },
     30_000,
   );
@@ -67,7 +87,13 @@ describe.runIf(process.platform === 'linux')('a disk that fails beneath its driv
     const path = join(folder, 'disk.img');
     writeFileSync(path, new Uint8Array(4 * 2 ** 20));
     const outcome = await writeUnder([], `trap '' XFSZ; ulimit -f 2048`, [path, 'at once']);
-    expect(outcome).toEqual({ sector: 2048, refused: 'IO_ERROR', reported: ['NO_SPACE'], intact: true });
+    expect(outcome).toEqual({
+      sector: 2048,
+      refused: 'IO_ERROR',
+      reported: ['NO_SPACE'],
+      intact: true,
+      sound: true,
+    });
   }, 30_000);
 
   it.each([

@@ -267,6 +267,8 @@ export class Qcow2Image implements Storage {
     const size = this.#clusterSize;
     const first = refcounts.allocate();
     let count = 1;
+    /** Clusters that the image has, or that were given back. */
+    let settled = 0;
     try {
       while ((count + 1) * size <= source.length) {
         if (this.#ownPlace(cluster + count, writing) !== noPlace || this.#reusable(writing)) break;
@@ -278,11 +280,14 @@ export class Qcow2Image implements Storage {
         count++;
       }
       this.#host.write(first * size, source.subarray(0, count * size));
+      while (settled < count) {
+        const at = settled++;
+        this.#refer(cluster + at, (first + at) * size, writing);
+      }
     } catch (error) {
-      for (let i = 0; i < count; i++) refcounts.giveBack(first + i);
+      for (; settled < count; settled++) refcounts.giveBack(first + settled);
       throw error;
     }
-    for (let i = 0; i < count; i++) this.#refer(cluster + i, (first + i) * size, writing);
     return count * size;
   }
 

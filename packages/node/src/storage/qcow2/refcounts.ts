@@ -71,6 +71,7 @@ export class Refcounts {
       if (index >= this.#entries) this.#grow(cluster);
       const block = this.#blockOf(cluster);
       if (block === undefined) {
+        this.#takeRoom(cluster, 1);
         this.#cover(index, cluster);
         this.set(cluster, 1);
         cluster++;
@@ -79,12 +80,12 @@ export class Refcounts {
       const end = (index + 1) * this.#perBlock;
       while (cluster < end && this.#width.get(block.bytes, cluster % this.#perBlock) !== 0) cluster++;
       if (cluster === end) continue;
-      this.#occupied.check(cluster, 'free cluster');
-      this.#put(block, cluster, 1);
-      if (what !== undefined) {
+      if (what === undefined) this.#occupied.check(cluster, 'free cluster');
+      else {
+        this.#takeRoom(cluster, 1);
         this.#occupied.take(cluster, what);
-        this.#host.reserve(cluster * this.#clusterSize, this.#clusterSize);
       }
+      this.#put(block, cluster, 1);
       this.#hint = cluster + 1;
       return cluster;
     }
@@ -186,20 +187,28 @@ export class Refcounts {
       if (first >= (index + 1) * this.#perBlock) {
         throw this.#host.corrupt(`clusters from ${index * this.#perBlock} on are in use and not counted`);
       }
+      this.#takeRoom(first, 1);
       this.#cover(index, first);
       this.set(first, 1);
     }
     return this.#blockOf(cluster)!;
   }
 
-  /** Makes a block of counts at a free cluster. */
+  /**
+   * Fills clusters that metadata will be in, before anything refers to them: where the file system is full that request
+   * fails, and not the flush of all that was written before it.
+   */
+  #takeRoom(first: number, count: number): void {
+    for (let at = first; at < first + count; at++) this.#occupied.check(at, 'free cluster');
+    this.#host.write(first * this.#clusterSize, new Uint8Array(count * this.#clusterSize));
+  }
+
+  /** Makes a block of counts at a free cluster, whose room was taken. */
   #cover(index: number, cluster: number): void {
-    this.#occupied.check(cluster, 'free cluster');
     const offset = cluster * this.#clusterSize;
     this.blocks.add(offset, new Uint8Array(this.#clusterSize));
     this.#occupied.take(cluster, 'refcount block');
     this.#table.setEntry(index, highOf(offset), lowOf(offset));
-    this.#host.reserve(offset, this.#clusterSize);
   }
 
   /**
@@ -228,17 +237,14 @@ export class Refcounts {
         `${this.#host.path} cannot grow: its clusters of ${size} bytes are too small`,
       );
     }
+    this.#takeRoom(first, clusters + blocks);
     const old = this.#table;
     const bytes = new Uint8Array(clusters * size);
     bytes.set(old.bytes);
     old.abandon();
     this.#table = new Table(first * size, bytes, this.changedTables, true);
     this.moved = { offset: first * size, clusters };
-    this.#host.reserve(first * size, clusters * size);
-    for (let at = first; at < first + clusters; at++) {
-      this.#occupied.check(at, 'free cluster');
-      this.#occupied.take(at, 'refcount table');
-    }
+    for (let at = first; at < first + clusters; at++) this.#occupied.take(at, 'refcount table');
     for (let block = 0; block < blocks; block++) this.#cover(firstBlock + block, first + clusters + block);
     for (let at = first; at < first + clusters + blocks; at++) this.set(at, 1);
     for (let at = 0; at < old.bytes.length; at += size) this.release((old.offset + at) / size);
