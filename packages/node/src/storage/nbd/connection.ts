@@ -19,6 +19,7 @@ export class Connection {
   #waiting: { readonly enough: () => void; readonly failed: (error: HostError) => void } | undefined;
   #error: HostError | undefined;
   #lost = false;
+  #left: Promise<void> | undefined;
   readonly #onEnd: (error: HostError) => void;
 
   private constructor(
@@ -147,33 +148,48 @@ export class Connection {
 
   fail(error: HostError): void {
     if (this.#error !== undefined) return;
-    this.#error = error;
     this.#socket.destroy();
-    this.#parts.length = 0;
-    this.#unread = 0;
-    this.#waiting?.failed(error);
-    this.#waiting = undefined;
+    this.#stop(error);
+    this.#onEnd(error);
+  }
+
+  /** The server has asked to be left. Another connection may be of use. */
+  leave(error: HostError, goodbye: Uint8Array): void {
+    if (this.#error !== undefined) return;
+    this.#lost = true;
+    this.#left = this.#depart(error, goodbye);
     this.#onEnd(error);
   }
 
   /** Says goodbye, and waits a moment until it is sent. */
   async close(goodbye: Uint8Array): Promise<void> {
     if (this.#error === undefined) {
-      this.#error = new HostError('IO_ERROR', `${this.name} is closed`);
-      this.#waiting?.failed(this.#error);
-      this.#waiting = undefined;
-      this.#socket.removeAllListeners('data');
-      this.#socket.resume();
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, farewell);
-        this.#socket.once('close', () => {
-          clearTimeout(timer);
-          resolve();
-        });
-        this.#socket.end(goodbye);
-      });
+      this.#left = this.#depart(new HostError('IO_ERROR', `${this.name} is closed`), goodbye);
     }
+    await this.#left;
+  }
+
+  async #depart(error: HostError, goodbye: Uint8Array): Promise<void> {
+    this.#stop(error);
+    this.#socket.removeAllListeners('data');
+    this.#socket.resume();
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, farewell);
+      this.#socket.once('close', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+      this.#socket.end(goodbye);
+    });
     this.#socket.destroy();
+  }
+
+  #stop(error: HostError): void {
+    this.#error = error;
+    this.#parts.length = 0;
+    this.#unread = 0;
+    this.#waiting?.failed(error);
+    this.#waiting = undefined;
   }
 
   async #readLater(target: Uint8Array): Promise<void> {

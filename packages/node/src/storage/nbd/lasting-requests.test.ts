@@ -21,7 +21,7 @@ afterEach(async () => {
 const size = 2 ** 18;
 /** Milliseconds: as long as a test may take. */
 const long = 60_000;
-const [READ, WRITE, FLUSH, TRIM] = [0, 1, 3, 4];
+const [READ, WRITE, DISC, FLUSH, TRIM] = [0, 1, 2, 3, 4];
 
 const pattern = (length: number, seed = 0): Buffer => Buffer.from(patternOf(length, seed).buffer);
 
@@ -163,6 +163,8 @@ describe('a server that dies and comes back', () => {
     const storage = await open(server);
     await storage.write(0, pattern(512, 1));
     expect(refused).toBe(3);
+    // Each time with a goodbye, as the protocol has it.
+    await vi.waitFor(() => expect(server.requests.filter(({ type }) => type === DISC)).toHaveLength(2), long);
     expect(server.bytes.subarray(0, 512).equals(pattern(512, 1))).toBe(true);
   });
 

@@ -78,7 +78,6 @@ export class LastingRequests implements RequestSender {
       try {
         await link.requests.send(type, flags, offset, count, target, source);
       } catch (error) {
-        if (link.requests.leaving && error instanceof HostError) link.connection.lose(error);
         if (!link.connection.lost) throw error;
         continue;
       }
@@ -162,7 +161,7 @@ export class LastingRequests implements RequestSender {
       if (this.#error ?? connection.error) throw this.#error ?? connection.error;
     } catch (error) {
       // What was answered once cannot be had again, or is not to be written there.
-      if (!connection.lost && !requests.leaving) this.#error ??= asHostError(error);
+      if (!connection.lost) this.#error ??= asHostError(error);
       connection.fail(asHostError(error));
       throw error;
     }

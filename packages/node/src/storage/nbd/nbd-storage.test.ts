@@ -413,6 +413,20 @@ describe('a server that breaks the protocol', () => {
     await vi.waitFor(() => expect(server.connections).toBe(0));
   });
 
+  it('leaves a server that shuts down, with a goodbye, and asks it for nothing more', async () => {
+    const server = await serve({
+      onRequest: ({ type, cookie }) =>
+        type === 0 ? structuredChunk(cookie, 1, 2 ** 15 + 1, errorOf(108, 'going')) : undefined,
+    });
+    const storage = await openNbd(server.uri);
+    const read = storage.read(0, Buffer.alloc(512));
+    await expect(read).rejects.toMatchObject(broken(/NBD_ESHUTDOWN \(going\)/));
+    await expect(storage.write(0, Buffer.alloc(512))).rejects.toMatchObject(broken(/shuts down/));
+    await vi.waitFor(() => expect(server.connections).toBe(0));
+    expect(server.requests.map(({ type }) => type)).toEqual([0, 2]);
+    await storage.close();
+  });
+
   it('with any answer at all, never does more than fail', async () => {
     await fc.assert(
       fc.asyncProperty(

@@ -56,7 +56,8 @@ export class Requests implements RequestSender {
   readonly #header = new Uint8Array(length.structuredReply);
   readonly #fields: DataView = new DataView(this.#header.buffer);
   #cookie = 0;
-  #leaving = false;
+  /** What the server said when it wanted to be left. */
+  #leaving: HostError | undefined;
 
   constructor(connection: Connection, structured: boolean) {
     this.#connection = connection;
@@ -65,11 +66,6 @@ export class Requests implements RequestSender {
 
   get error(): HostError | undefined {
     return this.#connection.error;
-  }
-
-  /** True when the server has said that it takes no more. */
-  get leaving(): boolean {
-    return this.#leaving;
   }
 
   /** Reads answers until the connection ends. Never throws. */
@@ -111,7 +107,7 @@ export class Requests implements RequestSender {
   }
 
   async close(): Promise<void> {
-    await this.#connection.close(requestHeader(command.DISC, 0, 0, 0, 0));
+    await this.#connection.close(goodbye());
     this.end(new HostError('IO_ERROR', `${this.#connection.name} is closed`));
   }
 
@@ -210,6 +206,7 @@ export class Requests implements RequestSender {
     this.#pending.delete(cookie);
     if (pending.error === undefined) pending.resolve();
     else pending.reject(pending.error);
+    if (this.#leaving !== undefined) this.#connection.leave(this.#leaving, goodbye());
   }
 
   /** The cookie in the header; ours take 32 bits of it. */
@@ -237,13 +234,17 @@ export class Requests implements RequestSender {
   #failure({ type, offset }: Pending, code: number, message: string): HostError {
     const what = `NBD_CMD_${nameOf(command, type)} at ${offset} failed: ${errorNames[code] ?? `error ${code}`}`;
     const said = message === '' ? '' : ` (${message})`;
-    if (code === ESHUTDOWN) this.#leaving = true;
+    if (code === ESHUTDOWN) {
+      this.#leaving = new HostError('IO_ERROR', `${this.#connection.name}: the server shuts down`);
+    }
     const kind = code === ENOSPC ? 'NO_SPACE' : 'IO_ERROR';
     return new HostError(kind, `${this.#connection.name}: ${what}${said}`);
   }
 }
 
-export function requestHeader(
+const goodbye = (): Uint8Array => requestHeader(command.DISC, 0, 0, 0, 0);
+
+function requestHeader(
   type: number,
   flags: number,
   cookie: number,
