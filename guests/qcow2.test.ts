@@ -2,11 +2,13 @@ import { execFile, spawn } from 'node:child_process';
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { ensureTool, type Tool } from 'virtio-node/guests';
 import { createQcow2, openNbd, openQcow2, type Qcow2Storage } from 'virtio-node/storage';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { sectors, stepOf } from './qcow2-steps.ts';
 
 const run = promisify(execFile);
 const mebibyte = 2 ** 20;
@@ -361,6 +363,71 @@ it('is kept from QEMU while we write it, and from us while QEMU does', async () 
     await ended;
   }
   await (await openQcow2(at('disk'))).close();
+});
+
+describe.each([
+  ['clusters of 512 bytes', 'cluster_size=512'],
+  ['version 2, beneath which something lies', 'cluster_size=4k,compat=0.10'],
+])('whenever its program is killed: %s', (what, options) => {
+  it('is sound for QEMU, and has what was flushed', async () => {
+    const model = new Uint32Array(sectors);
+    const backing: string[] = [];
+    if (what.includes('beneath')) {
+      const base = new Uint32Array(sectors * 64).fill(0xeeee_eeee);
+      await writeFile(at('base'), new Uint8Array(base.buffer));
+      model.fill(0xeeee_eeee, 0, sectors / 2);
+      backing.push('-F', 'raw', '-b', 'base');
+    }
+    const make = ['create', '-q', '-f', 'qcow2', '-o', options, ...backing];
+    await qemu('qemu-img', ...make, 'disk', String(sectors * 512));
+    let flushed = 0;
+    for (let death = 0; death < 4; death++) {
+      const first = flushed + 1;
+      flushed = await writeUntilKilled(first, 1 + 3 * death);
+      // Leaks are no damage: -r leaks fails for what is.
+      await qemu('qemu-img', 'check', '-q', '-r', 'leaks', '-f', 'qcow2', 'disk');
+      await checked('disk');
+      for (let n = first; n <= flushed; n++) {
+        const { at, count, value } = stepOf(n);
+        model.fill(value, at, at + count);
+      }
+      // What was not flushed may be there or not.
+      const may = new Map<number, Set<number>>();
+      for (let n = flushed + 1; n < flushed + 2000; n++) {
+        const { at, count, value } = stepOf(n);
+        for (let sector = at; sector < at + count; sector++) {
+          const values = may.get(sector) ?? new Set();
+          may.set(sector, values.add(value));
+        }
+      }
+      const disk = await openQcow2(at('disk'), { readOnly: true });
+      const found = new Uint32Array(sectors * 128);
+      disk.read(0, new Uint8Array(found.buffer));
+      await disk.close();
+      for (const [sector, value] of model.entries()) {
+        const words = found.subarray(sector * 128, (sector + 1) * 128);
+        const [one = 0] = words;
+        expect(words.every((word) => word === one)).toBe(true);
+        if (one !== value) expect([...(may.get(sector) ?? [])], `sector ${sector}`).toContain(one);
+        model[sector] = one;
+      }
+    }
+  });
+
+  /** Lets a program of its own write from a step on, until it has told of so many flushes; answers the last one. */
+  async function writeUntilKilled(first: number, flushes: number): Promise<number> {
+    const script = fileURLToPath(new URL('./qcow2-writer.ts', import.meta.url));
+    const args = ['--conditions=source', '--import', 'tsx', script, at('disk'), String(first)];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const ended = new Promise((resolve) => child.once('close', resolve));
+    let said = '';
+    for await (const bytes of child.stdout) {
+      said += bytes;
+      if (said.split('\n').length > flushes) child.kill('SIGKILL');
+    }
+    await ended;
+    return Number(said.trimEnd().split('\n').at(-1));
+  }
 });
 
 /** What is done to a disk, in sectors, by us or by QEMU. */
