@@ -1,4 +1,4 @@
-import { HostError, UsageError } from 'virtio/errors';
+import { HostError, PeerError, UsageError } from 'virtio/errors';
 import { expect, it } from 'vitest';
 import { exitStatus, explain, lacking, usage } from './exit-status.ts';
 
@@ -15,6 +15,11 @@ it.each([
     Object.assign(new Error('EACCES: permission denied, mkdir'), { code: 'EACCES', syscall: 'mkdir' }),
     exitStatus.environment,
     'this machine refuses: EACCES',
+  ],
+  [
+    new PeerError('BAD_MESSAGE', 'there is no message 7', undefined),
+    exitStatus.findings,
+    /^there is no message 7$/,
   ],
   [new UsageError('BAD_STATE', 'attached'), exitStatus.internal, /fault of our own \(BAD_STATE\): attached/],
   [new TypeError('x is not a function'), exitStatus.internal, /fault of our own: x is not a function/],

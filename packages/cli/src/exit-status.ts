@@ -1,4 +1,4 @@
-import { HostError, type HostErrorCode, UsageError } from 'virtio/errors';
+import { HostError, type HostErrorCode, PeerError, UsageError } from 'virtio/errors';
 
 /** The exit statuses of the command. With `run --exec` the guest's own status takes their place. */
 export const exitStatus = Object.freeze({
@@ -33,6 +33,17 @@ export function lacking(message: string, cause?: unknown): CommandError {
   return new CommandError(exitStatus.environment, message, { cause });
 }
 
+/**
+ * What is to be thrown for what lies beneath us and refuses what was typed behind `option`, such as a path; any other error
+ * as it is.
+ */
+export function refused(option: string, error: unknown): unknown {
+  const isRefusal = error instanceof HostError || error instanceof UsageError;
+  return isRefusal
+    ? new CommandError(exitStatus.usage, `${option} ${error.message}`, { cause: error })
+    : error;
+}
+
 const statusOfHostError: Partial<Record<HostErrorCode, ExitStatus>> = {
   NOT_FOUND: exitStatus.usage,
   IN_USE: exitStatus.usage,
@@ -47,6 +58,8 @@ export function explain(error: unknown): { readonly status: ExitStatus; readonly
     const status = statusOfHostError[error.code] ?? exitStatus.environment;
     return { status, message: oneLine(withCause(error)) };
   }
+  // Whoever is behind a socket is not what he should be, or is broken.
+  if (error instanceof PeerError) return { status: exitStatus.findings, message: oneLine(error.message) };
   if (isSystemError(error)) {
     return { status: exitStatus.environment, message: `this machine refuses: ${oneLine(error.message)}` };
   }

@@ -32,6 +32,7 @@ it.each([
   [{ rw: 'trim' }, /none of read, write, randread/],
   [{ bs: '1000' }, /no whole number of sectors/],
   [{ bs: '4G' }, /no size/],
+  [{ bs: '16M', iodepth: '65' }, /--iodepth 65 of --bs 16M is more than 1024M under way/],
   [{ iodepth: '0' }, /no whole number from 1 to 1024/],
   [{ seconds: 'soon' }, /no number of seconds/],
   [{ queues: '-1' }, /--queues -1/],

@@ -14,6 +14,9 @@ export interface BenchArguments {
   readonly json: boolean;
 }
 
+/** Bytes of all requests together: it is memory of this machine, and half of what is lent. */
+const mostUnderWay = 2 ** 30;
+
 /** What they mean. */
 export interface BenchPlan extends BlkLoad {
   readonly rw: RwName;
@@ -45,12 +48,18 @@ export function planBench(args: BenchArguments): BenchPlan {
   }
   const blockSize = sizeIn(args.bs);
   if (blockSize % 512 !== 0) throw usage(`--bs ${args.bs} is no whole number of sectors of 512 bytes`);
+  const depth = wholeIn('--iodepth', args.iodepth, 1, 1024);
+  if (depth * blockSize > mostUnderWay) {
+    throw usage(
+      `--iodepth ${depth} of --bs ${args.bs} is more than ${mostUnderWay / 2 ** 20}M under way; make one of them smaller`,
+    );
+  }
   return {
     rw,
     random,
     writes,
     blockSize,
-    depth: wholeIn('--iodepth', args.iodepth, 1, 1024),
+    depth,
     milliseconds: secondsIn(args.seconds) * 1000,
     queues: wholeIn('--queues', args.queues, 1, 256),
     packed: args.packed,

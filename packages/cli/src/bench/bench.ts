@@ -3,8 +3,9 @@ import type { OpenQueue } from 'virtio/driver';
 import { defaultAcceptedFeatures } from 'virtio/driver';
 import { reservedFeatures } from 'virtio/spec';
 import { VhostUserTransport } from 'virtio/vhost-user';
-import { connectUnix, NodeDescriptors } from 'virtio-node/host';
+import { NodeDescriptors } from 'virtio-node/host';
 import { answerLimit } from 'virtio-node/vhost-user';
+import { connectTyped, firstAnswer } from '../back-end.ts';
 import { exitStatus, usage } from '../exit-status.ts';
 import { bold, formatJson, formatTable, type Output } from '../output.ts';
 import { type BenchArguments, type BenchPlan, planBench } from './arguments.ts';
@@ -60,13 +61,16 @@ export async function benchCommand(
 }
 
 async function bench(socket: string, plan: BenchPlan): Promise<BenchReport> {
-  const channel = connectUnix(socket);
+  const channel = connectTyped(socket);
   const backEnd = channel.peer === process.pid ? undefined : channel.peer;
-  const transport = await VhostUserTransport.connect(channel, new NodeDescriptors(), {
-    deviceId: blk.id,
-    limit: answerLimit(),
-    memory: memoryFor(plan),
-  });
+  const transport = await firstAnswer(
+    socket,
+    VhostUserTransport.connect(channel, new NodeDescriptors(), {
+      deviceId: blk.id,
+      limit: answerLimit(),
+      memory: memoryFor(plan),
+    }),
+  );
   const disk = await openBlk(transport, {
     queues: plan.queues,
     queueSize: queueSizeFor(plan),
@@ -127,6 +131,7 @@ function openQueues(
 
 function checkDisk(disk: Awaited<ReturnType<typeof openBlk>>, plan: BenchPlan): void {
   const bytes = disk.capacity * 512;
+  if (bytes === 0) throw usage('the disk has no bytes; see that a block device is behind this socket');
   if (plan.blockSize % disk.blockSize !== 0) {
     throw usage(`--bs ${plan.blockSize} is no multiple of the disk's ${disk.blockSize} bytes a block`);
   }

@@ -69,7 +69,7 @@ class Run {
   #end = 0;
   #running = 0;
   #done: () => void = () => {};
-  #failed: (error: Error) => void = () => {};
+  #failed: (error: unknown) => void = () => {};
 
   constructor(disk: OpenBlk, load: BlkLoad) {
     this.#load = load;
@@ -89,7 +89,12 @@ class Run {
     });
     const begin = performance.now();
     this.#end = begin + this.#load.milliseconds;
-    for (const slot of slots) this.#start(slot);
+    try {
+      for (const slot of slots) this.#start(slot);
+    } catch (error) {
+      // Those under way fail as well, and one failure is told.
+      this.#failed(error);
+    }
     await ended;
     const seconds = (performance.now() - begin) / 1000;
     return { reads: this.#reads, writes: this.#writes, errors: this.#errors, seconds };

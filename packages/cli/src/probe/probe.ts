@@ -1,7 +1,8 @@
 import { type DeviceType, FeatureSet, reservedFeatures } from 'virtio/spec';
 import { probeVhostUser, type VhostUserProbe } from 'virtio/vhost-user';
-import { connectUnix, NodeDescriptors } from 'virtio-node/host';
+import { NodeDescriptors } from 'virtio-node/host';
 import { answerLimit } from 'virtio-node/vhost-user';
+import { connectTyped, firstAnswer } from '../back-end.ts';
 import { deviceTypes } from '../device-types.ts';
 import { usage } from '../exit-status.ts';
 import { formatBytes } from '../format-bytes.ts';
@@ -34,8 +35,11 @@ export interface Probed {
 /** `virtio probe`: what is behind a vhost-user socket. The device is left as it was. */
 export async function probeCommand(output: Output, socket: string, options: ProbeArguments): Promise<number> {
   const type = options.type === undefined ? undefined : typeCalled(options.type);
-  const channel = connectUnix(socket);
-  const found = await probeVhostUser(channel, new NodeDescriptors(), { limit: answerLimit() });
+  const channel = connectTyped(socket);
+  const found = await firstAnswer(
+    socket,
+    probeVhostUser(channel, new NodeDescriptors(), { limit: answerLimit() }),
+  );
   const probed = describeProbe(socket, found, type);
   output.out(options.json ? formatJson({ ...probed }) : probeText(probed, output.colour));
   return 0;

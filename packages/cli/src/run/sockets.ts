@@ -1,7 +1,6 @@
 import { type VsockDevice, type VsockOptions, vsockDevice } from 'virtio/devices/vsock';
-import { HostError, UsageError } from 'virtio/errors';
 import { openUnixPorts, type UnixPortsOptions } from 'virtio-node/vsock';
-import { usage } from '../exit-status.ts';
+import { refused } from '../exit-status.ts';
 
 /** The guest's sockets, and where they are on this machine. */
 export interface OpenSockets {
@@ -40,8 +39,6 @@ export async function openSocketsAt(
     const ports = await openUnixPorts(device, path, mapping);
     return { path, device, close: () => ports.close() };
   } catch (error) {
-    if (error instanceof HostError || error instanceof UsageError)
-      throw usage(`${option} ${error.message}`, error);
-    throw error;
+    throw refused(option, error);
   }
 }

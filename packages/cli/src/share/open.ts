@@ -1,8 +1,8 @@
 import { type FsDevice, fsDevice } from 'virtio/devices/fs';
-import { HostError, UsageError, type VirtioError } from 'virtio/errors';
+import type { VirtioError } from 'virtio/errors';
 import type { ReservedFeatureName } from 'virtio/spec';
 import { type FolderTree, type ShareOptions, shareFolder } from 'virtio-node/files';
-import { usage } from '../exit-status.ts';
+import { refused } from '../exit-status.ts';
 import type { SharePlan } from './plan.ts';
 import type { ServedShare } from './served.ts';
 
@@ -77,8 +77,6 @@ function shared(folder: string, options: ShareOptions, option: string): FolderTr
     return shareFolder(folder, options);
   } catch (error) {
     // What is no folder, or in two ranges, was typed so.
-    if (error instanceof HostError || error instanceof UsageError)
-      throw usage(`${option}: ${error.message}`, error);
-    throw error;
+    throw refused(`${option}:`, error);
   }
 }

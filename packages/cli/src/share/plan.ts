@@ -46,14 +46,14 @@ function parseShare(text: string): SharePlan {
   const folder = named ?? place;
   if (folder === '') throw usage(`--share ${text} names no folder; give ${shareForms}`);
   const tag = given ?? (basename(resolve(folder)) || 'root');
-  checkTag(`--share ${text}`, tag);
+  checkTag(`--share ${text}`, tag, 'give one behind a colon,');
   return { folder, tag, readOnly, byDefault: false };
 }
 
 /** @throws {CommandError} for a tag that is no name of a folder below `/mnt`. */
-export function checkTag(option: string, tag: string): void {
+export function checkTag(option: string, tag: string, hint = 'give one'): void {
   if (/^[\w.-]+$/.test(tag) && tag.length <= longestTag && !/^\.\.?$/.test(tag)) return;
   throw usage(
-    `${option}: ${tag} is no tag; give one behind a colon, of up to ${longestTag} letters, digits, '.', '_' and '-'`,
+    `${option}: ${tag} is no tag; ${hint} of up to ${longestTag} letters, digits, '.', '_' and '-'`,
   );
 }

@@ -44,7 +44,7 @@ export function shareFolder(path: string, options: ShareOptions = {}): FolderTre
   const users = new IdMap(ids.users ?? sameIds, ids.squash?.user);
   const groups = new IdMap(ids.groups ?? sameIds, ids.squash?.group);
   const root = calls.open(AT.FDCWD, ended(path), O.PATH | O.DIRECTORY | O.CLOEXEC, 0);
-  if (root < 0) throw failure(root, `the folder ${path} cannot be shared`);
+  if (root < 0) throw failure(root, `the folder ${path} cannot be shared: give one that is there`);
   let descriptors: Descriptors | undefined;
   try {
     descriptors = new Descriptors(calls, options.descriptors);

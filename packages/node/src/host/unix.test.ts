@@ -78,7 +78,9 @@ describe('listening', () => {
     expect(() => listenUnix('', ignore)).toThrow(expect.objectContaining({ code: 'BAD_ARGUMENT' }));
     const nowhere = `${freshPath()}/socket`;
     expect(() => listenUnix(nowhere, ignore)).toThrow(expect.objectContaining({ code: 'NOT_FOUND' }));
+    expect(() => listenUnix(nowhere, ignore)).toThrow(/there is no such folder; make it/);
     expect(() => connectUnix(nowhere)).toThrow(expect.objectContaining({ code: 'NOT_FOUND' }));
+    expect(() => connectUnix(nowhere)).toThrow(/start the program that listens there \(ENOENT\)/);
     const stale = freshPath();
     closeSync(boundSocket(stale));
     expect(() => connectUnix(stale)).toThrow(/nobody listens at .*: start the program/);

@@ -16,7 +16,7 @@ const SOL_SOCKET = 1;
 const SO_TYPE = 3;
 const SO_ACCEPTCONN = 30;
 const SO_DOMAIN = 39;
-const { EADDRINUSE, ECONNREFUSED, ENOTSOCK } = constants.errno;
+const { EACCES, EADDRINUSE, ECONNREFUSED, ENOENT, ENOTDIR, ENOTSOCK } = constants.errno;
 
 const backlog = 128;
 /** Connections that are taken before others have their turn. */
@@ -158,8 +158,14 @@ function bindTo(path: string): FileDescriptor {
   }
   if (result >= 0) return socket;
   socket.close();
-  throw failure(result, `nobody can listen at ${path}`);
+  throw failure(result, `nobody can listen at ${path}${bindHints[-result] ?? ''}`);
 }
+
+const bindHints: Readonly<Record<number, string>> = {
+  [ENOENT]: ': there is no such folder; make it, or choose another path',
+  [ENOTDIR]: ': a part of the path is no folder; choose another path',
+  [EACCES]: ': this user may make no file there; choose another path',
+};
 
 function bind({ fd }: FileDescriptor, { bytes, length }: SocketAddress): number {
   return linux().bind(fd, bytes, length);
@@ -191,11 +197,14 @@ function connectTo(path: string): FileDescriptor {
   if (result === tryAgain) {
     throw new HostError('IN_USE', `the program that listens at ${path} is busy: try again`);
   }
-  if (result === -ECONNREFUSED) {
-    throw failure(result, `nobody listens at ${path}: start the program that should`);
-  }
-  throw failure(result, `there is no connection to ${path}`);
+  throw failure(result, connectMistakes[-result]?.(path) ?? `there is no connection to ${path}`);
 }
+
+const connectMistakes: Readonly<Record<number, (path: string) => string>> = {
+  [ECONNREFUSED]: (path) => `nobody listens at ${path}: start the program that should`,
+  [ENOENT]: (path) => `there is no ${path}: check the path, or start the program that listens there`,
+  [EACCES]: (path) => `${path} may not be connected to: become the user who may`,
+};
 
 /** A descriptor that this process was started with. */
 function adopted(fd: number): FileDescriptor {

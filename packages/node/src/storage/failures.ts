@@ -14,7 +14,7 @@ export const wasCut = (path: string, end: number): HostError =>
   new HostError('BAD_IMAGE', `${path} ends at byte ${end}: it was cut while in use`);
 
 const explanations: Readonly<Record<string, readonly [HostErrorCode, string]>> = {
-  ENOENT: ['NOT_FOUND', 'does not exist'],
+  ENOENT: ['NOT_FOUND', 'does not exist: check the name'],
   ENOTDIR: ['NOT_FOUND', 'does not exist: a part of its path is not a directory'],
   EEXIST: ['IN_USE', 'is there already: choose another name, or remove it'],
   EISDIR: ['BAD_IMAGE', 'is a directory: give a raw disk image'],

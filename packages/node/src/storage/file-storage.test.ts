@@ -164,7 +164,7 @@ describe('openFileStorage', () => {
     const missing = join(folder, 'missing.img');
     await expect(openFileStorage(missing)).rejects.toMatchObject({
       code: 'NOT_FOUND',
-      message: `${missing} does not exist`,
+      message: `${missing} does not exist: check the name`,
     });
     await expect(openFileStorage(join(missing, 'x'))).rejects.toMatchObject({ code: 'NOT_FOUND' });
     await expect(openFileStorage(folder)).rejects.toMatchObject({ code: 'BAD_IMAGE' });

@@ -46,7 +46,7 @@ export function answerLimit(milliseconds: number = defaultTimeout): AnswerLimit 
   return async (answer) => {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      const why = `no answer within ${milliseconds} ms`;
+      const why = `it did not come within ${milliseconds} ms`;
       timer = setTimeout(() => reject(new HostError('DEVICE_GONE', why)), milliseconds);
     });
     try {
