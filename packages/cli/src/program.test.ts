@@ -68,6 +68,18 @@ it('hands sockets on with what is to be done there', async () => {
   expect(bench.calls).toMatchObject([['bench', ['blk', '@d', options]]]);
 });
 
+it('takes what is offered anyway, as with other programs', async () => {
+  const offers = async (...args: string[]): Promise<unknown> =>
+    (await hear('serve', 'blk', ...args)).calls[0]?.[1];
+  expect(await offers()).toMatchObject({ packed: true, eventIdx: true, indirect: true });
+  expect(await offers('--packed', '--event-idx')).toMatchObject({
+    packed: true,
+    eventIdx: true,
+    indirect: true,
+  });
+  expect(await offers('--no-packed')).toMatchObject({ packed: false, eventIdx: true });
+});
+
 it('does not carry the disks of one command line into the next', async () => {
   await hear('run', '--disk', 'a');
   const { calls } = await hear('run');
@@ -82,7 +94,7 @@ it.each(['list', 'clauses', 'doctor'])('knows %s with and without --json', async
 it.each([
   [['run', '--dsik', 'a'], /unknown option '--dsik' \(Did you mean --disk\?\); see virtio run --help$/],
   [['run', '--disk'], /argument missing; see virtio run --help$/],
-  [['run', 'disk.img'], /too many arguments/],
+  [['run', 'disk.img'], /too many arguments .* got 1; see virtio run --help$/],
   [['rum'], /unknown command 'rum' \(Did you mean run\?\); see virtio --help$/],
   [['list', '--exec', 'x'], /unknown option '--exec'; see virtio list --help$/],
   [['bench', 'blk'], /missing required argument 'SOCKET'; see virtio bench --help$/],
@@ -96,16 +108,24 @@ it.each([
   await expect(refused).rejects.toMatchObject({ message: expect.not.stringContaining('\n') });
 });
 
-it.each([['run'], ['list'], ['clauses'], ['doctor'], ['probe'], ['bench']])(
-  'shows an example in the help of %s',
-  async (name) => {
-    const { status, out, calls } = await hear(name, '--help');
-    expect(status).toBe(0);
-    expect(out).toMatch(new RegExp(`Usage: virtio ${name}`));
-    expect(out).toMatch(/Examples?:\n {2}\S/);
-    expect(calls).toEqual([]);
-  },
-);
+it.each([
+  'run',
+  'serve',
+  'descriptors',
+  'descriptors install',
+  'list',
+  'clauses',
+  'doctor',
+  'probe',
+  'bench',
+])('shows an example in the help of %s', async (name) => {
+  const { status, out, calls } = await hear(...name.split(' '), '--help');
+  expect(status).toBe(0);
+  expect(out).toMatch(new RegExp(`Usage: virtio ${name}`));
+  expect(out).toMatch(/Examples?:\n {2}\S/);
+  expect(out).not.toMatch(/default: (false|true|\[)/);
+  expect(calls).toEqual([]);
+});
 
 it('says its own version and that of the specification', async () => {
   expect((await hear('--version')).out).toMatch(/^virtio-cli \d+\.\d+\.\d+, virtio 1\.4\n$/);

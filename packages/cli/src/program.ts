@@ -59,9 +59,15 @@ function buildProgram(
     .version(`virtio-cli ${packageVersion}, virtio ${specVersion}`, '-V, --version')
     .exitOverride()
     .configureOutput({ writeOut: out, writeErr: () => {} })
+    .configureHelp({
+      minWidthToWrap: 30,
+      // That what was not said is not there needs no saying.
+      optionDescription: ({ description, defaultValue }) =>
+        typeof defaultValue === 'string' ? `${description} (default: ${defaultValue})` : description,
+    })
     .addHelpText(
       'after',
-      `\nExit status: 0 ok, 1 findings, 2 usage, 3 the environment lacks something, 4 internal\n`,
+      `\nExamples:\n  virtio run --exec 'uname -a'\n  virtio serve --help\n\nExit status: 0 ok, 1 findings, 2 usage, 3 the environment lacks something, 4 internal\n`,
     );
 
   // Each subcommand is made from the program's settings, so that its mistakes and its help go the same way.
@@ -165,7 +171,7 @@ const machineNames = runMachines.map(({ name, title }) => `${name} (${title})`).
 function addServe(program: Command, serve: (type: string, args: ServeArguments) => Promise<void>): void {
   program
     .command('serve')
-    .argument('<type>', `a device type: ${servedNames.join(', ')}`)
+    .argument('<TYPE>', `a device type: ${servedNames.join(', ')}`)
     .description('lend one of our devices to a virtual machine, by vhost-user or vfio-user')
     .option('--socket-path <PATH>', 'where front ends come')
     .option('--socket <PATH>', 'the same')
@@ -178,7 +184,7 @@ function addServe(program: Command, serve: (type: string, args: ServeArguments) 
     .option('--null <MIB>', 'blk: a disk that keeps nothing, to measure the way there and back')
     .option('--read-only', 'blk: nothing is written', false)
     .option('--direct', "blk: past the host's page cache (O_DIRECT)", false)
-    .option('--serial <TEXT>', 'blk: what the disk calls itself', 'virtio-ts')
+    .option('--serial <TEXT>', 'blk: what the disk calls itself; virtio-ts unless told')
     .option('--guest-cid <CID>', "vsock: the guest's context ID; 3 unless told")
     .option('--uds-path <PATH>', 'vsock: the Unix socket that stands for the ports of the guest')
     .option(
@@ -213,7 +219,11 @@ function addServe(program: Command, serve: (type: string, args: ServeArguments) 
     .option('--no-mergeable', 'net: every frame received in one buffer')
     .option('--capture <FILE>', 'net: write all frames, as pcapng')
     .option('--queues <N>', 'blk, fs: request queues; net: pairs of queues', '1')
-    .option('--queue-size <N>', 'descriptors in a queue at most', '1024')
+    .option('--queue-size <N>', 'blk, fs, net: descriptors in a queue at most; 1024 unless told')
+    // What is offered anyway may be asked for, as with other programs.
+    .addOption(new Option('--packed').default(true).hideHelp())
+    .addOption(new Option('--event-idx').default(true).hideHelp())
+    .addOption(new Option('--indirect').default(true).hideHelp())
     .option('--no-packed', 'offer no packed rings')
     .option('--no-event-idx', 'offer no event index')
     .option('--no-indirect', 'offer no indirect descriptors')
@@ -238,14 +248,17 @@ function addDescriptors(program: Command, install: (args: DescriptorArguments) =
   program
     .command('descriptors')
     .description('the files by which libvirt and others find our back ends')
+    .addHelpText('after', descriptorsHelp)
     .command('install')
-    .description('write them')
+    .description('write them; to take them back, remove the files that it names')
     .option('--user', "into the user's own folder", false)
     .option('--folder <DIR>', 'into another one')
     .option('--json', 'one JSON object', false)
-    .addHelpText('after', '\nExample:\n  virtio descriptors install --user\n')
+    .addHelpText('after', descriptorsHelp)
     .action(install);
 }
+
+const descriptorsHelp = '\nExample:\n  virtio descriptors install --user\n';
 
 const serveHelp = `
 Examples:
@@ -294,6 +307,9 @@ function sayMistake(error: CommanderError, args: readonly string[]): string {
   );
   const help = ['virtio', ...(command === undefined ? [] : [command]), '--help'].join(' ');
   if (error.code === 'commander.help') return `no command given; ${help} lists them`;
-  const what = error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ');
+  const what = error.message
+    .replace(/^error: /, '')
+    .replace(/\s*\n\s*/g, ' ')
+    .replace(/\.$/, '');
   return `${what}; see ${help}`;
 }

@@ -9,7 +9,7 @@ export interface ServeArguments extends ShareArguments {
   readonly printCapabilities: boolean;
   readonly printQemuArgs: boolean;
   readonly queues: string;
-  readonly queueSize: string;
+  readonly queueSize?: string;
   readonly packed: boolean;
   readonly eventIdx: boolean;
   readonly indirect: boolean;
@@ -23,7 +23,7 @@ export interface ServeArguments extends ShareArguments {
   readonly null?: string;
   readonly readOnly: boolean;
   readonly direct: boolean;
-  readonly serial: string;
+  readonly serial?: string;
   readonly guestCid?: string;
   readonly udsPath?: string;
   /** `CID=PATH`, again and again. */

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { macText } from 'virtio/link';
+import type { DeviceType } from 'virtio/spec';
 import type { ServePlan } from './plan.ts';
 import { servedType } from './served-types.ts';
 
@@ -13,19 +14,22 @@ export function qemuArguments(plan: ServePlan, memory = '512M'): string[] | unde
     ...['-machine', 'memory-backend=shared'],
   ];
   if (plan.vfioUser !== undefined) {
-    const socket = { type: 'unix', path: resolve(at) };
+    const socket = isName(at)
+      ? { type: 'unix', path: at.slice(1), abstract: true }
+      : { type: 'unix', path: resolve(at) };
     return [...machine, '-device', JSON.stringify({ driver: 'vfio-user-pci', socket })];
   }
-  if (type.qemu === undefined) return undefined;
   const isNet = type.name === 'net';
   const device = [
     // QEMU is the network device itself, and knows us as one of its networks.
-    isNet ? `${type.qemu},netdev=vhost-net` : `${type.qemu},chardev=vhost-${type.name}`,
+    isNet
+      ? `${type.qemu},netdev=vhost-net`
+      : `${type.qemu ?? generalFrontEnd(type.type)},chardev=vhost-${type.name}`,
     ...(type.name === 'blk' ? [`num-queues=${queues}`] : []),
     ...(share === undefined
       ? []
       : [`tag=${share.tag}`, `queue-size=${queueSize}`, `num-request-queues=${queues}`]),
-    ...(packed && share === undefined ? ['packed=on'] : []),
+    ...(packed && share === undefined && type.qemu !== undefined ? ['packed=on'] : []),
     ...(isNet && queues > 1 ? [`mq=on,vectors=${2 * queues + 2}`] : []),
     ...(isNet && net.mac !== undefined ? [`mac=${macText(net.mac)}`] : []),
     ...(isNet && net.mtu !== undefined ? [`host_mtu=${net.mtu}`] : []),
@@ -33,16 +37,35 @@ export function qemuArguments(plan: ServePlan, memory = '512M'): string[] | unde
   const netdev = ['-netdev', `vhost-user,id=vhost-net,chardev=vhost-${type.name},queues=${queues}`];
   return [
     ...machine,
-    // It connects again when this program was started anew.
-    ...['-chardev', `socket,id=vhost-${type.name},path=${resolve(at)},reconnect-ms=1000`],
+    ...[
+      '-chardev',
+      `socket,id=vhost-${type.name},${socketOption(at)}${type.qemuReconnects ? ',reconnect-ms=1000' : ''}`,
+    ],
     ...(isNet ? netdev : []),
     ...['-device', device.join(',')],
   ];
 }
 
+/** A name that is in no file system. */
+const isName = (at: string): boolean => at.startsWith('@');
+
+/** QEMU reads two commas as one that is part of a value. */
+function socketOption(at: string): string {
+  const path = (isName(at) ? at.slice(1) : resolve(at)).replaceAll(',', ',,');
+  return isName(at) ? `path=${path},abstract=on` : `path=${path}`;
+}
+
+/** QEMU 11's front end for any type, which has to be told what it fronts: its queues are those that need no feature. */
+function generalFrontEnd({ id, queues, config }: DeviceType): string {
+  const always = Object.values(queues).filter(
+    (queue) => typeof queue === 'number' || queue.requires === undefined,
+  );
+  return `vhost-user-test-device-pci,virtio-id=${id},num_vqs=${always.length},config_size=${config.size}`;
+}
+
 /** What user-mode Linux is to be started with. */
 export function umlArgument({ type, at, vfioUser }: ServePlan): string | undefined {
-  return typeof at === 'number' || vfioUser !== undefined
+  return typeof at === 'number' || vfioUser !== undefined || isName(at)
     ? undefined
     : `virtio_uml.device=${resolve(at)}:${servedType(type).type.id}`;
 }

@@ -10,7 +10,7 @@ import type { ServeArguments } from './arguments.ts';
 /** Queue sizes that front ends ask for: QEMU's largest. */
 const mostQueueSize = 1024;
 const mostQueues = 64;
-/** The types that can have more than one. */
+/** The types that can have more than one, and of other sizes. */
 const manyQueues: readonly string[] = ['blk', 'fs', 'net'];
 
 /** The CIDs that a guest can have, and the one that it has unless told. */
@@ -89,7 +89,13 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
     '--format': args.format,
     '--read-only': args.readOnly || undefined,
     '--direct': args.direct || undefined,
+    '--serial': args.serial,
   });
+  if (type === 'blk' && args.blkFile === undefined && (args.format !== undefined || args.direct)) {
+    throw usage(
+      `${args.direct ? '--direct' : '--format'} is for images: give --blk-file FILE, or leave it out`,
+    );
+  }
   refuseOthers(type, 'vsock', 'sockets', {
     '--guest-cid': args.guestCid,
     '--uds-path': args.udsPath,
@@ -113,12 +119,13 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
   if (type === 'vsock' && args.udsPath === undefined) {
     throw usage('sockets need --uds-path PATH, the Unix socket that stands for the ports of the guest');
   }
-  if (args.serial.length > 20) throw usage(`--serial ${args.serial} is longer than 20 characters`);
+  const { serial = 'virtio-ts' } = args;
+  if (serial.length > 20) throw usage(`--serial ${serial} is longer than 20 characters`);
   return {
     type,
     at: place(args),
-    queues: whole('--queues', args.queues, manyQueues.includes(type) ? mostQueues : 1),
-    queueSize: powerOfTwo('--queue-size', args.queueSize),
+    queues: queuesOf(type, args.queues),
+    queueSize: queueSizeOf(type, args.queueSize),
     packed: args.packed,
     vfioUser: interfaceNamed(args.vfioUser),
     inflight: args.inflight,
@@ -136,7 +143,7 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
     null: mebibytes('--null', args.null),
     readOnly: args.readOnly,
     direct: args.direct,
-    serial: args.serial,
+    serial,
     guestCid: whole('--guest-cid', args.guestCid ?? String(leastCid), mostCid, leastCid),
     udsPath: args.udsPath,
     siblings: siblingsOf(args.sibling),
@@ -211,7 +218,9 @@ function place({ socketPath, socket, fd }: ServeArguments): string | number {
   if (given.length !== 1) {
     throw usage('one of --socket-path PATH and --fd NUMBER says where front ends come; give one');
   }
-  if (fd === undefined) return socketPath ?? socket ?? '';
+  const path = socketPath ?? socket;
+  if (path === '') throw usage('--socket-path is empty; give the path where front ends come');
+  if (fd === undefined) return path ?? '';
   if (!/^\d+$/.test(fd) || Number(fd) < 3)
     throw usage(`--fd ${fd} is no descriptor of a socket; they begin at 3`);
   return Number(fd);
@@ -228,8 +237,20 @@ function whole(option: string, text: string, most: number, least = 1): number {
   throw usage(`${option} ${text} is not between ${least} and ${most}`);
 }
 
-function powerOfTwo(option: string, text: string): number {
-  const value = whole(option, text, mostQueueSize);
-  if ((value & (value - 1)) !== 0) throw usage(`${option} ${text} is no power of two`);
-  return value;
+function queuesOf(type: ServedName, text: string): number {
+  const most = manyQueues.includes(type) ? mostQueues : 1;
+  if (most === 1 && text !== '1')
+    throw usage(`--queues ${text}: ${type} has one queue of each kind; leave --queues out`);
+  return whole('--queues', text, most);
+}
+
+function queueSizeOf(type: ServedName, text: string | undefined): number {
+  if (text === undefined) return mostQueueSize;
+  if (!manyQueues.includes(type))
+    throw usage(
+      `--queue-size is for ${manyQueues.join(', ')}: the queues of ${type} have their size; leave it out`,
+    );
+  const size = whole('--queue-size', text, mostQueueSize);
+  if ((size & (size - 1)) !== 0) throw usage(`--queue-size ${text} is no power of two, such as 256`);
+  return size;
 }

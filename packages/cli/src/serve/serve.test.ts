@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createConnection } from 'node:net';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Duplex } from 'node:stream';
@@ -234,9 +234,9 @@ describe('virtio serve', () => {
     const qemu = serve('entropy', '--socket-path', '/run/r.sock', '--print-qemu-args');
     expect(await qemu.status).toBe(0);
     expect(qemu.out.join('')).toContain('-device vhost-user-rng-pci,chardev=vhost-entropy,packed=on');
-    const uml = serve('console', '--socket-path', '/run/c.sock', '--print-qemu-args');
-    expect(await uml.status).toBe(0);
-    expect(uml.out.join('')).toMatch(/no front end of its own for console/);
+    const nowhere = serve('console', '--fd', '3', '--print-qemu-args');
+    await expect(nowhere.status).rejects.toMatchObject({ status: 2 });
+    expect(nowhere.out).toEqual([]);
   });
 
   it('leaves an image alone that another program writes', async () => {
@@ -253,6 +253,58 @@ describe('virtio serve', () => {
     await expect(third.status).rejects.toThrow(/in use/);
     first.end();
     expect(await first.status).toBe(0);
+  });
+
+  it('can be ended while a server far away does not answer', async () => {
+    const silent = createServer();
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    const { port } = Object(silent.address());
+    const connected = once(silent, 'connection');
+    const { status, end } = serve(
+      ...['blk', '--socket-path', join(folder, 'far.sock'), '--blk-file', `nbd://127.0.0.1:${port}/x`],
+    );
+    const [socket] = await connected;
+    end();
+    expect(await status).toBe(0);
+    socket.destroy();
+    silent.close();
+  });
+
+  it.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
+    'ends with its place given back at %s',
+    async (signal) => {
+      const path = join(folder, `${signal}.sock`);
+      const err: string[] = [];
+      const output = { out() {}, err: (text: string) => void err.push(text), colour: false };
+      const none = async (): Promise<number> => 0;
+      const others = {
+        run: none,
+        list: none,
+        clauses: none,
+        doctor: none,
+        descriptors: none,
+        probe: none,
+        bench: none,
+      };
+      const status = runProgram(
+        ['serve', 'entropy', '--socket-path', path],
+        { ...others, serve: (type, options) => serveCommand(type, options, output) },
+        output.out,
+      );
+      await vi.waitFor(() => expect(err.join('')).toContain('Ctrl-C ends it'), 20_000);
+      process.emit(signal, signal);
+      expect(await status).toBe(0);
+      expect(existsSync(path)).toBe(false);
+    },
+  );
+
+  it.each([
+    [['--socket-path', `${folder}/nowhere/a.sock`], /--socket-path: .*: there is no such folder; make it/],
+    [['--socket-path', 'x'.repeat(108)], /--socket-path: .* choose a shorter one/],
+    [['--fd', '999'], /--fd 999: there is no descriptor 999/],
+  ])('says what is wrong with %j', async (place, message) => {
+    const { status } = serve('entropy', ...place);
+    await expect(status).rejects.toMatchObject({ status: 2, message: expect.stringMatching(message) });
   });
 
   it('takes a socket that it was started with, and ends with it', async () => {

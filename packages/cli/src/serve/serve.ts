@@ -1,8 +1,9 @@
+import type { Channel } from 'virtio/channel';
 import { pollQueues } from 'virtio/device';
 import type { VirtioError } from 'virtio/errors';
 import { HostError } from 'virtio/errors';
 import { AdaptivePolling, type Listening, listenUnix, NodeDescriptors } from 'virtio-node/host';
-import { exitStatus } from '../exit-status.ts';
+import { exitStatus, refused, usage } from '../exit-status.ts';
 import { type DeviceServer, deviceServer } from '../lend/server.ts';
 import { formatJson, type Output } from '../output.ts';
 import { Report } from '../run/report.ts';
@@ -19,7 +20,7 @@ const mostErrors = 8;
  * `virtio serve`: answers the exit status. It runs until it is told to end, or with `--once` until the first front end
  * leaves.
  *
- * @param stop tells it to end; SIGTERM and SIGINT unless told
+ * @param stop tells it to end; SIGTERM, SIGINT and SIGHUP unless told
  */
 export async function serveCommand(
   name: string,
@@ -34,21 +35,16 @@ export async function serveCommand(
   }
   const plan = planServe(name, args);
   if (args.printQemuArgs) {
-    output.out(args.json ? formatJson({ args: qemuArguments(plan) ?? null }) : qemuText(plan));
+    const words = qemuArguments(plan);
+    if (words === undefined)
+      throw usage(
+        '--print-qemu-args needs --socket-path PATH: QEMU cannot be told of a descriptor of this program',
+      );
+    output.out(args.json ? formatJson({ args: words }) : `${shellWords(words)}\n`);
     return exitStatus.ok;
   }
   const server = new Server(plan, new Report(output, plan.json, false));
   return server.run(stop);
-}
-
-function qemuText(plan: ServePlan): string {
-  const args = qemuArguments(plan);
-  if (args !== undefined) return `${shellWords(args)}\n`;
-  const why =
-    typeof plan.at === 'number'
-      ? 'it was given a descriptor'
-      : `it has no front end of its own for ${plan.type}`;
-  return `QEMU cannot be told on its command line: ${why}\n`;
 }
 
 /** One device at one socket, for one front end after the other. */
@@ -77,10 +73,16 @@ class Server {
     for (const stream of [process.stdout, process.stderr]) stream.off('error', ignore).on('error', ignore);
     const { type, trace, at } = this.#plan;
     try {
-      const ready = await servedType(type).make(this.#plan, {
+      const making = servedType(type).make(this.#plan, {
         onError: (error) => this.#show(error),
         notice: (message) => this.#report.notice(`${type}: ${message}`),
       });
+      // A server far away may never answer: whoever ends this program need not wait for it.
+      const ready = await Promise.race([making, ended]);
+      if (typeof ready === 'number') {
+        making.then((late) => late.close()).catch(ignore);
+        return ready;
+      }
       this.#ready = ready;
       if (trace !== undefined) {
         const bus = this.#plan.vfioUser === undefined ? 'vhost-user' : 'vfio-user';
@@ -88,7 +90,7 @@ class Server {
       }
       const server = this.#makeServer(ready);
       this.#server = server;
-      this.#listening = listenUnix(at, (channel) => server.serve(channel));
+      this.#listening = listenAt(at, (channel) => server.serve(channel));
       this.#greet();
       return await ended;
     } finally {
@@ -167,7 +169,15 @@ class Server {
 
 const ignore = (): void => {};
 
-const signals = ['SIGTERM', 'SIGINT'] as const;
+function listenAt(at: ServePlan['at'], onConnection: (channel: Channel) => void): Listening {
+  try {
+    return listenUnix(at, onConnection);
+  } catch (error) {
+    throw refused(typeof at === 'number' ? `--fd ${at}:` : '--socket-path:', error);
+  }
+}
+
+const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
 function onSignals(end: () => void): () => void {
   for (const signal of signals) process.on(signal, end);

@@ -6,10 +6,10 @@ import { entropy, entropyDevice } from 'virtio/devices/entropy';
 import { fs } from 'virtio/devices/fs';
 import { net } from 'virtio/devices/net';
 import { vsock } from 'virtio/devices/vsock';
-import { HostError, UsageError } from 'virtio/errors';
+import { HostError } from 'virtio/errors';
 import type { DeviceType } from 'virtio/spec';
 import { openStorage } from 'virtio-node/storage';
-import { usage } from '../exit-status.ts';
+import { refused, usage } from '../exit-status.ts';
 import { makeNetDevice } from '../network/device.ts';
 import { openNetworks } from '../network/open.ts';
 import { pump, writeTo } from '../run/host-streams.ts';
@@ -40,8 +40,10 @@ export interface ServedType {
   readonly type: DeviceType;
   /** As the discovery files of back ends call it, and what such a program can be asked for. */
   readonly backend: { readonly type: string; readonly features?: readonly string[] };
-  /** QEMU's front end for it; without one, the general one is to be used where there is one. */
+  /** QEMU's front end for it; without one there is the general one of QEMU 11. */
   readonly qemu?: string;
+  /** That connects again to a program that was started anew; others of QEMU's fail at once with a socket that does. */
+  readonly qemuReconnects?: true;
   make(plan: ServePlan, events: ServedEvents): Promise<ReadyDevice>;
 }
 
@@ -60,6 +62,7 @@ export const servedTypes: readonly ServedType[] = [
     type: blk,
     backend: { type: 'block', features: ['read-only', 'blk-file'] },
     qemu: 'vhost-user-blk-pci',
+    qemuReconnects: true,
     async make(plan, { onError }) {
       const storage = await openDisk(plan);
       const { queues, queueSize, reserved, serial: id, readOnly } = plan;
@@ -124,6 +127,7 @@ export const servedTypes: readonly ServedType[] = [
     type: net,
     backend: { type: 'net' },
     qemu: 'virtio-net-pci',
+    qemuReconnects: true,
     async make({ net: plan, capture, queues: queuePairs, ...limits }, { notice }) {
       const { queueSize, reserved, offloads, mergeable } = limits;
       const makeDevice = () => makeNetDevice(plan, { queuePairs, queueSize, reserved, offloads, mergeable });
@@ -158,9 +162,7 @@ async function openDisk(plan: ServePlan): Promise<Storage> {
   try {
     return await openStorage(blkFile, { readOnly, direct, ...(format === undefined ? {} : { format }) });
   } catch (error) {
-    // What goes with no such disk was typed so.
-    if (error instanceof UsageError) throw usage(`--blk-file ${error.message}`, error);
-    if (!(error instanceof HostError) || error.code !== 'IN_USE') throw error;
+    if (!(error instanceof HostError) || error.code !== 'IN_USE') throw refused('--blk-file', error);
     throw usage(
       `--blk-file ${blkFile} is in use by another program; end that one, or give both --read-only`,
       error,
