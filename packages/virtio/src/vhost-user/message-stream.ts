@@ -71,7 +71,7 @@ export class ReceivedMessage {
 export interface MessageListener {
   /**
    * One message at a time: the next comes when this has returned, or what it returned has settled. What it throws
-   * ends the connection.
+   * ends the connection. The end of the connection does not wait for it.
    */
   received(message: ReceivedMessage): void | Promise<void>;
   /**
@@ -98,8 +98,6 @@ export class MessageStream<F extends MessageForms> {
   readonly #reader: MessageReader;
   #busy = false;
   #closed = false;
-  /** The peer will send no more; those that wait are still heard. */
-  #ended: { readonly error: VirtioError | undefined } | undefined;
 
   /** Takes the channel over. `incoming` says what the peer sends: the requests of `forms`, or the replies to them. */
   constructor(channel: Channel, forms: F, incoming: 'requests' | 'replies', listener: MessageListener) {
@@ -244,7 +242,6 @@ export class MessageStream<F extends MessageForms> {
         this.#work();
       });
     }
-    if (this.#ended !== undefined && !this.#busy) this.#over(this.#ended.error);
   }
 
   #handle(message: ReceivedMessage): Promise<void> | undefined {
@@ -265,11 +262,10 @@ export class MessageStream<F extends MessageForms> {
       .finally(() => message.release());
   }
 
-  /** The peer sends no more. What waits is heard first. */
+  /** The peer is gone. What is being worked on may never be done, and who could hear that it is done is not there any more. */
   #end(error: VirtioError | undefined): void {
     const broken = this.#reader.isWithinMessage ? bad('it ended in the middle of a message') : undefined;
-    this.#ended = { error: error ?? broken };
-    this.#work();
+    this.#over(error ?? broken);
   }
 }
 
