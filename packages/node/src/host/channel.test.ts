@@ -121,6 +121,29 @@ describe('a channel', () => {
     right.close();
   });
 
+  it('gives up on a peer that does not read many small messages', async () => {
+    const [left, right] = await connectedPair();
+    const heard = new Heard();
+    left.listen(heard);
+    for (let count = 0; count < 70_000; count++) left.send(Uint8Array.of(1));
+    await vi.waitFor(() => expect(heard.ends).toBe(1));
+    expect(heard.error?.message).toMatch(/does not read: 65537 messages/);
+    right.close();
+  });
+
+  it('waits for a peer that does not read when it is closed, and for none when it is aborted', async () => {
+    const before = openDescriptors();
+    const [left, right] = await connectedPair();
+    left.send(new Uint8Array(2 ** 20));
+    left.close();
+    expect(openDescriptors()).toBe(before + 2);
+    left.abort();
+    left.abort();
+    expect(openDescriptors()).toBe(before + 1);
+    right.close();
+    expect(openDescriptors()).toBe(before);
+  });
+
   it('has one listener, and says nothing after its own close', async () => {
     const [left, right] = await connectedPair();
     const heard = new Heard();

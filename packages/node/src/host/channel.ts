@@ -14,8 +14,9 @@ const SO_PEERCRED = 17;
 const mostAtOnce = 16;
 /** More than a socket holds, so that everything from before the end is heard and a peer that goes on is not. */
 const mostAtTheEnd = 256;
-/** What waits for a peer that does not read, in bytes and in descriptors, before the connection is given up. */
+/** What waits for a peer that does not read, in bytes, messages and descriptors, before the connection is given up. */
 const mostBytesWaiting = 64 * 2 ** 20;
+const mostMessagesWaiting = 64 * 2 ** 10;
 const mostDescriptorsWaiting = 1024;
 
 const none: readonly FileDescriptor[] = Object.freeze([]);
@@ -83,6 +84,11 @@ export class UnixChannel implements Channel {
     else this.#watch();
   }
 
+  abort(): void {
+    this.#closed = true;
+    this.#release();
+  }
+
   #watch(): void {
     if (this.#socket.closed || this.#broken !== undefined) return;
     const reads = this.#listener !== undefined && !this.#closed ? pollEvents.READABLE : 0;
@@ -145,8 +151,9 @@ export class UnixChannel implements Channel {
     this.#waiting.push({ bytes, descriptors: copies });
     this.#waitingBytes += bytes.length;
     this.#waitingDescriptors += descriptors.length;
-    if (this.#waitingBytes > mostBytesWaiting || this.#waitingDescriptors > mostDescriptorsWaiting) {
-      const message = `the peer does not read: ${this.#waitingBytes} bytes and ${this.#waitingDescriptors} descriptors wait`;
+    const tooMuch = this.#waitingBytes > mostBytesWaiting || this.#waiting.length > mostMessagesWaiting;
+    if (tooMuch || this.#waitingDescriptors > mostDescriptorsWaiting) {
+      const message = `the peer does not read: ${this.#waiting.length} messages wait, of ${this.#waitingBytes} bytes and ${this.#waitingDescriptors} descriptors`;
       this.#break(new HostError('IO_ERROR', message));
       return;
     }

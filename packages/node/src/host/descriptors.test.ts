@@ -1,5 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, ftruncateSync, constants as modes, openSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  ftruncateSync,
+  constants as modes,
+  openSync,
+  readFileSync,
+  readSync,
+  writeFileSync,
+} from 'node:fs';
 import { constants } from 'node:os';
 import type { MappedMemory } from 'virtio/channel';
 import { GuestMemory, maxViewLength } from 'virtio/memory';
@@ -230,6 +238,22 @@ describe('connections', () => {
     await vi.waitFor(() => expect(heard.ends).toBe(1));
     expect(Buffer.compare(heard.bytes, sent)).toBe(0);
     reading.close();
+
+    const unread = openSync(path, modes.O_RDONLY | flags);
+    const full = host.openChannel(host.adopt(openSync(path, modes.O_WRONLY | flags)));
+    full.send(sent);
+    full.close();
+    full.abort();
+    // Its end is behind what the pipe holds, and nothing waits to follow.
+    const room = new Uint8Array(2 ** 20);
+    let length = 0;
+    await vi.waitFor(() => {
+      const count = readSync(unread, room);
+      length += count;
+      expect(count).toBe(0);
+    });
+    expect(length).toBeLessThan(sent.length);
+    closeSync(unread);
   });
 
   it('are nothing else', () => {

@@ -42,6 +42,11 @@ export class PipeChannel implements Channel {
     else this.#stream.destroy();
   }
 
+  abort(): void {
+    this.#closed = true;
+    this.#stream.destroy();
+  }
+
   #end(): void {
     if (this.#closed) return;
     this.#closed = true;

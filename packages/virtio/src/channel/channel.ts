@@ -23,6 +23,8 @@ export interface Channel {
    * the caller's to close. Does nothing once the channel is closed; a failure reaches the listener as `closed`.
    */
   send(bytes: Uint8Array, descriptors?: readonly Descriptor[]): void;
-  /** Ends the connection behind what was sent. Safe to call twice. */
+  /** Ends the connection behind what was sent, whenever the other end takes that. Safe to call twice. */
   close(): void;
+  /** Ends it at once, also after `close`: what the other end has not taken is dropped. Safe to call twice. */
+  abort(): void;
 }

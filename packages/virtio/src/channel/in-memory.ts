@@ -214,6 +214,11 @@ class InMemoryChannel implements Channel {
     this.#peer?.end();
   }
 
+  /** What was sent is with the other end already. */
+  abort(): void {
+    this.close();
+  }
+
   arrive(received: Received): void {
     if (this.#closed) {
       closeAll(received);

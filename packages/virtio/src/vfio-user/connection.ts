@@ -168,6 +168,7 @@ export class Connection {
 
   #end(error: VirtioError | undefined): void {
     if (this.#closed) return;
+    this.#channel.abort();
     this.close();
     this.#listener.closed(error);
   }

@@ -71,7 +71,7 @@ export class BackEndRequests {
 
   /** What still waits fails. */
   close(): void {
-    this.#stream.close();
+    this.#stream.abort();
     this.#end(gone());
   }
 

@@ -157,8 +157,9 @@ export class BackendRings {
    */
   setKick(index: number, event: Descriptor | undefined): void {
     const kick: KickSource = event === undefined ? 'polled' : { event };
+    let ring: Vring | undefined;
     try {
-      const ring = this.ring(index);
+      ring = this.ring(index);
       if (kick === 'polled' && this.#poll === undefined) {
         throw bad(`queue ${index} is to be polled, which this back end cannot`);
       }
@@ -166,6 +167,7 @@ export class BackendRings {
       if (ring.live) this.#watch(ring);
       else this.#update(ring);
     } catch (error) {
+      ring?.setKick(undefined);
       event?.close();
       throw error;
     }
@@ -218,6 +220,7 @@ export class BackendRings {
       ring.live = false;
       ring.enabled = false;
       ring.base = 0;
+      ring.stoppedAt = undefined;
     }
   }
 
@@ -298,10 +301,11 @@ export class BackendRings {
     const watch = new RingWatch(() => this.#logUsed(ring, areas));
     const state = this.#startOf(ring, areas, watch);
     Object.assign(core.queues[ring.index] ?? {}, areas);
+    // Before it starts, since the event may be none.
+    this.#watch(ring);
     startQueue(core, ring.index, state, watch);
     ring.stoppedAt = undefined;
     ring.live = true;
-    this.#watch(ring);
     core.notify(ring.index);
   }
 

@@ -320,6 +320,25 @@ describe('rings', () => {
     await expectNothingLeft(front);
   });
 
+  it('do not start with a kick that is none, and do with the next', async () => {
+    const { front, host } = connected();
+    front.begin({ protocol: ['REPLY_ACK'] });
+    const driver = front.driver();
+    front.start();
+    await front.reply();
+    await front.reply();
+    await front.stop();
+    driver.offer([1]);
+    expect(await front.acknowledged('SET_VRING_KICK', { u64: 0n }, [front.lent])).toBe(false);
+    expect(driver.answered()).toEqual([]);
+    expect(host.watched).toBe(1);
+    expect(await front.acknowledged('SET_VRING_NUM', { index: 0, num: 8 })).toBe(true);
+    expect(await front.acknowledged('SET_VRING_KICK', { u64: 0n }, [front.kick])).toBe(true);
+    await quiet();
+    expect(driver.answered()).toEqual([{ token: 1, answer: 2 }]);
+    await expectNothingLeft(front);
+  });
+
   it('are used without a call where the front end looks for itself', async () => {
     const { front } = connected();
     front.begin();
@@ -487,6 +506,31 @@ describe('memory', () => {
     await expectNothingLeft(front);
   });
 
+  it('comes in a table that has room for more', async () => {
+    const { front } = connected();
+    front.begin();
+    const regions = [region(0n, 4096n, 0n), ...Array.from({ length: 7 }, () => region(0n, 0n, 0n))];
+    front.stream.request('SET_MEM_TABLE', { nregions: 1, regions }, { descriptors: [front.lent] });
+    await quiet();
+    expect(front.over).toBeUndefined();
+    expect(front.host.mapped).toBe(2);
+    await expectNothingLeft(front);
+  });
+
+  it('of more than 1 TiB is refused before any of it is mapped', async () => {
+    const { front } = connected();
+    front.begin({ protocol: ['CONFIGURE_MEM_SLOTS', 'REPLY_ACK'] });
+    await front.reply();
+    await front.reply();
+    const most = 2n ** 40n;
+    const errors = { regions: [region(most, most, 0n), region(0n, 4096n, most)], nregions: 2 };
+    expect(await front.acknowledged('SET_MEM_TABLE', errors, [front.lent, front.lent])).toBe(false);
+    const one = { region: region(most, most, 0n) };
+    expect(await front.acknowledged('ADD_MEM_REG', one, [front.lent])).toBe(false);
+    expect(front.over).toBeUndefined();
+    await expectNothingLeft(front);
+  });
+
   it('that overlaps, or is counted otherwise, ends the connection', async () => {
     const two = [region(0n, 8192n, 0n), region(4096n, 4096n, 0x10000n)];
     const inFrontEnd = [region(0n, 8192n, 0n), region(8192n, 4096n, 4096n)];
@@ -518,6 +562,8 @@ describe('the configuration', () => {
     const asked = { offset: 0, size: 20, flags: 0, region: Array.from({ length: 20 }, () => 0xff) };
     const { region } = (await front.ask('GET_CONFIG', asked)).read(VhostUserConfig);
     expect(region).toEqual([7, ...Array.from({ length: 19 }, () => 0)]);
+    // More than there can be is answered with nothing.
+    expect((await front.ask('GET_CONFIG', { ...asked, offset: 237 })).payload).toHaveLength(0);
     front.stream.request('GET_CONFIG', { ...asked, size: 21 });
     await quiet();
     expect(front.over).toBeDefined();
@@ -612,6 +658,27 @@ describe('status and reset', () => {
     front.start();
     await quiet();
     expect(driver.answered()).toEqual([{ token: 2, answer: 3 }]);
+    await expectNothingLeft(front);
+  });
+
+  it('is reset once: what a front end says of the device before its queues start anew holds', async () => {
+    let resets = 0;
+    const { front } = connected(sample({ reset: () => void resets++ }));
+    front.begin({ protocol });
+    const driver = front.driver();
+    front.start();
+    driver.offer([1]);
+    await quiet();
+    await front.reply();
+    await front.reply();
+    expect(await front.stop()).toBe(1);
+    const before = resets;
+    expect(await front.acknowledged('RESET_DEVICE')).toBe(true);
+    expect(await front.acknowledged('SET_FEATURES', { u64: front.featureBits({}) })).toBe(true);
+    front.clearRing();
+    front.start();
+    await quiet();
+    expect(resets).toBe(before + 1);
     await expectNothingLeft(front);
   });
 });
@@ -710,6 +777,59 @@ describe('a device with state of its own', () => {
     expect(errors).toMatchObject([{ message: 'not now' }]);
     await expectNothingLeft(front);
   });
+
+  it('says that it cannot be moved now, in that direction, or through what is no connection', async () => {
+    const errors: VirtioError[] = [];
+    const { front, host } = connected(sample({ save: () => 1, restore() {} }), {
+      onError: (error) => void errors.push(error),
+    });
+    front.begin({ protocol: ['DEVICE_STATE'] });
+    front.driver();
+    front.start();
+    await front.reply();
+    await front.reply();
+    const { SAVE, LOAD } = transferDirection;
+    const move = async (direction: number, phase = 0, descriptor = host.createEvent()): Promise<unknown> => {
+      const { payload } = await front.ask('SET_DEVICE_STATE_FD', { direction, phase }, [descriptor]);
+      descriptor.close();
+      return payload[0];
+    };
+    expect(await move(SAVE)).toBe(1);
+    await front.stop();
+    for (const [direction, phase] of [
+      [2, 0],
+      [SAVE, 1],
+      [SAVE, 0],
+      [LOAD, 0],
+    ] as const) {
+      expect(await move(direction, phase)).toBe(1);
+      expect(await front.askNumber('CHECK_DEVICE_STATE')).toBe(1n);
+    }
+    expect(errors).toHaveLength(5);
+    const { channel, other } = host.createChannel();
+    expect(await move(SAVE, 0, other)).toBe(0);
+    channel.close();
+    expect(await front.askNumber('CHECK_DEVICE_STATE')).toBe(0n);
+    await expectNothingLeft(front);
+  });
+
+  it('is free for the next front end though its state never came', async () => {
+    const { front, backend, host } = connected(sample({ save: () => 1, restore() {} }));
+    front.begin({ protocol: ['DEVICE_STATE'] });
+    const into = host.createChannel();
+    front.stream.request(
+      'SET_DEVICE_STATE_FD',
+      { direction: transferDirection.LOAD },
+      { descriptors: [into.other] },
+    );
+    into.other.close();
+    front.stream.request('CHECK_DEVICE_STATE', {});
+    await quiet();
+    front.stream.close();
+    await quiet();
+    expect(backend.closed).toBe(true);
+    await expectNothingLeft(front);
+  });
 });
 
 describe('writes', () => {
@@ -794,6 +914,25 @@ describe('a connection', () => {
       await quiet();
       expect(backend.closed).toBe(true);
       expect(reasons).toEqual([undefined]);
+      await expectNothingLeft(front);
+    }
+  });
+
+  it('ends though a queue is being stopped, or memory exchanged, and a request is never done', async () => {
+    const made = sample({ serve: { requestq: () => new Promise(() => {}) } });
+    for (const waits of ['GET_VRING_BASE', 'SET_MEM_TABLE'] as const) {
+      const { front, backend } = connected(made);
+      front.begin({ protocol: ['INFLIGHT_SHMFD'] });
+      const driver = front.driver();
+      front.start();
+      driver.offer([1, 2]);
+      await quiet();
+      if (waits === 'SET_MEM_TABLE') front.lend();
+      else front.stream.request(waits, { index: 0 });
+      await quiet();
+      front.stream.close();
+      await quiet();
+      expect(backend.closed).toBe(true);
       await expectNothingLeft(front);
     }
   });

@@ -180,7 +180,7 @@ export class VhostUserBackend {
   /** Ends the connection and gives everything back. Safe to call twice. */
   close(): void {
     if (this.#stream.closed) return;
-    this.#stream.close();
+    this.#stream.abort();
     this.#ended(undefined);
   }
 
@@ -210,12 +210,13 @@ export class VhostUserBackend {
     // Some have taken it for a reset, some for nothing: it is not sent to back ends that know RESET_DEVICE.
     RESET_OWNER: () => {},
     SET_MEM_TABLE: ({ nregions, regions }, message) => {
-      if (nregions !== regions.length || nregions !== message.descriptors) {
+      // There may be places for more regions than there are.
+      if (nregions > regions.length || nregions !== message.descriptors) {
         throw bad(
           `SET_MEM_TABLE of ${nregions} regions has ${regions.length}, and ${message.descriptors} descriptors`,
         );
       }
-      const table = regions.map((of, i) => ({ of, descriptor: descriptorOf(message, i) }));
+      const table = regions.slice(0, nregions).map((of, i) => ({ of, descriptor: descriptorOf(message, i) }));
       const closeAll = (): void => {
         for (const { descriptor } of table) descriptor.close();
       };
@@ -282,7 +283,11 @@ export class VhostUserBackend {
       for (const { id, length } of this.#windows) sizes[id] = BigInt(length);
       return { nregions: this.#windows.length, memory_sizes: sizes };
     },
-    GET_CONFIG: (asked) => ({ ...asked, region: readConfig(this.core, asked) }),
+    GET_CONFIG: (asked) => {
+      const region = readConfig(this.core, asked);
+      if (region === undefined) throw new Refusal('GET_CONFIG asks for more than a configuration can have');
+      return { ...asked, region };
+    },
     SET_CONFIG: (written) => {
       if (!writeConfig(this.core, written)) throw new Refusal('SET_CONFIG writes what is not to be written');
     },
@@ -309,19 +314,15 @@ export class VhostUserBackend {
       this.#status = asks && !this.#rings.settle() ? value & ~FEATURES_OK : value;
     },
     GET_STATUS: () => ({ u64: BigInt(this.#status | (this.core.status & status.DEVICE_NEEDS_RESET)) }),
-    SET_DEVICE_STATE_FD: ({ direction, phase }, message) => {
-      const descriptor = descriptorOf(message);
-      const isKnown = direction === transferDirection.SAVE || direction === transferDirection.LOAD;
-      if (!isKnown || phase !== transferPhase.STOPPED || !this.#rings.areStopped) {
-        descriptor.close();
-        throw bad(`a device's state cannot go in direction ${direction} now, in phase ${phase}`);
+    SET_DEVICE_STATE_FD: (asked, message) => {
+      const { NO_DESCRIPTOR } = vringDescriptor;
+      try {
+        this.#transferState(asked, message);
+        return { u64: NO_DESCRIPTOR };
+      } catch (error) {
+        this.#options.onError?.(asVirtioError(error), false);
+        return { u64: NO_DESCRIPTOR | 1n };
       }
-      if (direction === transferDirection.SAVE) this.#transfer?.save(descriptor);
-      else {
-        this.#rings.forgetStops();
-        this.#transfer?.load(descriptor);
-      }
-      return { u64: vringDescriptor.NO_DESCRIPTOR };
     },
     CHECK_DEVICE_STATE: async () => {
       const succeeded = (await this.#transfer?.check()) === true;
@@ -388,11 +389,13 @@ export class VhostUserBackend {
   }
 
   /** True when the front end has heard of it. */
-  #acknowledge(message: ReceivedMessage, succeeded: boolean): boolean {
-    const isWanted =
-      message.needReply && message.form.reply === undefined && this.#negotiated.has('REPLY_ACK');
-    // As above.
-    if (isWanted) this.#stream.acknowledge(message.name as FrontEndMessageName, succeeded);
+  #acknowledge({ name, form, needReply }: ReceivedMessage, succeeded: boolean): boolean {
+    if (!succeeded && form.emptyReplyOnFailure === true) {
+      this.#stream.replyNothing(name as FrontEndMessageName); // as above
+      return true;
+    }
+    const isWanted = needReply && form.reply === undefined && this.#negotiated.has('REPLY_ACK');
+    if (isWanted) this.#stream.acknowledge(name as FrontEndMessageName, succeeded); // as above
     return isWanted;
   }
 
@@ -429,6 +432,20 @@ export class VhostUserBackend {
     const reply = { mmap_size: BigInt(size), mmap_offset: 0n, num_queues, queue_size, padding };
     this.#stream.reply('GET_INFLIGHT_FD', reply, [memory]);
     memory.close();
+  }
+
+  /** Begins to move the device's state out or in. @throws {VirtioError} when that cannot be now, or not by this descriptor. */
+  #transferState({ direction, phase }: Payload<'SET_DEVICE_STATE_FD'>, message: ReceivedMessage): void {
+    const isKnown = direction === transferDirection.SAVE || direction === transferDirection.LOAD;
+    if (!isKnown || phase !== transferPhase.STOPPED || !this.#rings.areStopped) {
+      throw new Refusal(`a device's state cannot go in direction ${direction} now, in phase ${phase}`);
+    }
+    const descriptor = descriptorOf(message);
+    if (direction === transferDirection.SAVE) this.#transfer?.save(descriptor);
+    else {
+      this.#rings.forgetStops();
+      this.#transfer?.load(descriptor);
+    }
   }
 
   /** Regions one by one are a condition: a front end that exchanges its whole table would wait for what waits for it. */

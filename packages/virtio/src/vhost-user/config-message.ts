@@ -6,9 +6,12 @@ import { configFlags, limits } from './protocol.ts';
 
 type ConfigPayload = StructValue<(typeof VhostUserConfig)['codecs']>;
 
-/** The bytes that a GET_CONFIG asks for; those behind the end of the configuration read as 0. */
-export function readConfig(core: DeviceCore, { offset, size, region }: ConfigPayload): number[] {
-  checkRange(offset, size, region.length);
+/**
+ * The bytes that a GET_CONFIG asks for; those behind the end of the configuration read as 0. `undefined` for more than
+ * messages carry of a configuration.
+ */
+export function readConfig(core: DeviceCore, { offset, size, region }: ConfigPayload): number[] | undefined {
+  if (!isWithin(offset, size, region.length)) return undefined;
   return region.map((_, i) => core.readConfig(offset + i, 1));
 }
 
@@ -17,7 +20,7 @@ export function readConfig(core: DeviceCore, { offset, size, region }: ConfigPay
  * moves here, also when those bytes are other ones than this device has.
  */
 export function writeConfig(core: DeviceCore, { offset, size, flags, region }: ConfigPayload): boolean {
-  checkRange(offset, size, region.length);
+  if (!isWithin(offset, size, region.length)) return false;
   const { configSpace, type } = core.device;
   const isWritable = (at: number, width: number): boolean =>
     configSpace.writableField(at, width) !== undefined;
@@ -42,8 +45,8 @@ export function writeConfig(core: DeviceCore, { offset, size, flags, region }: C
   return true;
 }
 
-function checkRange(offset: number, size: number, bytes: number): void {
-  if (size !== bytes || offset + size > limits.configBytes) {
-    throw bad(`${size} bytes of configuration at ${offset}, with ${bytes} in the message`);
-  }
+/** @throws {PeerError} BAD_MESSAGE when the message has not so many bytes as it says. */
+function isWithin(offset: number, size: number, bytes: number): boolean {
+  if (size !== bytes) throw bad(`${size} bytes of configuration at ${offset}, with ${bytes} in the message`);
+  return offset + size <= limits.configBytes;
 }

@@ -33,8 +33,7 @@ export class DeviceStateTransfer {
    * @throws {HostError} IO_ERROR when it is no pipe.
    */
   save(descriptor: Descriptor): void {
-    this.close();
-    const channel = this.#host.openChannel(descriptor);
+    const channel = this.#begin(descriptor);
     channel.listen({ received: (_, descriptors) => closeAll(descriptors), closed() {} });
     try {
       channel.send(encodeUtf8(JSON.stringify(saveOwnState(this.#core))));
@@ -52,18 +51,19 @@ export class DeviceStateTransfer {
    * @throws {HostError} IO_ERROR when it is no pipe.
    */
   load(descriptor: Descriptor): void {
-    this.close();
-    const channel = this.#host.openChannel(descriptor);
-    this.#channel = channel;
+    const channel = this.#begin(descriptor);
     this.#result = new Promise((resolve) => {
-      let state = new Uint8Array(0);
+      let room = new Uint8Array(0);
+      let length = 0;
       channel.listen({
         received: (bytes, descriptors) => {
           closeAll(descriptors);
-          state = joined(state, bytes);
-          if (state.length > mostBytes) resolve(this.#failed(bad('the state of the device is too large')));
+          if (length + bytes.length > room.length) room = enlarged(room, 2 * (length + bytes.length));
+          room.set(bytes, length);
+          length += bytes.length;
+          if (length > mostBytes) resolve(this.#failed(bad('the state of the device is too large')));
         },
-        closed: () => resolve(this.#restore(state)),
+        closed: () => resolve(this.#restore(room.subarray(0, length))),
       });
     });
   }
@@ -75,8 +75,18 @@ export class DeviceStateTransfer {
 
   /** Ends what is under way. */
   close(): void {
-    this.#channel?.close();
+    this.#channel?.abort();
     this.#channel = undefined;
+  }
+
+  /** What was under way ends, and has failed until there is a result of this. */
+  #begin(descriptor: Descriptor): Channel {
+    this.close();
+    this.#result = Promise.resolve(false);
+    this.error = undefined;
+    const channel = this.#host.openChannel(descriptor);
+    this.#channel = channel;
+    return channel;
   }
 
   #restore(bytes: Uint8Array): boolean {
@@ -115,11 +125,10 @@ function asVirtioError(error: unknown): VirtioError {
   return new HostError('IO_ERROR', `the device cannot be saved: ${String(error)}`, { cause: error });
 }
 
-function joined(one: Uint8Array, other: Uint8Array): Uint8Array<ArrayBuffer> {
-  const both = new Uint8Array(one.length + other.length);
-  both.set(one);
-  both.set(other, one.length);
-  return both;
+function enlarged(bytes: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
+  const room = new Uint8Array(length);
+  room.set(bytes);
+  return room;
 }
 
 function closeAll(descriptors: readonly Descriptor[]): void {

@@ -95,7 +95,7 @@ export class Vring {
     await requests.tell('SET_VRING_KICK', { u64 }, [this.#kick]);
   }
 
-  /** Lets the back end work on the ring, or only drain it. Without protocol features it is enabled from the start. */
+  /** Lets the back end work on the ring, or not. Without protocol features it is enabled from the start. */
   async enable(session: FrontEndSession, enabled: boolean): Promise<void> {
     const { index } = this;
     if (session.negotiates) await session.requests.tell('SET_VRING_ENABLE', { index, num: enabled ? 1 : 0 });

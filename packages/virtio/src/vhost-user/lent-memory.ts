@@ -1,4 +1,5 @@
 import type { Descriptor, DescriptorHost, MappedMemory } from '../channel/descriptors.ts';
+import { HostError } from '../errors.ts';
 import { GuestMemory } from '../memory/guest-memory.ts';
 import type { Region } from '../memory/region.ts';
 import type { StructValue } from '../spec/layout.ts';
@@ -10,6 +11,9 @@ export type RegionDescription = StructValue<(typeof VhostUserMemoryRegion)['code
 
 /** Regions that a front end may lend at a time. QEMU has as many slots for memory at most. */
 export const mostSlots = 509;
+
+/** Bytes that are mapped of a guest at most: each 4 GiB of them stop the engine for some milliseconds. */
+const mostBytes = 2 ** 40;
 
 const addressLimit = 2n ** 53n;
 
@@ -49,7 +53,7 @@ export class LentMemory {
    * Puts other regions in place of all. On a mistake those that are there stay.
    *
    * @throws {PeerError} BAD_MESSAGE for regions that cannot be.
-   * @throws {HostError} when one cannot be mapped.
+   * @throws {HostError} when one cannot be mapped; NO_SPACE for more than 1 TiB of them.
    */
   replace(regions: readonly { readonly of: RegionDescription; readonly descriptor: Descriptor }[]): void {
     const slots: Slot[] = [];
@@ -69,7 +73,7 @@ export class LentMemory {
    * Adds a region.
    *
    * @throws {PeerError} BAD_MESSAGE for one that cannot be, or one too many.
-   * @throws {HostError} when it cannot be mapped.
+   * @throws {HostError} when it cannot be mapped; NO_SPACE when there are more than 1 TiB with it.
    */
   add(of: RegionDescription, descriptor: Descriptor): void {
     if (this.#slots.length >= mostSlots) throw bad(`there are more than ${mostSlots} memory regions`);
@@ -152,7 +156,9 @@ function soundSlot(of: RegionDescription, others: readonly Slot[]): Slot {
   if (guest_phys_addr % 4n !== 0n || mmap_offset % 4n !== 0n) throw bad(`${at} is not aligned to 4 bytes`);
   if (userspace_addr + memory_size > 2n ** 64n) throw bad(`${at} wraps around in the front end`);
   const [start, length] = [Number(guest_phys_addr), Number(memory_size)];
+  let sum = length;
   for (const other of others) {
+    sum += other.length;
     if (start < other.start + other.length && other.start < start + length) {
       throw bad(`${at} overlaps another one`);
     }
@@ -160,5 +166,6 @@ function soundSlot(of: RegionDescription, others: readonly Slot[]): Slot {
       throw bad(`${at} overlaps another one in the front end`);
     }
   }
+  if (sum > mostBytes) throw new HostError('NO_SPACE', `${sum} bytes of guest memory are more than 1 TiB`);
   return { start, length, user: userspace_addr };
 }

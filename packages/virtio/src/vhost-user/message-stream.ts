@@ -145,6 +145,11 @@ export class MessageStream<F extends MessageForms> {
     this.#send(id, messageFlags.REPLY, encodeFor(hostEndian, reply ?? u64, value), descriptors);
   }
 
+  /** Answers a request with a reply that holds nothing: it failed. */
+  replyNothing(name: keyof F & string): void {
+    this.#send(this.#form(name).id, messageFlags.REPLY, new Uint8Array(0));
+  }
+
   /** Answers a request that has no reply of its own: 0, or 1 when it failed. */
   acknowledge(name: keyof F & string, succeeded: boolean): void {
     const { id } = this.#form(name);
@@ -156,7 +161,7 @@ export class MessageStream<F extends MessageForms> {
     this.#over(error);
   }
 
-  /** Ends the connection. The listener hears nothing any more. Safe to call twice. */
+  /** Ends the connection behind what was sent. The listener hears nothing any more. Safe to call twice. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -165,9 +170,15 @@ export class MessageStream<F extends MessageForms> {
     this.#reader.stop();
   }
 
+  /** Ends it likewise, and drops what the peer has not taken: it may never read that. */
+  abort(): void {
+    this.#channel.abort();
+    this.close();
+  }
+
   #over(error: VirtioError | undefined): void {
     if (this.#closed) return;
-    this.close();
+    this.abort();
     this.#listener.closed(error);
   }
 
