@@ -28,12 +28,10 @@ export interface SuiteDevices extends SessionOptions {
  * the machine, for tests that are added behind these.
  *
  * @param bytes how much the console carries each way
- * @param hasEntropy whether the guest's kernel has a driver for entropy
  */
 export function deviceSuite<M extends ConsoleSession>(
   boot: (devices: SuiteDevices) => Promise<M>,
   bytes: number,
-  hasEntropy = true,
 ): () => M {
   const storage = memoryStorage(16 * mebibyte);
   const given: Buffer[] = [];
@@ -59,8 +57,8 @@ export function deviceSuite<M extends ConsoleSession>(
 
   test('the devices are bound to their Linux drivers', async () => {
     const bound = await machine.text('cd /sys/bus/virtio/drivers; ls -1d */virtio*');
-    const drivers = ['virtio_blk/virtio1', 'virtio_console/virtio0'];
-    expect(bound.split('\n')).toEqual([...drivers, ...(hasEntropy ? ['virtio_rng/virtio2'] : [])]);
+    const drivers = ['virtio_blk/virtio1', 'virtio_console/virtio0', 'virtio_rng/virtio2'];
+    expect(bound.split('\n')).toEqual(drivers);
     expect(machine.errors).toEqual([]);
   });
 
@@ -98,7 +96,7 @@ export function deviceSuite<M extends ConsoleSession>(
     expect(await machine.text('cat /sys/block/vda/size')).toBe(String((16 * mebibyte) / 512));
   });
 
-  test.runIf(hasEntropy)('hwrng delivers what the source gave', async () => {
+  test('hwrng delivers what the source gave', async () => {
     expect(await machine.text('cat /sys/class/misc/hw_random/rng_current')).toBe('virtio_rng.0');
     given.length = 0;
     const { output, status } = await machine.exec('head -c 4096 /dev/hwrng');
@@ -153,7 +151,7 @@ export function deviceSuite<M extends ConsoleSession>(
       ['virtio_blk', 'virtio1', 'head -c 512 /dev/vd? >/dev/null'],
       ['virtio_rng', 'virtio2', 'head -c 512 /dev/hwrng >/dev/null'],
     ] as const;
-    for (const [driver, device, check] of drivers.slice(0, hasEntropy ? 2 : 1)) {
+    for (const [driver, device, check] of drivers) {
       await machine.text(
         `cd /sys/bus/virtio/drivers/${driver} && echo ${device} >unbind && ! [ -e ${device} ] && echo ${device} >bind && ${check}`,
       );
@@ -163,9 +161,7 @@ export function deviceSuite<M extends ConsoleSession>(
 
   test('a reboot resets the devices, and the guest finds them again', async () => {
     await machine.reboot();
-    expect(await machine.text('cd /sys/bus/virtio/drivers; ls -d */virtio* | wc -l')).toBe(
-      hasEntropy ? '3' : '2',
-    );
+    expect(await machine.text('cd /sys/bus/virtio/drivers; ls -d */virtio* | wc -l')).toBe('3');
     const { output } = await machine.exec('cat /dev/vda');
     expect(sha256(output)).toBe(sha256(storage.bytes));
     expect(machine.errors).toEqual([]);

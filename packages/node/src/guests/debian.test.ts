@@ -22,6 +22,8 @@ beforeEach(async () => {
       content: 'meta',
     },
     { name: 'linux-image-6.1.0-50-686', content: 'kernel' },
+    { name: 'linux-source', depends: 'linux-source-7.2 (= 7.2)', content: 'meta' },
+    { name: 'linux-source-7.2', content: 'source' },
     { name: 'busybox-static', content: 'busybox' },
   ]);
   ({ pool } = archive);
@@ -71,6 +73,8 @@ test('a metapackage leads to the kernel it stands for', async () => {
     version: '1:2.0-1',
     architecture: 'i386',
   });
+  const source = await withDebian(options, (world) => findKernel(world, 'linux-source'));
+  expect(source.name).toBe('linux-source-7.2');
 });
 
 test('what is kept is used again, with no word about it', async () => {

@@ -83,13 +83,14 @@ export async function withMachinePackages<T>(
 }
 
 /**
- * The kernel package behind a metapackage such as `linux-image-686`, or the package itself if it is one.
+ * The kernel package behind a metapackage such as `linux-image-686`, or `linux-source` for one that is yet to be built; or
+ * the package itself if it is one.
  *
  * @throws HostError `DOWNLOAD_FAILED` if there is no such package.
  */
 export async function findKernel(world: AptWorld, name: string): Promise<DebianPackage> {
   const [named] = await world.find([name]);
-  const behind = named?.depends.find((dependency) => /^linux-image-\d/.test(dependency));
+  const behind = named?.depends.find((dependency) => /^linux-(image|source)-\d/.test(dependency));
   const [kernel] = behind === undefined ? [named] : await world.find([behind]);
   if (kernel === undefined) throw new HostError('DOWNLOAD_FAILED', `apt finds no ${name}`);
   return kernel;

@@ -28,3 +28,4 @@ export { KernelLines } from './kernel-lines.ts';
 export { type NativeGuest, type NativeGuestOptions, servedAt, type VhostUserDevice } from './native-guest.ts';
 export type { Progress, ProgressEvent } from './progress.ts';
 export { ensureTool, type Tool, type ToolName, type ToolOptions } from './tools.ts';
+export { builtUmlKernel, type UmlKernelOptions } from './uml-kernel.ts';
