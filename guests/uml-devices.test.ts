@@ -28,7 +28,7 @@ beforeAll(async () => {
       if (fraction === 0) process.stderr.write(`${step} ${detail}\n`);
     },
   });
-}, 1_200_000);
+}, 1_800_000);
 
 const start = async (options: NativeGuestOptions): Promise<UmlMachine> => {
   const { initrd } = await guestFiles({ machine: 'uml' });
