@@ -304,7 +304,10 @@ export class Connection {
     }
     closeAll(descriptors);
     waiting.reject(
-      new HostError('IO_ERROR', `the vfio-user server refused ${name}: ${errnoName(error_no.get(header))}`),
+      new HostError(
+        'IO_ERROR',
+        `the vfio-user ${this.#other} refused ${name}: ${errnoName(error_no.get(header))}`,
+      ),
     );
   }
 

@@ -248,6 +248,18 @@ describe('a client that', () => {
     await expectServesTheNext(served);
   });
 
+  it('refuses is said to have refused', async () => {
+    const { served, wire } = await started(({ command, id }, wire) =>
+      wire.send(command, new Uint8Array(0), { id, flags: REPLY | ERROR }),
+    );
+    notify(served);
+    await vi.waitFor(() =>
+      expect(served.violations[0]?.message).toMatch(/the vfio-user client refused DMA_READ/),
+    );
+    wire.close();
+    await expectServesTheNext(served);
+  });
+
   it('has anything at all in its memory breaks its own queue at most', async () => {
     await fc.assert(
       fc.asyncProperty(
