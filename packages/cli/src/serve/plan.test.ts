@@ -1,7 +1,9 @@
+import { transitionalIds } from 'virtio/transports/pci';
 import { expect, it } from 'vitest';
 import type { ServeArguments } from './arguments.ts';
 import { qemuArguments, shellWords, umlArgument } from './attach.ts';
 import { planServe } from './plan.ts';
+import { servedTypes } from './served-types.ts';
 
 const typed: ServeArguments = {
   socketPath: '/run/d.sock',
@@ -161,4 +163,16 @@ it('lends a PCI function for the drivers it is told', () => {
   expect([lent(true), lent('legacy'), lent('transitional')]).toEqual(['modern', 'legacy', 'transitional']);
   expect(planServe('entropy', typed).vfioUser).toBeUndefined();
   expect(() => lent('old')).toThrow('--vfio-user old is none of modern, transitional, legacy');
+});
+
+it.each(servedTypes)('lends a $name for legacy drivers where they know such a device', ({ name, type }) => {
+  const needed: Partial<Record<string, Partial<ServeArguments>>> = {
+    blk: { scratch: '1' },
+    vsock: { udsPath: 'v' },
+    fs: { sharedDir: '.' },
+  };
+  const plan = (vfioUser: string) => planServe(name, { ...typed, ...needed[name], vfioUser });
+  expect(plan('modern').vfioUser).toBe('modern');
+  if (transitionalIds[type.id] !== undefined) expect(plan('legacy').vfioUser).toBe('legacy');
+  else expect(() => plan('legacy')).toThrow(`legacy drivers know no device of the type ${name}`);
 });

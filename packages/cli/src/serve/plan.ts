@@ -12,6 +12,8 @@ const mostQueueSize = 1024;
 const mostQueues = 64;
 /** The types that can have more than one, and of other sizes. */
 const manyQueues: readonly string[] = ['blk', 'fs', 'net'];
+/** The types that legacy drivers know. */
+const oldTypes: readonly ServedName[] = ['blk', 'console', 'entropy', 'net'];
 
 /** The CIDs that a guest can have, and the one that it has unless told. */
 const leastCid = 3;
@@ -127,7 +129,7 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
     queues: queuesOf(type, args.queues),
     queueSize: queueSizeOf(type, args.queueSize),
     packed: args.packed,
-    vfioUser: interfaceNamed(args.vfioUser),
+    vfioUser: interfaceNamed(type, args.vfioUser),
     inflight: args.inflight,
     sealedMemory: args.sealedMemory,
     reserved: [
@@ -201,11 +203,14 @@ function netOf({ net = 'user', mac, mtu }: ServeArguments): NetPlan {
   };
 }
 
-function interfaceNamed(given: string | boolean | undefined): ServePlan['vfioUser'] {
+function interfaceNamed(type: ServedName, given: string | boolean | undefined): ServePlan['vfioUser'] {
   if (given === undefined || given === false) return undefined;
   const drivers = given === true ? 'modern' : pciInterfaces.find((one) => one === given);
-  if (drivers !== undefined) return drivers;
-  throw usage(`--vfio-user ${given} is none of ${pciInterfaces.join(', ')}`);
+  if (drivers === undefined) throw usage(`--vfio-user ${given} is none of ${pciInterfaces.join(', ')}`);
+  if (drivers === 'modern' || oldTypes.includes(type)) return drivers;
+  throw usage(
+    `--vfio-user ${drivers}: legacy drivers know no device of the type ${type}; leave ${drivers} out`,
+  );
 }
 
 function formatNamed(name: string | undefined): ImageFormat | undefined {
