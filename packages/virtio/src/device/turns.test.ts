@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { open } from '../driver/open.ts';
+import { GuestMemory } from '../memory/guest-memory.ts';
 import { deviceType } from '../spec/device-type.ts';
 import { connectPci } from '../transports/pci/connect.ts';
 import { device } from './device.ts';
@@ -22,7 +23,7 @@ it.each([
       },
     });
     const pciFunction = { defer: (task: () => void): void => void later.push(task) };
-    const { transport } = await connectPci(made, { pciFunction });
+    const { transport } = await connectPci(made, { memory: GuestMemory.ofSize(2 ** 24), pciFunction });
     const opened = await open(transport, type, { features: [], reserved: ['INDIRECT_DESC'] });
     const queue = opened.queue('requestq');
     // Eight times the same bytes: a driver may say so.

@@ -1,12 +1,13 @@
 import { Allocator } from './allocator.ts';
 import { GuestMemory } from './guest-memory.ts';
 
-const defaultLength = 16 * 2 ** 20;
+/** Engines collect garbage by the bytes of buffers: 16 MiB would double what a program of many loopbacks costs. */
+const defaultLength = 4 * 2 ** 20;
 /** Address 0 stays free, since drivers take it for "none". */
 const guardLength = 4096;
 
 /**
- * Memory that a device and its driver in one process share, 16 MiB of its own unless told, and the driver's part of
+ * Memory that a device and its driver in one process share, 4 MiB of its own unless told, and the driver's part of
  * it: all of the first region but its first page, unless told.
  */
 export function memoryForBoth(given: {

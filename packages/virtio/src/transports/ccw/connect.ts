@@ -17,7 +17,7 @@ import { legacyCcwDevice, legacyCcwDriver } from './legacy.ts';
 export interface ConnectCcwOptions
   extends Omit<CcwTransportOptions, 'legacy'>,
     Pick<ControlUnitOptions, 'onError'> {
-  /** Memory that both share; 16 MiB of its own unless told. */
+  /** Memory that both share; 4 MiB of its own unless told. */
   readonly memory?: GuestMemory;
   /** The driver's part of that memory; all of the first region, but for its first page, unless told. */
   readonly allocator?: Allocator;

@@ -23,7 +23,7 @@ import { inOrder } from '../../virtqueue/taken-order.ts';
 
 /** What a loopback can be given. */
 export interface LoopbackOptions {
-  /** Memory that both share; 16 MiB of its own unless told. */
+  /** Memory that both share; 4 MiB of its own unless told. */
   readonly memory?: GuestMemory;
   /** The driver's part of that memory; all of the first region, but for address 0, unless told. */
   readonly allocator?: Allocator;

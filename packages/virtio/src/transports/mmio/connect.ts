@@ -26,7 +26,7 @@ export interface ConnectedMmio {
 }
 
 /**
- * A device and its driver in one process, registers of version 2 between them. They share 16 MiB of memory of their
+ * A device and its driver in one process, registers of version 2 between them. They share 4 MiB of memory of their
  * own unless told. Interrupts arrive after the caller's turn.
  *
  * @example

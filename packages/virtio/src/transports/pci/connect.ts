@@ -17,7 +17,7 @@ import { pciTracing } from './tracing.ts';
 
 /** How a device and its driver are joined by a PCI bus of their own. */
 export interface ConnectPciOptions extends PciTransportOptions {
-  /** Memory that both share; 16 MiB of its own unless told. */
+  /** Memory that both share; 4 MiB of its own unless told. */
   readonly memory?: GuestMemory;
   /** The driver's part of that memory; all of the first region, but for its first page, unless told. */
   readonly allocator?: Allocator;
