@@ -126,7 +126,7 @@ export function subjectOf(fixture: Fixture, bus: Bus): DeviceSubject {
     async connect(configuration, events) {
       const trace = (event: TraceEvent): void => void events.push(event);
       const device = fixture.make(reservedOf(configuration));
-      return (await bus.connect(device, { trace, memory: smallMemory() })).transport;
+      return (await bus.connect(device, { trace, memory: GuestMemory.ofSize(2 ** 18) })).transport;
     },
   };
 }

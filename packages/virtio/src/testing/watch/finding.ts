@@ -18,6 +18,8 @@ export interface WatchedDescriptor {
   readonly flags: number;
   /** Split: `next`; packed: Buffer ID. */
   readonly last: number;
+  /** The descriptor itself as it was when its buffer was made available. */
+  readonly bytes: Uint8Array;
 }
 
 /** A buffer that the device has. */
@@ -26,8 +28,6 @@ export interface WatchedBuffer {
   /** Ring entries that it occupies. */
   readonly count: number;
   readonly descriptors: readonly WatchedDescriptor[];
-  /** The descriptors' bytes as they were when the buffer was made available. */
-  readonly bytes: readonly Uint8Array[];
 }
 
 /** What a watched ring was negotiated with. */

@@ -63,7 +63,7 @@ export class SplitWatch implements RingWatch {
       const isExposed = this.#exposed.some((buffer) => buffer.descriptors.some((other) => other.at === at));
       this.#require(!isExposed, cleanup, `descriptor ${index} is offered twice`);
     }
-    this.#exposed.push(bufferOf(this.#bytes.memory, head, 1, descriptors));
+    this.#exposed.push({ id: head, count: 1, descriptors });
     this.seen++;
   }
 
@@ -122,6 +122,7 @@ export class SplitWatch implements RingWatch {
       length,
       flags: this.#bytes.get16(at + 12),
       last: this.#bytes.get16(at + 14),
+      bytes: this.#bytes.memory.read(at, 16),
     };
   }
 
@@ -139,10 +140,9 @@ export class SplitWatch implements RingWatch {
 
   #checkExposed(): void {
     for (const buffer of this.#exposed) {
-      const same = buffer.descriptors.every(({ at }, i) =>
-        equal(this.#bytes.memory.read(at, 16), buffer.bytes[i]),
-      );
-      this.#require(same, cleanup, `the descriptors of buffer ${buffer.id} changed while the device had it`);
+      if (isLeftAlone(this.#bytes, buffer)) continue;
+      const message = `the descriptors of buffer ${buffer.id} changed while the device had it`;
+      this.findings.push({ clause: cleanup, message });
     }
   }
 
@@ -154,17 +154,6 @@ export class SplitWatch implements RingWatch {
 /** The rule that exposed buffers are left alone. */
 export const cleanup: ClauseId = 'driver: General Initialization And Device Operation / Device Cleanup';
 
-/** A buffer with its descriptors' bytes as they are now. */
-export function bufferOf(
-  memory: GuestMemory,
-  id: number,
-  count: number,
-  descriptors: readonly WatchedDescriptor[],
-): WatchedBuffer {
-  return { id, count, descriptors, bytes: descriptors.map(({ at }) => memory.read(at, 16)) };
-}
-
-/** True when both hold the same bytes. */
-export function equal(a: Uint8Array, b: Uint8Array | undefined): boolean {
-  return b !== undefined && a.length === b.length && a.every((byte, i) => byte === b[i]);
-}
+/** True while a buffer's descriptors are what they were. */
+export const isLeftAlone = (memory: RawBytes, { descriptors }: WatchedBuffer): boolean =>
+  descriptors.every(({ at, bytes }) => memory.holds(at, bytes));
