@@ -1,6 +1,5 @@
 import { resolve } from 'node:path';
 import { macText } from 'virtio/link';
-import type { DeviceType } from 'virtio/spec';
 import type { ServePlan } from './plan.ts';
 import { servedType } from './served-types.ts';
 
@@ -22,14 +21,12 @@ export function qemuArguments(plan: ServePlan, memory = '512M'): string[] | unde
   const isNet = type.name === 'net';
   const device = [
     // QEMU is the network device itself, and knows us as one of its networks.
-    isNet
-      ? `${type.qemu},netdev=vhost-net`
-      : `${type.qemu ?? generalFrontEnd(type.type)},chardev=vhost-${type.name}`,
+    isNet ? `${type.qemu},netdev=vhost-net` : `${type.qemu},chardev=vhost-${type.name}`,
     ...(type.name === 'blk' ? [`num-queues=${queues}`] : []),
     ...(share === undefined
       ? []
       : [`tag=${share.tag}`, `queue-size=${queueSize}`, `num-request-queues=${queues}`]),
-    ...(packed && share === undefined && type.qemu !== undefined ? ['packed=on'] : []),
+    ...(packed && share === undefined ? ['packed=on'] : []),
     ...(isNet && queues > 1 ? [`mq=on,vectors=${2 * queues + 2}`] : []),
     ...(isNet && net.mac !== undefined ? [`mac=${macText(net.mac)}`] : []),
     ...(isNet && net.mtu !== undefined ? [`host_mtu=${net.mtu}`] : []),
@@ -53,14 +50,6 @@ const isName = (at: string): boolean => at.startsWith('@');
 function socketOption(at: string): string {
   const path = (isName(at) ? at.slice(1) : resolve(at)).replaceAll(',', ',,');
   return isName(at) ? `path=${path},abstract=on` : `path=${path}`;
-}
-
-/** QEMU 11's front end for any type, which has to be told what it fronts: its queues are those that need no feature. */
-function generalFrontEnd({ id, queues, config }: DeviceType): string {
-  const always = Object.values(queues).filter(
-    (queue) => typeof queue === 'number' || queue.requires === undefined,
-  );
-  return `vhost-user-test-device-pci,virtio-id=${id},num_vqs=${always.length},config_size=${config.size}`;
 }
 
 /** What user-mode Linux is to be started with. */

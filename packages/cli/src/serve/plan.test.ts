@@ -108,7 +108,7 @@ it('says how to attach what it serves', () => {
   // QEMU has no front end of its own for it; and where it has one, not every one of them waits for a socket.
   expect(shellWords(qemuArguments(planServe('console', typed))?.slice(6) ?? [])).toBe(
     '-chardev socket,id=vhost-console,path=/run/d.sock ' +
-      '-device vhost-user-test-device-pci,virtio-id=3,num_vqs=2,config_size=12,chardev=vhost-console',
+      '-device vhost-user-test-device-pci,virtio-id=3,num_vqs=4,config_size=12,chardev=vhost-console,packed=on',
   );
   const sibling = ['8=/run/a=b', '9=c'];
   const sockets = planServe('vsock', { ...typed, udsPath: '/run/v', guestCid: '7', sibling });

@@ -40,8 +40,8 @@ export interface ServedType {
   readonly type: DeviceType;
   /** As the discovery files of back ends call it, and what such a program can be asked for. */
   readonly backend: { readonly type: string; readonly features?: readonly string[] };
-  /** QEMU's front end for it; without one there is the general one of QEMU 11. */
-  readonly qemu?: string;
+  /** QEMU's front end for it. */
+  readonly qemu: string;
   /** That connects again to a program that was started anew; others of QEMU's fail at once with a socket that does. */
   readonly qemuReconnects?: true;
   make(plan: ServePlan, events: ServedEvents): Promise<ReadyDevice>;
@@ -79,8 +79,14 @@ export const servedTypes: readonly ServedType[] = [
     name: 'console',
     type: consoleType,
     backend: { type: 'console' },
+    // QEMU has none of its own, and since QEMU 11 one for everything, which is told: one port of MULTIPORT has four queues.
+    qemu: `vhost-user-test-device-pci,virtio-id=${consoleType.id},num_vqs=4,config_size=${consoleType.config.size}`,
     async make({ reserved }) {
-      const device = consoleDevice({ reserved, onData: (bytes) => writeTo(process.stdout, bytes) });
+      const device = consoleDevice({
+        reserved,
+        maxPorts: 1,
+        onData: (bytes) => writeTo(process.stdout, bytes),
+      });
       void pump(
         process.stdin,
         (bytes) => device.console.write(bytes),
