@@ -1,6 +1,6 @@
 import { HostError } from 'virtio/errors';
+import { printable } from '../printable.ts';
 import type { Connection } from './connection.ts';
-import { printable } from './printable.ts';
 import {
   commonPayload,
   handshakeFlag,

@@ -339,6 +339,14 @@ describe('a server that breaks the protocol', () => {
       /nobody asked for/,
     ],
     [
+      'sends some bytes twice, and others never',
+      ({ cookie, offset, length }) => {
+        const half = dataAt(offset, Buffer.alloc(length / 2));
+        return Buffer.concat([0, 1].map((last) => structuredChunk(cookie, last, 1, half)));
+      },
+      /got some of them twice/,
+    ],
+    [
       'sends data at 2^63',
       ({ cookie }) => structuredChunk(cookie, 1, 2, Buffer.from('800000000000000000000200', 'hex')),
       /nobody asked for/,

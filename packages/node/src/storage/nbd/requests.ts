@@ -1,6 +1,6 @@
 import { HostError } from 'virtio/errors';
+import { printable } from '../printable.ts';
 import type { Connection } from './connection.ts';
-import { printable } from './printable.ts';
 import {
   chunk,
   command,
@@ -20,8 +20,9 @@ interface Pending {
   readonly offset: number;
   /** Where the bytes go that a read asked for. */
   readonly target: Uint8Array;
-  /** Bytes of it that came. */
+  /** Bytes of it that came, and where: pairs of a beginning and an end. */
   filled: number;
+  readonly pieces: (readonly [from: number, end: number])[];
   error: HostError | undefined;
   readonly resolve: () => void;
   readonly reject: (error: HostError) => void;
@@ -101,7 +102,8 @@ export class Requests implements RequestSender {
     if (this.#connection.error !== undefined) return Promise.reject(this.#connection.error);
     return new Promise((resolve, reject) => {
       const cookie = this.#nextCookie();
-      this.#pending.set(cookie, { type, offset, target, filled: 0, error: undefined, resolve, reject });
+      const came = { filled: 0, pieces: [] };
+      this.#pending.set(cookie, { type, offset, target, ...came, error: undefined, resolve, reject });
       this.#connection.send(requestHeader(type, flags, cookie, offset, count), source);
     });
   }
@@ -188,11 +190,11 @@ export class Requests implements RequestSender {
   #place(pending: Pending, offset: bigint, count: number): number {
     const { target } = pending;
     const at = Number(offset) - pending.offset;
-    // Bytes that come twice would leave others out.
     if (count === 0 || at < 0 || at + count > target.length || pending.filled + count > target.length) {
       throw this.#connection.violation(`${count} bytes at ${offset}, which nobody asked for`);
     }
     pending.filled += count;
+    pending.pieces.push([at, at + count]);
     return at;
   }
 
@@ -202,6 +204,9 @@ export class Requests implements RequestSender {
       throw this.#connection.violation(
         `a read of ${pending.target.length} bytes ended after ${pending.filled}`,
       );
+    }
+    if (pending.error === undefined && !isGapless(pending.pieces)) {
+      throw this.#connection.violation(`a read of ${pending.target.length} bytes got some of them twice`);
     }
     this.#pending.delete(cookie);
     if (pending.error === undefined) pending.resolve();
@@ -240,6 +245,13 @@ export class Requests implements RequestSender {
     const kind = code === ENOSPC ? 'NO_SPACE' : 'IO_ERROR';
     return new HostError(kind, `${this.#connection.name}: ${what}${said}`);
   }
+}
+
+/** Of pieces that have as many bytes as the whole: those that come twice leave others out. */
+function isGapless(pieces: Pending['pieces']): boolean {
+  if (pieces.length < 2) return true;
+  pieces.sort(([one], [other]) => one - other);
+  return pieces.every(([from], i) => from === (pieces[i - 1]?.[1] ?? 0));
 }
 
 const goodbye = (): Uint8Array => requestHeader(command.DISC, 0, 0, 0, 0);

@@ -1,4 +1,5 @@
 import type { HostError } from 'virtio/errors';
+import { printable } from '../printable.ts';
 
 /** Types of header extensions. */
 export const extension = {
@@ -50,5 +51,5 @@ export function readExtensions(
 
 function text(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
-  return new TextDecoder().decode(end === -1 ? bytes : bytes.subarray(0, end));
+  return printable(end === -1 ? bytes : bytes.subarray(0, end));
 }

@@ -141,5 +141,17 @@ function readBacking(
   if (length > most.name || offset + length > header.length) {
     throw bad(`names a backing file in ${length} bytes at ${offset}, beyond its first cluster`);
   }
-  return { name: new TextDecoder().decode(header.subarray(offset, offset + length)), format };
+  const name = nameIn(header.subarray(offset, offset + length));
+  if (name !== undefined) return { name, format };
+  throw bad('has a backing file whose name is no text: `qemu-img rebase -u` changes it');
+}
+
+/** No name of a file that a person gave has control characters, and a terminal would obey them. */
+function nameIn(bytes: Uint8Array): string | undefined {
+  try {
+    const name = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    return /\p{Cc}/u.test(name) ? undefined : name;
+  } catch {
+    return undefined;
+  }
 }

@@ -187,6 +187,26 @@ describe('an image that a stranger made', () => {
       },
       /backing file/,
     ],
+    [
+      'a backing file that a terminal would obey',
+      (b) => {
+        b.write('\x1b[2J', 1024);
+        b.writeBigUInt64BE(1024n, headerField.backing_file_offset);
+        b.writeUInt32BE(4, headerField.backing_file_size);
+      },
+      /no text/,
+    ],
+    [
+      'a feature whose name a terminal would obey',
+      (b) => {
+        b.writeUInt32BE(0x6803_f857, 104);
+        b.writeUInt32BE(48, 108);
+        b[113] = 9;
+        b.write('new\x1b[2J', 114);
+        b.writeBigUInt64BE(1n << 9n, headerField.incompatible_features);
+      },
+      /needs what is not there: new \[2J$/,
+    ],
     ['an extension without end', (b) => b.writeBigUInt64BE(0x1234_5678_ffff_ffffn, 104), /extension/],
   ])('with %s is refused', async (_what, spoil, message) => {
     const { bytes } = await image();
