@@ -432,8 +432,8 @@ describe.each([
 
 /** What is done to a disk, in sectors, by us or by QEMU. */
 const step = fc.record({
-  what: fc.constantFrom('write', 'zero', 'unmap', 'discard'),
-  by: fc.constantFrom('us', 'us', 'us', 'QEMU'),
+  what: fc.constantFrom('write', 'write', 'zero', 'unmap', 'discard'),
+  by: fc.constantFrom('us', 'us', 'us', 'QEMU', 'QEMU, compressed', 'QEMU, in a new snapshot'),
   at: fc.nat(4095),
   count: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 900 })),
   value: fc.integer({ min: 1, max: 255 }),
@@ -443,7 +443,13 @@ it('and QEMU can take turns at one image, in any sequence', async () => {
   const size = 4096 * 512;
   const configuration = fc.record({
     cluster: fc.constantFrom('512', '4k', '64k'),
-    compat: fc.constantFrom('0.10', '1.1'),
+    made: fc.constantFrom(
+      'compat=0.10',
+      'compat=1.1',
+      'refcount_bits=64',
+      'lazy_refcounts=on',
+      'compression_type=zstd',
+    ),
     backed: fc.boolean(),
     ours: fc.boolean(),
   });
@@ -452,13 +458,13 @@ it('and QEMU can take turns at one image, in any sequence', async () => {
       const base = prose(3000 * 512);
       await writeFile(at('base'), base);
       await rm(at('disk'), { force: true });
+      const clusterSize = { '512': 512, '4k': 4096, '64k': 65_536 }[how.cluster] ?? 0;
       if (how.ours) {
-        const clusterSize = { '512': 512, '4k': 4096, '64k': 65_536 }[how.cluster] ?? 0;
         const backing = { path: 'base', format: 'raw' } as const;
         await createQcow2(at('disk'), { size, clusterSize, ...(how.backed ? { backing } : {}) });
       } else {
         const beneath = how.backed ? ['-F', 'raw', '-b', 'base'] : [];
-        const options = `compat=${how.compat},cluster_size=${how.cluster}`;
+        const options = `${how.made},cluster_size=${how.cluster}`;
         await qemu(
           'qemu-img',
           'create',
@@ -476,6 +482,7 @@ it('and QEMU can take turns at one image, in any sequence', async () => {
       if (how.backed) base.copy(model);
       let disk = await openQcow2(at('disk'));
       let theirs: string[] = [];
+      const snapshots: Buffer[] = [];
       const handOver = async (): Promise<void> => {
         await disk.close();
         await checked('disk');
@@ -485,9 +492,23 @@ it('and QEMU can take turns at one image, in any sequence', async () => {
         disk = await openQcow2(at('disk'));
       };
       for (const { what, by, at: sector, count, value } of steps) {
-        const from = sector * 512;
-        const length = Math.min(count * 512, size - from);
-        if (by === 'QEMU') {
+        let from = sector * 512;
+        let length = Math.min(count * 512, size - from);
+        if (by === 'QEMU, in a new snapshot') {
+          await disk.close();
+          await qemu('qemu-img', 'snapshot', '-c', `then${snapshots.length}`, 'disk');
+          disk = await openQcow2(at('disk'));
+          snapshots.push(Buffer.from(model));
+        }
+        if (by === 'QEMU, compressed' && what === 'write') {
+          // A cluster at a time, all of it, and none that lies in the file as it is.
+          length = clusterSize;
+          from -= from % length;
+          await disk.close();
+          const command = `-P ${value} ${from} ${length}`;
+          await io('disk', `write -c ${command}`).catch(() => io('disk', `write ${command}`));
+          disk = await openQcow2(at('disk'));
+        } else if (by.startsWith('QEMU')) {
           const command = {
             write: `write -P ${value}`,
             zero: 'write -z',
@@ -507,7 +528,22 @@ it('and QEMU can take turns at one image, in any sequence', async () => {
       await checked('disk');
       await writeFile(at('raw'), model);
       await compared('disk', 'raw');
+      for (const [name, then] of snapshots.entries()) {
+        await qemu(
+          'qemu-img',
+          'convert',
+          '-f',
+          'qcow2',
+          '-l',
+          `then${name}`,
+          '-O',
+          'raw',
+          'disk',
+          'snapshot',
+        );
+        expect(then.equals(await readFile(at('snapshot')))).toBe(true);
+      }
     }),
-    { numRuns: 20 },
+    { numRuns: 12 },
   );
 });
