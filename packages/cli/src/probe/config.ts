@@ -1,4 +1,4 @@
-import { type DeviceType, type FeatureSet, hasField } from 'virtio/spec';
+import { type DeviceType, dataView, type FeatureSet, hasField } from 'virtio/spec';
 
 /** One field of a configuration, as JSON can have it. */
 export interface ConfigField {
@@ -9,7 +9,7 @@ export interface ConfigField {
 
 /** The fields that lie whole in the bytes, but for those whose feature the device does not offer. */
 export function decodeConfig(type: DeviceType, config: Uint8Array, offered: FeatureSet): ConfigField[] {
-  const view = new DataView(config.buffer, config.byteOffset, config.byteLength);
+  const view = dataView(config);
   return Object.entries(type.config.field).flatMap(([name, accessor]) => {
     if (!hasField(type, name, offered) || accessor.offset + accessor.size > config.length) return [];
     return [{ name, value: plain(accessor.get(view)) }];

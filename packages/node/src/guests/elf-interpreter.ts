@@ -1,4 +1,5 @@
 import { HostError } from 'virtio/errors';
+import { dataView } from 'virtio/spec';
 
 const elf64 = { magic: 0x464c457f, programs: 32, programSize: 54, programCount: 56 } as const;
 const programHeader = { type: 0, offset: 8, fileSize: 32, memorySize: 40 } as const;
@@ -14,7 +15,7 @@ const interpreter = 3;
  * @throws HostError `BAD_IMAGE` if it is no such program, or is linked statically.
  */
 export function withInterpreter(program: Uint8Array, path: string): Uint8Array {
-  const elf = viewOf(program);
+  const elf = dataView(program);
   if (program.length < 64 || elf.getUint32(0, true) !== elf64.magic || elf.getUint16(4) !== 0x0201) {
     throw new HostError('BAD_IMAGE', 'this is no ELF program of 64 bits');
   }
@@ -23,7 +24,7 @@ export function withInterpreter(program: Uint8Array, path: string): Uint8Array {
   copy.set(program);
   copy.set(text, program.length);
   const header = interpreterHeader(elf);
-  const view = viewOf(copy);
+  const view = dataView(copy);
   view.setBigUint64(header + programHeader.offset, BigInt(program.length), true);
   view.setBigUint64(header + programHeader.fileSize, BigInt(text.length), true);
   view.setBigUint64(header + programHeader.memorySize, BigInt(text.length), true);
@@ -39,8 +40,4 @@ function interpreterHeader(elf: DataView): number {
     if (elf.getUint32(header + programHeader.type, true) === interpreter) return header;
   }
   throw new HostError('BAD_IMAGE', 'the program is loaded by no dynamic linker');
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

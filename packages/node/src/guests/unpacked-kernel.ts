@@ -1,4 +1,5 @@
 import { HostError } from 'virtio/errors';
+import { dataView } from 'virtio/spec';
 
 const protectedModeBase = 0x100000;
 const elfHeader = { magic: 0x464c457f, entry: 24, programs: 28, programSize: 42, programCount: 44 } as const;
@@ -7,7 +8,7 @@ const loadable = 1;
 
 /** The compressed kernel inside a bzImage, as the boot protocol's header (2.08 and later) tells where it is. */
 export function bzImagePayload(bzimage: Uint8Array): Uint8Array {
-  const view = viewOf(bzimage);
+  const view = dataView(bzimage);
   if (
     bzimage.length < 0x260 ||
     view.getUint32(0x202, true) !== 0x53726448 ||
@@ -31,7 +32,7 @@ export function bzImagePayload(bzimage: Uint8Array): Uint8Array {
  * @throws HostError `BAD_IMAGE` if either is not what it should be.
  */
 export function unpackedBzImage(bzimage: Uint8Array, vmlinux: Uint8Array): Uint8Array {
-  const elf = viewOf(vmlinux);
+  const elf = dataView(vmlinux);
   if (vmlinux.length < 52 || elf.getUint32(0, true) !== elfHeader.magic || elf.getUint8(4) !== 1) {
     throw new HostError('BAD_IMAGE', 'the kernel packed in the bzImage is no 32-bit ELF file');
   }
@@ -42,7 +43,7 @@ export function unpackedBzImage(bzimage: Uint8Array, vmlinux: Uint8Array): Uint8
   image.set(bzimage.subarray(0, setup));
   for (const { physical, data } of segments) image.set(data, setup + physical - protectedModeBase);
 
-  const view = viewOf(image);
+  const view = dataView(image);
   const jump = 0xe9;
   const jumpSize = 5;
   view.setUint8(setup, jump);
@@ -79,8 +80,4 @@ function loadSegments(vmlinux: Uint8Array, elf: DataView): Segment[] {
 /** Bytes of boot sector and real-mode code in front of the protected-mode part. */
 function setupSize(bzimage: Uint8Array): number {
   return ((bzimage[0x1f1] || 4) + 1) * 512;
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

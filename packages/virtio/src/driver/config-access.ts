@@ -1,3 +1,4 @@
+import { dataView } from '../spec/data-view.ts';
 /** The widths of an access to a register, in bytes. */
 export type AccessWidth = 1 | 2 | 4;
 
@@ -29,7 +30,7 @@ export async function writeField(
   bytes: Uint8Array,
   write: (at: number, width: AccessWidth, value: number) => Promise<void>,
 ): Promise<void> {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = dataView(bytes);
   const width = fieldWidth(bytes.length);
   for (let at = 0; at < bytes.length; at += width) {
     const value =

@@ -1,6 +1,7 @@
 export * from './admin.ts';
 export * from './bitmap.ts';
 export * from './capability.ts';
+export * from './data-view.ts';
 export * from './device-parts.ts';
 export * from './device-type.ts';
 export * from './features.ts';

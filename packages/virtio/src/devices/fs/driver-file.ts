@@ -1,6 +1,7 @@
 import { PeerError } from '../../errors.ts';
+import { dataView } from '../../spec/data-view.ts';
 import { changedFields } from './driver-attributes.ts';
-import { type FuseClient, viewOf } from './driver-session.ts';
+import type { FuseClient } from './driver-session.ts';
 import { FsMapping, type MappingOptions, roomOf } from './driver-window.ts';
 import { readAttributes } from './spec-attribute-structs.ts';
 import type { AttributeChanges, Attributes, SeekKind } from './spec-attributes.ts';
@@ -84,7 +85,7 @@ export class FsFile {
         }),
         part,
       ]);
-      const written = fuse.fuse_write_out.field.size.get(viewOf(answer));
+      const written = fuse.fuse_write_out.field.size.get(dataView(answer));
       if (written > part.length) {
         throw new PeerError(
           'BAD_RESPONSE',
@@ -111,7 +112,7 @@ export class FsFile {
     const answer = await this.#client.request('GETATTR', this.nodeId, [
       fuse.fuse_getattr_in.encode({ getattr_flags: getattrFlag.FH, fh: this.handle }),
     ]);
-    return readAttributes(viewOf(answer), fuse.fuse_attr_out.field.attr.offset);
+    return readAttributes(dataView(answer), fuse.fuse_attr_out.field.attr.offset);
   }
 
   /** Changes what is given; answers the attributes as they are then. */
@@ -119,7 +120,7 @@ export class FsFile {
     const answer = await this.#client.request('SETATTR', this.nodeId, [
       fuse.fuse_setattr_in.encode(changedFields(changes, this.handle)),
     ]);
-    return readAttributes(viewOf(answer), fuse.fuse_attr_out.field.attr.offset);
+    return readAttributes(dataView(answer), fuse.fuse_attr_out.field.attr.offset);
   }
 
   async truncate(size: number): Promise<void> {
@@ -155,7 +156,7 @@ export class FsFile {
     const answer = await this.#client.request('LSEEK', this.nodeId, [
       fuse.fuse_lseek_in.encode({ fh: this.handle, offset, whence }),
     ]);
-    return fuse.fuse_lseek_out.field.offset.get(viewOf(answer));
+    return fuse.fuse_lseek_out.field.offset.get(dataView(answer));
   }
 
   /** Has the device copy between two files; answers how many bytes it did, which may be fewer. */
@@ -166,7 +167,7 @@ export class FsFile {
         ...{ off_out: toOffset, len: length },
       }),
     ]);
-    return Math.min(length, fuse.fuse_write_out.field.size.get(viewOf(answer)));
+    return Math.min(length, fuse.fuse_write_out.field.size.get(dataView(answer)));
   }
 
   /**
@@ -186,7 +187,7 @@ export class FsFile {
   /** The lock that is in the way of one. */
   async findLock(lock: LockRequest): Promise<LockFound | undefined> {
     const answer = await this.#client.request('GETLK', this.nodeId, [this.#encodeLock(lock)]);
-    const { start, end, type, pid } = fuse.fuse_file_lock.read(viewOf(answer));
+    const { start, end, type, pid } = fuse.fuse_file_lock.read(dataView(answer));
     if (type === lockType.UNLCK) return undefined;
     const last = end > Number.MAX_SAFE_INTEGER ? Number.POSITIVE_INFINITY : end;
     return { type: type === lockType.WRLCK ? 'write' : 'read', start, end: last, pid };
@@ -223,7 +224,7 @@ export class FsFile {
     });
     if (end === undefined || end === Number.POSITIVE_INFINITY) {
       const at = fuse.fuse_lk_in.field.lk.offset + fuse.fuse_file_lock.field.end.offset;
-      viewOf(encoded).setBigUint64(at, endless, true);
+      dataView(encoded).setBigUint64(at, endless, true);
     }
     return encoded;
   }

@@ -1,5 +1,5 @@
 import { PeerError } from '../../errors.ts';
-import { viewOf } from './driver-session.ts';
+import { dataView } from '../../spec/data-view.ts';
 import { readAttributes } from './spec-attribute-structs.ts';
 import type { Attributes } from './spec-attributes.ts';
 import { longestName } from './spec-fuse.ts';
@@ -29,7 +29,7 @@ const wrong = (what: string): PeerError =>
 
 /** Reads the answer to a READDIR, or a READDIRPLUS; what is cut off at its end is left out. */
 export function readListing(answer: Uint8Array, withAttributes: boolean): ListedItem[] {
-  const view = viewOf(answer);
+  const view = dataView(answer);
   const items: ListedItem[] = [];
   const before = withAttributes ? fuse_entry_out.size : 0;
   const { ino, off, namelen, type } = fuse_dirent.field;

@@ -1,6 +1,6 @@
 import type { OpenDevice } from '../../driver/open-device.ts';
 import { PeerError } from '../../errors.ts';
-import { viewOf } from './driver-session.ts';
+import { dataView } from '../../spec/data-view.ts';
 import type { fs } from './spec.ts';
 import { longestName, notifyCode } from './spec-fuse.ts';
 import {
@@ -61,10 +61,10 @@ function decode(message: Uint8Array): FsNotification | PeerError {
     `the file system device told something of ${message.length} bytes that is no notification`,
   );
   if (message.length < fuse_out_header.size) return wrong;
-  const { len, error: code, unique } = fuse_out_header.read(viewOf(message));
+  const { len, error: code, unique } = fuse_out_header.read(dataView(message));
   if (len < fuse_out_header.size || len > message.length || unique !== 0n) return wrong;
   const body = message.slice(fuse_out_header.size, len);
-  const view = viewOf(body);
+  const view = dataView(body);
   const name = (at: number, length: number): string | undefined => {
     if (length === 0 || length > longestName || at + length > body.length) return undefined;
     return decodeName(body, at, at + length);

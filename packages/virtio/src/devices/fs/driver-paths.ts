@@ -1,5 +1,6 @@
 import { PeerError } from '../../errors.ts';
-import { type FuseClient, terminated, viewOf } from './driver-session.ts';
+import { dataView } from '../../spec/data-view.ts';
+import { type FuseClient, terminated } from './driver-session.ts';
 import { readAttributes } from './spec-attribute-structs.ts';
 import type { Attributes } from './spec-attributes.ts';
 import { FsError } from './spec-errno.ts';
@@ -18,7 +19,7 @@ const mostLinks = 40;
 
 /** Reads `fuse_entry_out`; a number of 0 or the root's stands for nothing that can be found by a name. */
 export function readEntry(answer: Uint8Array): FoundNode {
-  const view = viewOf(answer);
+  const view = dataView(answer);
   const id = fuse_entry_out.field.nodeid.get(view);
   if (id === 0) throw new FsError('ENOENT');
   if (id === rootNode || id > Number.MAX_SAFE_INTEGER) {
@@ -58,7 +59,7 @@ export class Paths {
 
   async attributes(id: number): Promise<Attributes> {
     const answer = await this.#client.request('GETATTR', id, [fuse_getattr_in.encode({})]);
-    return readAttributes(viewOf(answer), fuse_attr_out.field.attr.offset);
+    return readAttributes(dataView(answer), fuse_attr_out.field.attr.offset);
   }
 
   async readLink(id: number): Promise<string> {

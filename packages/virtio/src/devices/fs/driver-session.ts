@@ -1,6 +1,7 @@
 import type { OpenDevice } from '../../driver/open-device.ts';
 import type { OpenQueue } from '../../driver/queue.ts';
 import { HostError, PeerError } from '../../errors.ts';
+import { dataView } from '../../spec/data-view.ts';
 import { joined } from '../../spec/joined.ts';
 import { type WindowAccess, WindowRoom } from './driver-room.ts';
 import type { fs } from './spec.ts';
@@ -109,7 +110,7 @@ export class FuseClient {
       }),
     ]);
     const { major, minor, flags, flags2, max_write, max_pages, map_alignment } = fuse_init_out.read(
-      viewOf(answer),
+      dataView(answer),
     );
     if (major !== fuseVersion.major) throw badAnswer('INIT', `with major version ${major}`);
     this.minor = Math.min(minor, fuseVersion.minor);
@@ -226,7 +227,7 @@ export class FuseClient {
 
 function checkAnswer(name: FuseOpcodeName, unique: bigint, bytes: Uint8Array, least: number): Uint8Array {
   if (bytes.length < fuse_out_header.size) throw badAnswer(name, `with ${bytes.length} bytes`);
-  const header = fuse_out_header.read(viewOf(bytes));
+  const header = fuse_out_header.read(dataView(bytes));
   if (header.unique !== unique) throw badAnswer(name, `of another request: ${header.unique} for ${unique}`);
   if (header.len < fuse_out_header.size || header.len > bytes.length) {
     throw badAnswer(name, `with ${header.len} bytes of ${bytes.length}`);
@@ -237,10 +238,6 @@ function checkAnswer(name: FuseOpcodeName, unique: bigint, bytes: Uint8Array, le
   if (body.length < least) throw badAnswer(name, `with ${body.length} bytes where ${least} belong`);
   return body;
 }
-
-/** Little-endian, as the driver chose by INIT. */
-export const viewOf = ({ buffer, byteOffset, byteLength }: Uint8Array): DataView =>
-  new DataView(buffer, byteOffset, byteLength);
 
 /** A name with a NUL behind it. */
 export function terminated(name: string): Uint8Array {

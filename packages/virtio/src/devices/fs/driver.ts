@@ -3,6 +3,7 @@ import type { OpenDevice } from '../../driver/open-device.ts';
 import type { OpenOptions } from '../../driver/options.ts';
 import type { Transport } from '../../driver/transport.ts';
 import { PeerError } from '../../errors.ts';
+import { dataView } from '../../spec/data-view.ts';
 import { decodeUtf8 } from '../../spec/utf8.ts';
 import { changedFields } from './driver-attributes.ts';
 import { FsFile } from './driver-file.ts';
@@ -10,7 +11,7 @@ import { type DirectoryItem, readListing } from './driver-listing.ts';
 import { type FsNotification, takeNotifications } from './driver-notifications.ts';
 import { type FoundNode, Paths, readEntry } from './driver-paths.ts';
 import type { WindowAccess } from './driver-room.ts';
-import { type Asker, FuseClient, terminated, viewOf } from './driver-session.ts';
+import { type Asker, FuseClient, terminated } from './driver-session.ts';
 import { fs } from './spec.ts';
 import { readAttributes } from './spec-attribute-structs.ts';
 import type { AttributeChanges, Attributes, TreeStatistics } from './spec-attributes.ts';
@@ -107,7 +108,7 @@ export class OpenFs {
       async ({ id }) => {
         const body = fuse.fuse_setattr_in.encode(changedFields(changes));
         const answer = await this.#client.request('SETATTR', id, [body]);
-        return readAttributes(viewOf(answer), fuse.fuse_attr_out.field.attr.offset);
+        return readAttributes(dataView(answer), fuse.fuse_attr_out.field.attr.offset);
       },
       false,
     );
@@ -285,7 +286,7 @@ export class OpenFs {
 
   async statistics(): Promise<TreeStatistics> {
     return this.#paths.at('/', async ({ id }) => {
-      const { st } = fuse.fuse_statfs_out.read(viewOf(await this.#client.request('STATFS', id, [])));
+      const { st } = fuse.fuse_statfs_out.read(dataView(await this.#client.request('STATFS', id, [])));
       const { blocks, bfree, bavail, files, ffree, bsize, frsize, namelen } = st;
       return { blocks, bfree, bavail, files, ffree, bsize, frsize, namelen };
     });
@@ -312,7 +313,7 @@ export class OpenFs {
 
   async #open(nodeId: number, flags: number): Promise<FsFile> {
     const answer = await this.#client.request('OPEN', nodeId, [fuse.fuse_open_in.encode({ flags })]);
-    return this.#file(nodeId, fuse.fuse_open_out.field.fh.get(viewOf(answer)), flags);
+    return this.#file(nodeId, fuse.fuse_open_out.field.fh.get(dataView(answer)), flags);
   }
 
   /** An open file keeps its node: it is found once more, and forgotten when it is closed. */
@@ -336,7 +337,7 @@ export class OpenFs {
     const answer = await this.#client.request(request, directory.id, [body, terminated(name)]);
     const { id } = readEntry(answer);
     const { fh } = fuse.fuse_open_out.field;
-    return new FsFile(this.#client, id, fh.get(viewOf(answer), fuse.fuse_entry_out.size), flags);
+    return new FsFile(this.#client, id, fh.get(dataView(answer), fuse.fuse_entry_out.size), flags);
   }
 
   /** Makes something by its name, and forgets it. */
@@ -354,13 +355,13 @@ export class OpenFs {
 
   async #list(nodeId: number, withAttributes: boolean): Promise<DirectoryItem[]> {
     const opened = await this.#client.request('OPENDIR', nodeId, [fuse.fuse_open_in.encode({})]);
-    const fh = fuse.fuse_open_out.field.fh.get(viewOf(opened));
+    const fh = fuse.fuse_open_out.field.fh.get(dataView(opened));
     const items: DirectoryItem[] = [];
     try {
       for (let offset = 0n; ; ) {
         const size = Math.min(listingRoom, this.#client.mostData);
         const body = fuse.fuse_read_in.encode({ fh, size });
-        viewOf(body).setBigUint64(fuse.fuse_read_in.field.offset.offset, offset, true);
+        dataView(body).setBigUint64(fuse.fuse_read_in.field.offset.offset, offset, true);
         const kind = withAttributes ? 'READDIRPLUS' : 'READDIR';
         const answer = await this.#client.request(kind, nodeId, [body], size);
         const listed = readListing(answer, withAttributes);

@@ -1,4 +1,5 @@
 import { PeerError, UsageError } from '../../errors.ts';
+import { dataView } from '../../spec/data-view.ts';
 import type { OpenNet } from './driver.ts';
 import {
   coalescingCommand,
@@ -72,7 +73,7 @@ export async function queueCoalescing(net: OpenNet, queue: FrameQueue): Promise<
   if (answer.length < size) {
     throw new PeerError('BAD_RESPONSE', 'the network device does not tell how it holds notifications back');
   }
-  const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength);
+  const view = dataView(answer);
   const { max_packets, max_usecs } = virtio_net_ctrl_coal.read(view);
   return { packets: max_packets, microseconds: max_usecs };
 }

@@ -1,4 +1,5 @@
 import { PeerError, UsageError } from '../../errors.ts';
+import { dataView } from '../../spec/data-view.ts';
 import { joined } from '../../spec/joined.ts';
 import type { OpenNet } from './driver.ts';
 import { controlClass, mqCommand } from './spec-control.ts';
@@ -131,7 +132,7 @@ export async function openRssContexts(net: OpenNet): Promise<OpenRssContexts> {
     new Uint8Array(),
     size,
   );
-  const most = answer.length < size ? 0 : read(viewOf(answer)).max_rss_contexts;
+  const most = answer.length < size ? 0 : read(dataView(answer)).max_rss_contexts;
   if (most === 0)
     throw new PeerError('BAD_RESPONSE', 'the network device has no RSS contexts, though it says so');
   return new OpenRssContexts(net, most);
@@ -174,8 +175,4 @@ function checkHashes(net: OpenNet, { types, key }: Hashes): void {
   }
   const most = net.config.rss_max_key_size ?? 0;
   if (key.length > most) throw new UsageError('BAD_ARGUMENT', `net: a key has at most ${most} bytes`);
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

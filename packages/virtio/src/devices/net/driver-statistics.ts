@@ -1,4 +1,5 @@
 import { PeerError } from '../../errors.ts';
+import { dataView } from '../../spec/data-view.ts';
 import { joined } from '../../spec/joined.ts';
 import type { Fields, Struct, StructValue } from '../../spec/layout.ts';
 import type { OpenNet } from './driver.ts';
@@ -98,7 +99,7 @@ async function supportedTypes(net: OpenNet): Promise<Set<number>> {
     size,
   );
   if (answer.length < size) throw bad('does not tell which statistics it has');
-  const bits = virtio_net_stats_capabilities.read(viewOf(answer)).supported_stats_types[0] ?? 0n;
+  const bits = virtio_net_stats_capabilities.read(dataView(answer)).supported_stats_types[0] ?? 0n;
   return new Set([...layouts.keys()].filter((type) => ((bits >> BigInt(type)) & 1n) !== 0n));
 }
 
@@ -107,14 +108,14 @@ function readReplies(answer: Uint8Array, found: (index: number, values: Counters
   for (let at = 0; at < answer.length; ) {
     const rest = answer.subarray(at);
     if (rest.length < virtio_net_stats_reply_hdr.size) throw bad('has statistics that are cut short');
-    const { type, vq_index, size } = virtio_net_stats_reply_hdr.read(viewOf(rest));
+    const { type, vq_index, size } = virtio_net_stats_reply_hdr.read(dataView(rest));
     const known = layouts.get(type);
     if (size < virtio_net_stats_reply_hdr.size || size > rest.length) {
       throw bad('has statistics of a length that cannot be');
     }
     if (known !== undefined) {
       if (size < known.layout.size) throw bad('has statistics that are cut short');
-      found(vq_index, countersOf(known.layout.read(viewOf(rest))));
+      found(vq_index, countersOf(known.layout.read(dataView(rest))));
     }
     at += size;
   }
@@ -125,8 +126,5 @@ function countersOf(value: StructValue<ReplyFields>): Counters {
   for (const [name, count] of Object.entries(value)) if (typeof count === 'bigint') counters[name] = count;
   return counters;
 }
-
-const viewOf = (bytes: Uint8Array): DataView =>
-  new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 const bad = (what: string): PeerError => new PeerError('BAD_RESPONSE', `the network device ${what}`);

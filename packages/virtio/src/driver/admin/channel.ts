@@ -5,6 +5,7 @@ import {
   virtio_admin_cmd,
   virtio_admin_cmd_answer,
 } from '../../spec/admin.ts';
+import { dataView } from '../../spec/data-view.ts';
 import type { OpenQueue } from '../queue.ts';
 import { AdminError, adminError } from './error.ts';
 
@@ -106,7 +107,7 @@ export class AdminChannel {
       const clause = 'device: Basic Facilities of a Virtio Device / Administration virtqueues';
       throw new PeerError('BAD_RESPONSE', `the device answered ${name} without a status`, clause);
     }
-    const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength);
+    const view = dataView(answer);
     const error = adminError(statusField.get(view), qualifierField.get(view), name);
     if (error !== undefined) throw error;
     return answer.subarray(virtio_admin_cmd_answer.size, virtio_admin_cmd_answer.size + room);

@@ -1,4 +1,5 @@
 import { PeerError, UsageError } from '../../errors.ts';
+import { dataView } from '../../spec/data-view.ts';
 import { commonPartsEnd, virtio_dev_part_hdr } from '../../spec/device-parts.ts';
 
 /** A piece of a device's state, as a driver carries it from one device to another. */
@@ -24,7 +25,7 @@ const clause =
  * @throws {PeerError} BAD_RESPONSE when they do not hold what they say.
  */
 export function decodeParts(bytes: Uint8Array): PartCopy[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = dataView(bytes);
   const parts: PartCopy[] = [];
   for (let at = 0; at + virtio_dev_part_hdr.size <= bytes.length; ) {
     const { part_type: type, flags, selector, length } = virtio_dev_part_hdr.read(view, at);
@@ -45,7 +46,7 @@ export function decodeParts(bytes: Uint8Array): PartCopy[] {
 
 /** The headers of a list; as many as fit in the bytes. */
 export function decodeHeaders(bytes: Uint8Array, count: number): (PartName & { readonly length: number })[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = dataView(bytes);
   const most = Math.min(count, Math.floor(bytes.length / virtio_dev_part_hdr.size));
   return Array.from({ length: most }, (_, i) => {
     const {

@@ -2,6 +2,7 @@ import type { Deviation, LegacyTransport, NotificationListener, Transport } from
 import { PeerError, UsageError } from '../../errors.ts';
 import type { Allocator } from '../../memory/allocator.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
+import { dataView } from '../../spec/data-view.ts';
 import { FeatureSet, featureWords, type ReservedFeatureName } from '../../spec/features.ts';
 import { status } from '../../spec/status.ts';
 import type { QueueAreas } from '../../virtqueue/queue.ts';
@@ -134,7 +135,7 @@ export class CcwTransport implements Transport {
     const words: number[] = [];
     for (let index = 0; index < (this.#legacy === undefined ? featureWords : 1); index++) {
       const answer = await this.#channel.issue('READ_FEAT', { data: virtio_feature_desc.encode({ index }) });
-      words.push(virtio_feature_desc.read(viewOf(answer)).features);
+      words.push(virtio_feature_desc.read(dataView(answer)).features);
     }
     return FeatureSet.fromWords(words);
   }
@@ -154,7 +155,7 @@ export class CcwTransport implements Transport {
   async readStatus(): Promise<number> {
     if (this.statusIsWriteOnly) return this.#status;
     const answer = await this.#channel.ask('READ_STATUS', { length: device_status.size });
-    return answer === undefined ? 0 : device_status.read(viewOf(answer)).status;
+    return answer === undefined ? 0 : device_status.read(dataView(answer)).status;
   }
 
   /**
@@ -209,7 +210,7 @@ export class CcwTransport implements Transport {
   async queueMaxSize(index: number): Promise<number> {
     const answer = await this.#channel.ask('READ_VQ_CONF', { data: vq_config_block.encode({ index }) });
     if (answer === undefined) return 0;
-    const size = vq_config_block.read(viewOf(answer)).max_queue_size;
+    const size = vq_config_block.read(dataView(answer)).max_queue_size;
     if (size > largestQueue) {
       throw new PeerError('LAYOUT_INVALID', `queue ${index} of the ccw device has ${size} descriptors`);
     }
@@ -287,8 +288,4 @@ export class CcwTransport implements Transport {
     else this.#config.set(read);
     return read;
   }
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -2,6 +2,7 @@ import { type DevicePart, partKey } from '../../../device/admin/device-part.ts';
 import type { GroupMember, MemberLegacy } from '../../../device/admin/group.ts';
 import { invalidField } from '../../../device/admin/refusal.ts';
 import type { Session } from '../../../device/session.ts';
+import { dataView } from '../../../spec/data-view.ts';
 import type { PciFunction } from '../device.ts';
 import type { PciFunctionState } from '../options.ts';
 import { restoreVirtio, savePciFunction } from '../saving.ts';
@@ -101,12 +102,9 @@ export class PciMember implements GroupMember {
     let state = savePciFunction(this.#function);
     for (const kind of kinds) {
       for (const { type, value, selector } of given.values()) {
-        if (type === kind.type) state = kind.take(this.#function, state, viewOf(value), viewOf(selector));
+        if (type === kind.type) state = kind.take(this.#function, state, dataView(value), dataView(selector));
       }
     }
     return state;
   }
 }
-
-const viewOf = ({ buffer, byteOffset, byteLength }: Uint8Array): DataView =>
-  new DataView(buffer, byteOffset, byteLength);
