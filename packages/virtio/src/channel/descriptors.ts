@@ -6,6 +6,10 @@ export interface Descriptor {
   close(): void;
 }
 
+export function closeAll(descriptors: readonly Descriptor[]): void {
+  for (const descriptor of descriptors) descriptor.close();
+}
+
 /** Memory behind a descriptor, as this process sees it. */
 export interface MappedMemory {
   /** The bytes, in pieces of at most 4 GiB, each a whole one but the last. */

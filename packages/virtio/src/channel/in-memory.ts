@@ -3,6 +3,7 @@ import { type Backing, maxViewLength } from '../memory/region.ts';
 import type { Channel, ChannelListener } from './channel.ts';
 import type { ChannelHost } from './channel-host.ts';
 import type { ContentHost, Descriptor, DescriptorHost, MappedMemory } from './descriptors.ts';
+import { closeAll } from './descriptors.ts';
 
 interface Received {
   readonly bytes: Uint8Array;
@@ -221,7 +222,7 @@ class InMemoryChannel implements Channel {
 
   arrive(received: Received): void {
     if (this.#closed) {
-      closeAll(received);
+      closeAll(received.descriptors);
       return;
     }
     this.#waiting.push(received);
@@ -245,12 +246,8 @@ class InMemoryChannel implements Channel {
   }
 
   #drop(): void {
-    for (const received of this.#waiting.splice(0)) closeAll(received);
+    for (const received of this.#waiting.splice(0)) closeAll(received.descriptors);
   }
-}
-
-function closeAll({ descriptors }: Received): void {
-  for (const descriptor of descriptors) descriptor.close();
 }
 
 function contents(descriptor: Descriptor): Uint8Array {

@@ -1,4 +1,5 @@
 import type { Descriptor } from './descriptors.ts';
+import { closeAll } from './descriptors.ts';
 
 /** How messages stand in a stream: one behind the other, and each begins with a header that tells how long it is. */
 export interface Framing {
@@ -105,8 +106,4 @@ export class MessageReader {
     this.#message = new Uint8Array(length);
     this.#message.set(this.#header);
   }
-}
-
-function closeAll(descriptors: readonly Descriptor[]): void {
-  for (const descriptor of descriptors) descriptor.close();
 }

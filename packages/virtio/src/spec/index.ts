@@ -11,6 +11,7 @@ export * from './host-endian.ts';
 export * from './ids.ts';
 export * from './layout.ts';
 export * from './legacy.ts';
+export * from './power-of-two.ts';
 export * from './registers.ts';
 export * from './resource-object.ts';
 export * from './status.ts';

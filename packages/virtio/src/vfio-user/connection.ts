@@ -1,5 +1,6 @@
 import type { Channel } from '../channel/channel.ts';
 import type { Descriptor } from '../channel/descriptors.ts';
+import { closeAll } from '../channel/descriptors.ts';
 import { MessageReader } from '../channel/message-reader.ts';
 import { HostError, PeerError, UsageError, VirtioError } from '../errors.ts';
 import { type Answer, Command, Refusal } from './command.ts';
@@ -359,8 +360,4 @@ function gone(): HostError {
 function asVirtioError(error: Error): VirtioError {
   if (error instanceof VirtioError) return error;
   return new HostError('IO_ERROR', `the vfio-user connection failed: ${error.message}`, { cause: error });
-}
-
-function closeAll(descriptors: readonly Descriptor[]): void {
-  for (const descriptor of descriptors) descriptor.close();
 }

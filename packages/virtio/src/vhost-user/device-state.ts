@@ -1,6 +1,7 @@
 import type { Channel } from '../channel/channel.ts';
 import type { ChannelHost } from '../channel/channel-host.ts';
 import type { Descriptor } from '../channel/descriptors.ts';
+import { closeAll } from '../channel/descriptors.ts';
 import type { DeviceCore } from '../device/core.ts';
 import { restoreOwnState, saveOwnState } from '../device/own-state.ts';
 import type { DeviceOwnState } from '../device/state.ts';
@@ -129,8 +130,4 @@ function enlarged(bytes: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
   const room = new Uint8Array(length);
   room.set(bytes);
   return room;
-}
-
-function closeAll(descriptors: readonly Descriptor[]): void {
-  for (const descriptor of descriptors) descriptor.close();
 }

@@ -1,4 +1,5 @@
 import { UsageError } from '../errors.ts';
+import { isPowerOfTwo } from '../spec/power-of-two.ts';
 import type { QueueAreas } from './queue.ts';
 import { isSplitRingSize, splitRingAreas } from './split/layout.ts';
 
@@ -18,7 +19,7 @@ export interface LegacyLayout {
  */
 export function legacyLayout(start: number, size: number, queueAlign = 4096): LegacyLayout {
   if (!isSplitRingSize(size)) throw new UsageError('BAD_ARGUMENT', `no split ring has ${size} descriptors`);
-  if (!(queueAlign >= 4 && Number.isInteger(Math.log2(queueAlign)))) {
+  if (!(queueAlign >= 4 && isPowerOfTwo(queueAlign))) {
     throw new UsageError('BAD_ARGUMENT', `Queue Align cannot be ${queueAlign}`);
   }
   const { descriptor, driver, device } = splitRingAreas(size);

@@ -1,6 +1,7 @@
 import type { ConfigValue } from '../../device/device.ts';
 import { UsageError } from '../../errors.ts';
 import type { OwnFeatureNameOf } from '../../spec/device-type.ts';
+import { isPowerOfTwo } from '../../spec/power-of-two.ts';
 import type { BlkOptions, RangeLimits, ZonedOptions } from './options.ts';
 import { type blk, sectorSize } from './spec.ts';
 import { zoneModel } from './spec-zones.ts';
@@ -54,7 +55,7 @@ export function offerOf(options: BlkOptions): BlkOffer {
   const { storage, zoned, topology, geometry, lifetime } = options;
   const { queues = 1, queueSize = 256, cache = 'writeback' } = options;
   const blockSize = whole('blockSize', options.blockSize ?? sectorSize, sectorSize, 2 ** 31);
-  if (!Number.isInteger(Math.log2(blockSize)) || storage.size % blockSize !== 0) {
+  if (!isPowerOfTwo(blockSize) || storage.size % blockSize !== 0) {
     throw bad(`blocks of ${blockSize} bytes do not fit a disk of ${storage.size}`);
   }
   whole('queues', queues, 1, 65535);

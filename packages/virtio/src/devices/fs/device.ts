@@ -1,6 +1,7 @@
 import { type ActiveDevice, Device } from '../../device/device.ts';
 import { UsageError, type VirtioError } from '../../errors.ts';
 import type { ReservedFeatureName } from '../../spec/features.ts';
+import { isPowerOfTwo } from '../../spec/power-of-two.ts';
 import { encodeUtf8 } from '../../spec/utf8.ts';
 import type { FileTree, OpenFile } from './file-tree.ts';
 import { FuseServer } from './fuse-server.ts';
@@ -49,7 +50,7 @@ export class FsDevice extends Device<typeof fs> {
     if (encodedTag.length < 1 || encodedTag.length > longestTag || tag.includes('\0')) {
       throw new UsageError('BAD_ARGUMENT', `tag ${JSON.stringify(tag)}: give 1 to 36 bytes without a NUL`);
     }
-    if (!Number.isInteger(Math.log2(maxData)) || maxData < 4096 || maxData > 2 ** 27) {
+    if (!isPowerOfTwo(maxData) || maxData < 4096 || maxData > 2 ** 27) {
       throw new UsageError('BAD_ARGUMENT', `maxData ${maxData}: give a power of two from 4096 to 2^27`);
     }
     if (!Number.isInteger(queues) || queues < 1) {
@@ -155,12 +156,7 @@ export function fsDevice<N extends object, F extends OpenFile>(options: FsOption
 }
 
 function checkWindow({ length, alignment }: FsWindow): void {
-  if (
-    !Number.isInteger(Math.log2(alignment)) ||
-    alignment < 4096 ||
-    !(length > 0) ||
-    length % alignment !== 0
-  ) {
+  if (!isPowerOfTwo(alignment) || alignment < 4096 || !(length > 0) || length % alignment !== 0) {
     throw new UsageError('BAD_ARGUMENT', `a window of ${length} bytes cannot be aligned to ${alignment}`);
   }
 }

@@ -12,6 +12,7 @@ import {
   fuseVersion,
   type InitFlagName,
   initFlag,
+  initWord,
   rootNode,
 } from './spec-fuse.ts';
 import { fuseRequests } from './spec-fuse-requests.ts';
@@ -105,8 +106,8 @@ export class FuseClient {
       fuse_init_in.encode({
         ...fuseVersion,
         max_readahead: 2 ** 20,
-        flags: bitsOf(bits, 0),
-        flags2: bitsOf(bits, 32),
+        flags: initWord(bits, 0),
+        flags2: initWord(bits, 32),
       }),
     ]);
     const { major, minor, flags, flags2, max_write, max_pages, map_alignment } = fuse_init_out.read(
@@ -244,6 +245,3 @@ export function terminated(name: string): Uint8Array {
   if (name.includes('\0')) throw new FsError('EINVAL', 'a name has a NUL in it');
   return joined(encodeName(name), Uint8Array.of(0));
 }
-
-const bitsOf = (all: readonly number[], first: number): number =>
-  all.reduce((bits, bit) => (bit >= first && bit < first + 32 ? bits | (1 << (bit - first)) : bits), 0) >>> 0;

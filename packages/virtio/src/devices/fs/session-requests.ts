@@ -5,7 +5,7 @@ import { answerAt } from './output.ts';
 import type { FuseRequest } from './request.ts';
 import type { Session } from './session.ts';
 import { FsError } from './spec-errno.ts';
-import { fuseVersion, type InitFlagName, initFlag, oldestMinor } from './spec-fuse.ts';
+import { fuseVersion, type InitFlagName, initFlag, initWord, oldestMinor } from './spec-fuse.ts';
 import {
   fuse_batch_forget_in,
   fuse_forget_in,
@@ -80,8 +80,8 @@ export const init: Handler = (session, request) => {
   sendInit(session, request, {
     minor: session.minor,
     max_readahead: max_readahead.get(view, bodyAt),
-    flags: bitsOf(agreed, 0),
-    flags2: bitsOf(agreed, 32),
+    flags: initWord(agreed, 0),
+    flags2: initWord(agreed, 32),
     max_background: mostInBackground,
     congestion_threshold: congestedFrom,
     max_write: session.mostData,
@@ -100,11 +100,6 @@ function sendInit(session: Session, request: FuseRequest, answer: InitAnswer): v
 }
 
 const hasBit = (value: number, bit: number): boolean => ((value >>> bit) & 1) === 1;
-
-/** The 32 flags from `first` on. */
-const bitsOf = (agreed: readonly number[], first: number): number =>
-  agreed.reduce((bits, bit) => (bit >= first && bit < first + 32 ? bits | (1 << (bit - first)) : bits), 0) >>>
-  0;
 
 export const destroy: Handler = (session, request) => {
   session.done(request);

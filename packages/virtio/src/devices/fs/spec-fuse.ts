@@ -141,6 +141,13 @@ export const initFlag = Object.freeze({
 /** The name of something that INIT negotiates. */
 export type InitFlagName = keyof typeof initFlag;
 
+/** Of the flags of INIT those from `first` on, 32 of them, as one word. */
+export const initWord = (flags: readonly number[], first: number): number =>
+  flags.reduce(
+    (word, flag) => (flag >= first && flag < first + 32 ? word | (1 << (flag - first)) : word),
+    0,
+  ) >>> 0;
+
 /** `valid` of SETATTR: which fields count. */
 export const setattrValid = Object.freeze({
   MODE: 1 << 0,

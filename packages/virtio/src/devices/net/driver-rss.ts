@@ -1,6 +1,7 @@
 import { PeerError, UsageError } from '../../errors.ts';
 import { dataView } from '../../spec/data-view.ts';
 import { joined } from '../../spec/joined.ts';
+import { isPowerOfTwo } from '../../spec/power-of-two.ts';
 import type { OpenNet } from './driver.ts';
 import { controlClass, mqCommand } from './spec-control.ts';
 import {
@@ -142,8 +143,7 @@ function encodeRss(net: OpenNet, rss: Rss): Uint8Array {
   checkHashes(net, rss);
   const { types, key, table, unclassified = 0, transmitQueues = net.queuePairs } = rss;
   const most = net.config.rss_max_indirection_table_length ?? 0;
-  const isPowerOfTwo = table.length > 0 && (table.length & (table.length - 1)) === 0;
-  if (!isPowerOfTwo || table.length > most) {
+  if (!isPowerOfTwo(table.length) || table.length > most) {
     throw new UsageError('BAD_ARGUMENT', `net: a table has a power of two of queues, at most ${most}`);
   }
   const isQueue = (queue: number): boolean => Number.isInteger(queue) && queue >= 0 && queue < net.queuePairs;

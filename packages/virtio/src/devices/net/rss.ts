@@ -1,5 +1,6 @@
 import type { Json } from '../../device/json.ts';
 import type { Offload } from '../../link/offload.ts';
+import { isPowerOfTwo } from '../../spec/power-of-two.ts';
 import type { ReadableCursor } from '../../virtqueue/readable-cursor.ts';
 import { PacketHash } from './packet-hash.ts';
 import type { NetConfig } from './spec.ts';
@@ -74,8 +75,7 @@ function checkHash<T extends HashSettings>(settings: T, config: NetConfig): T | 
 function checkRss(settings: RssSettings, config: NetConfig): RssSettings | undefined {
   const { table, unclassified, transmitQueues } = settings;
   const pairs = config.max_virtqueue_pairs;
-  const isPowerOfTwo = table.length > 0 && (table.length & (table.length - 1)) === 0;
-  const fits = isPowerOfTwo && table.length <= config.rss_max_indirection_table_length;
+  const fits = isPowerOfTwo(table.length) && table.length <= config.rss_max_indirection_table_length;
   if (!fits || unclassified >= pairs || table.some((queue) => queue >= pairs)) return undefined;
   if (transmitQueues < 1 || transmitQueues > pairs) return undefined;
   return checkHash(settings, config);

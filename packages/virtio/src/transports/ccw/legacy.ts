@@ -1,6 +1,7 @@
 import type { DeviceCore } from '../../device/core.ts';
 import { type LegacyInterface, legacyInterface } from '../../device/legacy.ts';
 import type { LegacyTransport } from '../../driver/transport.ts';
+import { isPowerOfTwo } from '../../spec/power-of-two.ts';
 import { legacyLayout } from '../../virtqueue/legacy.ts';
 import type { QueueAreas } from '../../virtqueue/queue.ts';
 import { isSplitRingSize } from '../../virtqueue/split/layout.ts';
@@ -79,4 +80,4 @@ function setQueue(core: DeviceCore, data: ChannelData): CommandEnd {
 }
 
 /** Powers of two from 4 on, as far as 32 bits go. */
-const isAlignment = (align: number): boolean => align >= 4 && (align & (align - 1)) === 0;
+const isAlignment = (align: number): boolean => align >= 4 && isPowerOfTwo(align);

@@ -3,6 +3,7 @@ import { legacyInterface } from '../../device/legacy.ts';
 import { LegacyConfig } from '../../device/legacy-config.ts';
 import { placeLegacyQueue } from '../../device/legacy-queue.ts';
 import type { Endian } from '../../spec/guest-endian.ts';
+import { isPowerOfTwo } from '../../spec/power-of-two.ts';
 import { type LegacyMmioRegister, legacyMmioRegisters } from './legacy-registers.ts';
 import type { MmioWindowOptions, MmioWindowState } from './options.ts';
 import { mmioRegisters, mmioVersion } from './registers.ts';
@@ -148,8 +149,6 @@ export class LegacyMmioDevice extends MmioWindow<LegacyMmioRegister> {
     } else placeLegacyQueue(core, control, 'QueuePFN', start, queueAlign);
   }
 }
-
-const isPowerOfTwo = (value: number): boolean => value > 0 && Number.isInteger(Math.log2(value));
 
 function otherVersion(offset: number): string | undefined {
   const register = mmioRegisters.holding(offset);

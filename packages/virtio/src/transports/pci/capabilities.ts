@@ -310,6 +310,7 @@ function leastLength(type: number): number {
   return type === cfgType.SHARED_MEMORY_CFG ? virtio_pci_cap64.size : virtio_pci_cap.size;
 }
 
-function invalid(what: string): PeerError {
+/** What the function told cannot be. */
+export function invalid(what: string): PeerError {
   return new PeerError('LAYOUT_INVALID', `the PCI function: ${what}`);
 }

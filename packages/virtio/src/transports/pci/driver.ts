@@ -6,6 +6,7 @@ import { status } from '../../spec/status.ts';
 import type { QueueAreas } from '../../virtqueue/queue.ts';
 import type { PciAccess } from './access.ts';
 import {
+  invalid,
   type PciCapabilities,
   type PciStructure,
   readCapabilities,
@@ -13,13 +14,7 @@ import {
 } from './capabilities.ts';
 import { ConfigWindow } from './config-window.ts';
 import { DriverInterrupts } from './driver-interrupts.ts';
-import {
-  enableFunction,
-  FunctionDriver,
-  findFunction,
-  invalid,
-  type PciTransportOptions,
-} from './function-driver.ts';
+import { enableFunction, FunctionDriver, findFunction, type PciTransportOptions } from './function-driver.ts';
 import { maxMsixVectors } from './pci-registers.ts';
 import { type BarPath, RegisterAccess, readBytes, writeBytes } from './register-access.ts';
 import { type CommonRegister, commonRegisters, virtio_pci_common_cfg } from './registers.ts';

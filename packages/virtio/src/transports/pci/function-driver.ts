@@ -1,9 +1,10 @@
 import type { Deviation, NotificationListener } from '../../driver/transport.ts';
-import { HostError, PeerError, UsageError } from '../../errors.ts';
+import { HostError, UsageError } from '../../errors.ts';
 import type { Allocator } from '../../memory/allocator.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { PciAccess } from './access.ts';
 import { assignBars, type BarRoom, type FoundBar, probeBars } from './bar-probe.ts';
+import { invalid } from './capabilities.ts';
 import type { DriverInterrupts, InterruptChoice } from './driver-interrupts.ts';
 import { transitionalIdBase } from './legacy-registers.ts';
 import { commandBit, pci_header } from './pci-registers.ts';
@@ -181,9 +182,4 @@ export async function enableFunction(access: PciAccess, bars: readonly FoundBar[
   const spaces = placed.map(({ kind }) => (kind === 'io' ? commandBit.IO_SPACE : commandBit.MEMORY_SPACE));
   const bits = spaces.reduce<number>((all, bit) => all | bit, commandBit.BUS_MASTER);
   await access.configWrite(offset, 2, (await access.configRead(offset, 2)) | bits);
-}
-
-/** What the function told cannot be. */
-export function invalid(what: string): PeerError {
-  return new PeerError('LAYOUT_INVALID', `the PCI function: ${what}`);
 }

@@ -5,15 +5,9 @@ import type { Endian } from '../../spec/guest-endian.ts';
 import { status } from '../../spec/status.ts';
 import type { QueueAreas } from '../../virtqueue/queue.ts';
 import type { PciAccess } from './access.ts';
-import { findMsix, type PciStructure } from './capabilities.ts';
+import { findMsix, invalid, type PciStructure } from './capabilities.ts';
 import { DriverInterrupts } from './driver-interrupts.ts';
-import {
-  enableFunction,
-  FunctionDriver,
-  findFunction,
-  invalid,
-  type PciTransportOptions,
-} from './function-driver.ts';
+import { enableFunction, FunctionDriver, findFunction, type PciTransportOptions } from './function-driver.ts';
 import {
   type LegacyRegister,
   legacyBar,
