@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { idle, pending } from '../../device/idle.fixture.ts';
 import { open } from '../../driver/open.ts';
 import { status } from '../../spec/status.ts';
 import { Loopback } from '../../transports/loopback/loopback.ts';
@@ -10,22 +11,6 @@ const { DEVICE_READY, DEVICE_ADD, DEVICE_REMOVE, PORT_READY, CONSOLE_PORT, RESIZ
   controlEvent;
 const ascii = (text: string): number[] => Array.from(text, (char) => char.charCodeAt(0));
 const octets = (text: string): Uint8Array => Uint8Array.from(ascii(text));
-
-/** Lets everything happen that can happen without anybody's help. */
-async function idle(): Promise<void> {
-  for (let turn = 0; turn < 50; turn++) await Promise.resolve();
-}
-
-/** Whether a promise is pending, once everything has happened that can. */
-async function pending(promise: Promise<unknown>): Promise<boolean> {
-  let settled = false;
-  const settle = (): void => {
-    settled = true;
-  };
-  promise.then(settle, settle);
-  await idle();
-  return !settled;
-}
 
 describe('emergency writes', () => {
   // @holds 5.3.5.1 device: Device Types / Console Device / Device Initialization

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ActiveQueue } from '../../device/active-queue.ts';
 import { type ActiveDevice, type Device, device } from '../../device/device.ts';
+import { idle } from '../../device/idle.fixture.ts';
 import { Allocator } from '../../memory/allocator.ts';
 import { GuestMemory } from '../../memory/guest-memory.ts';
 import { Loopback } from '../../transports/loopback/loopback.ts';
@@ -16,10 +17,6 @@ import {
 const { DEVICE_READY, DEVICE_ADD, DEVICE_REMOVE, PORT_READY, CONSOLE_PORT, RESIZE, PORT_OPEN, PORT_NAME } =
   controlEvent;
 const octets = (text: string): Uint8Array => Uint8Array.from(text, (char) => char.charCodeAt(0));
-
-async function idle(): Promise<void> {
-  for (let turn = 0; turn < 200; turn++) await Promise.resolve();
-}
 
 /** A device that says what a test wants, right or wrong, and writes down what it hears. */
 class Scripted {

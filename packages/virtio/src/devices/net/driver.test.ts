@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { idle } from '../../device/idle.fixture.ts';
 import { connect } from '../../link/cable.ts';
 import { finished, type Offload, segmentation } from '../../link/offload.ts';
 import { Loopback } from '../../transports/loopback/loopback.ts';
@@ -39,11 +40,6 @@ const cut: Offload = {
   ...{ needsChecksum: true, checksumStart: 34, checksumOffset: 16 },
   ...{ segmentation: segmentation.TCP4, segmentSize: 1000 },
 };
-
-/** Lets everything happen that can happen without anybody's help. */
-async function idle(): Promise<void> {
-  for (let turn = 0; turn < 200; turn++) await Promise.resolve();
-}
 
 describe('what a driver sends', () => {
   // @holds 5.1.9.2.1 driver: Device Types / Network Device / Device Operation / Packet Transmission

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { idle, pending } from '../../device/idle.fixture.ts';
 import { status } from '../../spec/status.ts';
-import { idle, pending } from './eventually.fixture.ts';
 import {
   seqFlag,
   shutdownFlag,

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import type { ActiveQueue } from '../../device/active-queue.ts';
 import { type ActiveDevice, type Device, device } from '../../device/device.ts';
+import { idle, pending } from '../../device/idle.fixture.ts';
 import { HostError } from '../../errors.ts';
 import type { OwnFeatureNameOf } from '../../spec/device-type.ts';
 import { Loopback } from '../../transports/loopback/loopback.ts';
 import type { Chain } from '../../virtqueue/chain.ts';
-import { idle, pending } from './eventually.fixture.ts';
 import {
   type OpenVsock,
   openVsock,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { idle } from '../../device/idle.fixture.ts';
 import { difference, pattern } from '../../testing/fixtures/pattern.ts';
-import { idle } from './eventually.fixture.ts';
 import { hostCid, socketType } from './spec.ts';
 import type { PayloadSource } from './spec-connection.ts';
 import { Credit } from './spec-credit.ts';

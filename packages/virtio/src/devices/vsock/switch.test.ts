@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { idle, pending } from '../../device/idle.fixture.ts';
 import { difference, pattern } from '../../testing/fixtures/pattern.ts';
 import { Loopback } from '../../transports/loopback/loopback.ts';
 import { type VsockDevice, type VsockOptions, vsockDevice } from './device.ts';
 import { type OpenVsock, openVsock } from './driver.ts';
-import { idle, pending } from './eventually.fixture.ts';
 import { encodePacket, RawGuest } from './raw-guest.fixture.ts';
 import { socketType, vsockOp } from './spec.ts';
 import type { VsockSeqpacket, VsockStream } from './spec-stream.ts';
