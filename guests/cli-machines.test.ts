@@ -1,11 +1,12 @@
 /** `virtio run` on the machines that are processes beside it: user-mode Linux and QEMU. */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cacheFolder, guestFiles } from 'virtio-node/guests';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CommandRun, endAll, onTerminal } from './cli-command.ts';
+import { sha256 } from './hash.ts';
 import { ask, freePort } from './net-servers.ts';
 import { allGone, descendants } from './processes.ts';
 import { qemu } from './qemu-machine.ts';
@@ -58,9 +59,9 @@ describe.each([
     expect(await ask(port, Buffer.from('from outside\n'))).toBe('from the guest\n');
     const { status, stdout, events, errors } = await ended;
     expect(status).toBe(37);
-    expect(hash(stdout)).toBe(hash(input));
+    expect(sha256(stdout)).toBe(sha256(input));
     // On the switch it asks for an address meanwhile, as nobody there gives any.
-    expect(errors).toBe(`${kernel}\n${hash(before)}  -\nudhcpc\nfrom outside\n`);
+    expect(errors).toBe(`${kernel}\n${sha256(before)}  -\nudhcpc\nfrom outside\n`);
     expect(events).toMatchObject([
       { event: 'started', start: 'cold' },
       { event: 'ended', kind: 'exit', status: 37 },
@@ -202,7 +203,3 @@ it.each([
   expect(status).toBe(2);
   expect(stderr).toMatch(message);
 });
-
-function hash(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}

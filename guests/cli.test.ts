@@ -1,5 +1,5 @@
 /** The command as a user has it: `node packages/cli/bin/virtio.js`, real guests behind it, real files and terminals. */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
@@ -10,6 +10,7 @@ import { createQcow2 } from 'virtio-node/storage';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CommandRun, endAll, onTerminal } from './cli-command.ts';
 import { checkFileSystem, fileInImage } from './disk-image.ts';
+import { sha256 } from './hash.ts';
 import { runTool } from './run-tool.ts';
 
 const mebibyte = 2 ** 20;
@@ -49,7 +50,7 @@ describe('virtio run --exec', () => {
       '--exec',
       'cat; echo oops >&2; exit 37',
     ).end(bytes);
-    expect(hash(stdout)).toBe(hash(bytes));
+    expect(sha256(stdout)).toBe(sha256(bytes));
     expect(status).toBe(37);
     expect(errors).toBe('oops\n');
     expect(events).toMatchObject([
@@ -86,7 +87,7 @@ describe('virtio run --exec', () => {
       [12 * mebibyte, 'warm'],
     ] as const) {
       await writeFile(disk, randomBytes(size));
-      const before = hash((await readFile(disk)).subarray(0, 4096));
+      const before = sha256((await readFile(disk)).subarray(0, 4096));
       const { status, stdout, events } = await virtio(
         'run',
         '--json',
@@ -100,7 +101,7 @@ describe('virtio run --exec', () => {
       expect(events).toMatchObject([{ start }, {}]);
       expect(read).toBe(`${before}  -`);
       expect(sectors).toBe(`${size / 512}`);
-      expect(written).toBe(`${hash((await readFile(disk)).subarray(0, 4096))}  -`);
+      expect(written).toBe(`${sha256((await readFile(disk)).subarray(0, 4096))}  -`);
     }
   });
 
@@ -108,12 +109,12 @@ describe('virtio run --exec', () => {
     const tool = await ensureTool('qemu-img');
     await writeFile(at('base.img'), randomBytes(16 * mebibyte));
     await createQcow2(at('disk.qcow2'), { backing: { path: 'base.img', format: 'raw' } });
-    const beneath = hash(await readFile(at('base.img')));
+    const beneath = sha256(await readFile(at('base.img')));
     const command =
       'mke2fs -q /dev/vda && mount /dev/vda /mnt && echo hello > /mnt/word && umount /mnt && blkdiscard -o 12M -l 1M /dev/vda';
     const { status } = await virtio('run', '--disk', at('disk.qcow2'), '--exec', command).end();
     expect(status).toBe(0);
-    expect(hash(await readFile(at('base.img')))).toBe(beneath);
+    expect(sha256(await readFile(at('base.img')))).toBe(beneath);
     expect(await runTool(tool, ['check', at('disk.qcow2')])).toContain('No errors were found');
     await runTool(tool, ['convert', '-O', 'raw', at('disk.qcow2'), at('flat.img')]);
     expect(await checkFileSystem(at('flat.img'))).toBe(0);
@@ -297,10 +298,6 @@ describe('bad input', () => {
     expect(await listing(folder)).toEqual(before);
   });
 });
-
-function hash(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}
 
 /** Every file below a folder with its size and time of change. */
 async function listing(path: string): Promise<string[]> {

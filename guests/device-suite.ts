@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,10 +8,9 @@ import { entropyDevice } from 'virtio/devices/entropy';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ConsoleSession, SessionOptions } from './console-session.ts';
 import { checkFileSystem, fileInImage } from './disk-image.ts';
+import { sha256 } from './hash.ts';
 
 const mebibyte = 2 ** 20;
-
-const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 /** Where the guest has the port of the second name. */
 const echoPort =

@@ -5,7 +5,7 @@ import { entropyDevice } from 'virtio/devices/entropy';
 import { legacyCcwDevice, type Revision } from 'virtio/transports/ccw';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CcwGuest, type Presentation } from './ccw-guest.ts';
-import { sha256 } from './qemu-machine.ts';
+import { sha256 } from './hash.ts';
 
 const mebibyte = 2 ** 20;
 const echo = 'org.example.echo';

@@ -5,17 +5,39 @@ import type { Device } from 'virtio/device';
 import { type LentWindow, VhostUserServer } from 'virtio/vhost-user';
 import { packedRing } from 'virtio/virtqueue';
 import {
+  type GuestOptions,
+  guestFiles,
   type NativeGuest,
   type NativeGuestOptions,
   servedAt,
   type VhostUserDevice,
 } from 'virtio-node/guests';
 import { type Listening, listenUnix, NodeDescriptors } from 'virtio-node/host';
+import { QemuGuest } from 'virtio-node/qemu';
+import { UmlMachine } from 'virtio-node/uml';
 import { ConsoleSession, type SessionOptions } from './console-session.ts';
 import type { SuiteDevices } from './device-suite.ts';
+import { qemu } from './qemu-machine.ts';
 
 /** How a guest that is a process beside us is started. */
 export type StartGuest = (options: NativeGuestOptions) => Promise<NativeGuest>;
+
+/** What a guest has beside what all have. */
+type Beside = Pick<GuestOptions, 'modules' | 'programs'>;
+
+export const startUml =
+  (beside: Beside = {}): StartGuest =>
+  async (options) =>
+    UmlMachine.start({ ...options, guest: await guestFiles({ machine: 'uml', ...beside }) });
+
+export const startQemu =
+  (beside: Beside = {}): StartGuest =>
+  async (options) =>
+    QemuGuest.start({
+      ...options,
+      tool: await qemu('qemu-11'),
+      guest: await guestFiles({ machine: 'qemu', ...beside }),
+    });
 
 /** What is put into it. */
 export interface NativeDevices extends SuiteDevices {

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { GuestSession, type NativeGuest, type NativeGuestOptions } from 'virtio-node/guests';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { checkFileSystem, fileInImage } from './disk-image.ts';
-import { sha256 } from './qemu-machine.ts';
+import { sha256 } from './hash.ts';
+
 import { StorageDaemon } from './storage-daemon.ts';
 
 const mebibyte = 2 ** 20;

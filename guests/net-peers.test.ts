@@ -4,17 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { netDevice } from 'virtio/devices/net';
 import { Capture, connect } from 'virtio/link';
-import { ensureTool, type GuardedChild, guestFiles, type NativeGuestOptions } from 'virtio-node/guests';
+import { ensureTool, type GuardedChild } from 'virtio-node/guests';
 import { connectStream, type StreamConnection } from 'virtio-node/network';
-import { UmlMachine } from 'virtio-node/uml';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { NativeMachine } from './native-machine.ts';
+import { NativeMachine, startUml } from './native-machine.ts';
 import { GuestServers, hashOfBytes, netGuest } from './net-servers.ts';
 import { passtHost, startPasst } from './passt.ts';
 import { runTool } from './run-tool.ts';
 
-const start = async (options: NativeGuestOptions): Promise<UmlMachine> =>
-  UmlMachine.start({ ...options, guest: await guestFiles({ machine: 'uml', ...netGuest }) });
+const start = startUml(netGuest);
 
 let folder: string;
 let passt: GuardedChild;

@@ -1,17 +1,9 @@
 /** Our network device and user network in QEMU. */
-import { guestFiles, type NativeGuestOptions } from 'virtio-node/guests';
-import { QemuGuest } from 'virtio-node/qemu';
-import { NativeMachine } from './native-machine.ts';
+import { NativeMachine, startQemu } from './native-machine.ts';
 import { netGuest } from './net-servers.ts';
 import { netSuite, testFourPairs } from './net-suite.ts';
-import { qemu } from './qemu-machine.ts';
 
-const start = async (options: NativeGuestOptions): Promise<QemuGuest> =>
-  QemuGuest.start({
-    ...options,
-    tool: await qemu('qemu-11'),
-    guest: await guestFiles({ machine: 'qemu', ...netGuest }),
-  });
+const start = startQemu(netGuest);
 
 const suite = netSuite(
   (devices) => NativeMachine.boot(start, true, { devices }),

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { networkInterfaces } from 'node:os';
 import type { Device } from 'virtio/device';
 import { type NetDevice, type NetOptions, netDevice } from 'virtio/devices/net';
@@ -7,6 +7,7 @@ import { type UserNetwork, userNetwork } from 'virtio/network';
 import { netTimer, nodeUplink } from 'virtio-node/network';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ConsoleSession } from './console-session.ts';
+import { sha256 } from './hash.ts';
 import { Lossy } from './lossy.ts';
 import { ask, freePort, GuestServers, hashOfBytes } from './net-servers.ts';
 
@@ -47,8 +48,6 @@ function makeNet(number: number, options: NetOptions, lossShare = 0): Net {
   const cable = connect(device.endpoint, lossy ?? network);
   return { device, network, lossy, cable, mac, name: '', host: `${prefix}.2` };
 }
-
-const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 /** The most that a guest's kernel can have, and nothing that makes it quicker. */
 const plain = ['MAC', 'STATUS', 'MTU'] as const;

@@ -1,9 +1,7 @@
 /** Our network device and user network under user-mode Linux, whose kernel is the youngest that is tried here. */
-import { guestFiles, type NativeGuestOptions } from 'virtio-node/guests';
-import { UmlMachine } from 'virtio-node/uml';
 import { expect, test } from 'vitest';
 import { ipsecGuest, talksToLinux } from './ipsec-suite.ts';
-import { NativeMachine } from './native-machine.ts';
+import { NativeMachine, startUml } from './native-machine.ts';
 import { netGuest } from './net-servers.ts';
 import { netSuite, testFourPairs } from './net-suite.ts';
 
@@ -12,8 +10,7 @@ const netAndIpsecGuest = {
   modules: ipsecGuest.modules,
 };
 
-const start = async (options: NativeGuestOptions): Promise<UmlMachine> =>
-  UmlMachine.start({ ...options, guest: await guestFiles({ machine: 'uml', ...netAndIpsecGuest }) });
+const start = startUml(netAndIpsecGuest);
 
 const suite = netSuite(
   (devices) => NativeMachine.boot(start, true, { devices }),

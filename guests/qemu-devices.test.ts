@@ -1,12 +1,8 @@
-import { guestFiles, type NativeGuestOptions } from 'virtio-node/guests';
-import { QemuGuest } from 'virtio-node/qemu';
 import { describe, expect, test } from 'vitest';
 import { deviceSuite } from './device-suite.ts';
-import { NativeMachine } from './native-machine.ts';
-import { qemu } from './qemu-machine.ts';
+import { NativeMachine, startQemu } from './native-machine.ts';
 
-const start = async (options: NativeGuestOptions): Promise<QemuGuest> =>
-  QemuGuest.start({ ...options, tool: await qemu('qemu-11'), guest: await guestFiles({ machine: 'qemu' }) });
+const start = startQemu();
 
 describe.each([
   ['split', false],

@@ -9,7 +9,8 @@ import { openEntropy } from 'virtio/devices/entropy';
 import type { Transport } from 'virtio/driver';
 import type { ReservedFeatureName } from 'virtio/spec';
 import { afterAll, beforeAll, expect } from 'vitest';
-import { pattern, sha256 } from './qemu-machine.ts';
+import { sha256 } from './hash.ts';
+import { pattern } from './qemu-machine.ts';
 
 /** What our driver accepts of a ring's features, where they are offered. */
 export interface RingChoice {

@@ -1,21 +1,13 @@
 /** Our shares in QEMU, served by this process over vhost-user. */
 import { LentWindow } from 'virtio/vhost-user';
 import { lentMemoryWindow } from 'virtio-node/files';
-import { guestFiles, type NativeGuestOptions } from 'virtio-node/guests';
 import { NodeDescriptors } from 'virtio-node/host';
-import { QemuGuest } from 'virtio-node/qemu';
 import { afterAll, expect, test } from 'vitest';
-import { NativeMachine } from './native-machine.ts';
-import { qemu } from './qemu-machine.ts';
+import { NativeMachine, startQemu } from './native-machine.ts';
 import { shareGuest, shareSuite } from './share-suite.ts';
 import { WindowShare } from './window-work.ts';
 
-const start = async (options: NativeGuestOptions): Promise<QemuGuest> =>
-  QemuGuest.start({
-    ...options,
-    tool: await qemu('qemu-11'),
-    guest: await guestFiles({ machine: 'qemu', ...shareGuest }),
-  });
+const start = startQemu(shareGuest);
 
 const lent = new LentWindow(0, 2 ** 25);
 const window = lentMemoryWindow(lent, new NodeDescriptors());

@@ -1,16 +1,13 @@
 /** Our shares in user-mode Linux, served by this process over vhost-user. */
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { guestFiles, type NativeGuestOptions } from 'virtio-node/guests';
-import { UmlMachine } from 'virtio-node/uml';
-import { NativeMachine } from './native-machine.ts';
+import { NativeMachine, startUml } from './native-machine.ts';
 import { shareGuest, shareSuite } from './share-suite.ts';
 
 /** So many files are for no disk that others use as well. */
 const memory = '/dev/shm';
 
-const start = async (options: NativeGuestOptions): Promise<UmlMachine> =>
-  UmlMachine.start({ ...options, guest: await guestFiles({ machine: 'uml', ...shareGuest }) });
+const start = startUml(shareGuest);
 
 shareSuite((devices) => NativeMachine.boot(start, true, { devices }), {
   files: 5000,

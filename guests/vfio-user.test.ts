@@ -22,7 +22,8 @@ import { type Listening, listenUnix, NodeDescriptors } from 'virtio-node/host';
 import { QemuGuest } from 'virtio-node/qemu';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { checkFileSystem, fileInImage } from './disk-image.ts';
-import { qemu, sha256 } from './qemu-machine.ts';
+import { sha256 } from './hash.ts';
+import { qemu } from './qemu-machine.ts';
 import { WindowShare } from './window-work.ts';
 
 const mebibyte = 2 ** 20;

@@ -9,7 +9,8 @@ import { ensureTool, GuardedChild } from 'virtio-node/guests';
 import { connectUnix, NodeDescriptors } from 'virtio-node/host';
 import { answerLimit, connectVhostUser } from 'virtio-node/vhost-user';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { pattern, sha256 } from './qemu-machine.ts';
+import { sha256 } from './hash.ts';
+import { pattern } from './qemu-machine.ts';
 import { StorageDaemon } from './storage-daemon.ts';
 
 const sectors = 16 * 2048;

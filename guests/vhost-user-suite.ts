@@ -11,7 +11,7 @@ import { type Listening, listenUnix, NodeDescriptors } from 'virtio-node/host';
 import { type FileStorage, openFileStorage } from 'virtio-node/storage';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { checkFileSystem, fileInImage } from './disk-image.ts';
-import { sha256 } from './qemu-machine.ts';
+import { sha256 } from './hash.ts';
 
 const mebibyte = 2 ** 20;
 

@@ -9,7 +9,7 @@ import { type OpenVsock, openVsock } from 'virtio/devices/vsock';
 import { ensureTool, GuardedChild } from 'virtio-node/guests';
 import { connectVhostUser } from 'virtio-node/vhost-user';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { sha256 } from './qemu-machine.ts';
+import { sha256 } from './hash.ts';
 
 const bytes = 20_000_000;
 const patience = 100_000;

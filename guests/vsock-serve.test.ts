@@ -1,5 +1,5 @@
 /** Sockets that `virtio serve vsock` lends to QEMU: ports of Linux as Unix sockets of this machine. */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -10,7 +10,8 @@ import { cacheFolder, GuestSession, guestFiles, type NativeGuest, serialPorts } 
 import { QemuGuest } from 'virtio-node/qemu';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { CommandRun, endAll } from './cli-command.ts';
-import { qemu, sha256 } from './qemu-machine.ts';
+import { sha256, sha256Of } from './hash.ts';
+import { qemu } from './qemu-machine.ts';
 import { vsockGuest } from './vsock-suite.ts';
 
 const connections = 1000;
@@ -82,12 +83,6 @@ async function connect(port: number): Promise<Socket> {
   );
 }
 
-async function hashOf(socket: Socket): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const piece of socket) hash.update(piece);
-  return `${hash.digest('hex')}  -`;
-}
-
 /** What the command has open and mapped. */
 function held(): { readonly descriptors: number; readonly mappings: number } {
   return {
@@ -105,12 +100,12 @@ test('bytes go both ways unchanged', async () => {
   let received = Promise.resolve('');
   await listen(1024, (socket) => socket.end(sent));
   await listen(1025, (socket) => {
-    received = hashOf(socket).finally(() => socket.end());
+    received = sha256Of(socket).finally(() => socket.end());
   });
   const said = await session.text('socat -b 65536 -u VSOCK-CONNECT:2:1024 CREATE:/tmp/r; sha256sum </tmp/r');
   expect(said).toBe(`${sha256(sent)}  -`);
   await session.text('socat -b 65536 -u OPEN:/tmp/r VSOCK-CONNECT:2:1025; rm /tmp/r');
-  expect(await received).toBe(said);
+  expect(`${await received}  -`).toBe(said);
 });
 
 test(`${connections} connections leave nothing behind`, async () => {

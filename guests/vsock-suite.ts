@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import {
   openVsock,
   type VsockDevice,
@@ -11,6 +11,7 @@ import { HostError } from 'virtio/errors';
 import { Loopback } from 'virtio/transports/loopback';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ConsoleSession } from './console-session.ts';
+import { sha256, sha256Of } from './hash.ts';
 
 /** What the guest has beside what every guest has. */
 export const vsockGuest = { modules: ['vmw_vsock_virtio_transport'], programs: ['socat'] } as const;
@@ -32,12 +33,6 @@ const port = {
 const guestCid = 42;
 /** Of a guest that is a program of ours, on the same switch. */
 const siblingCid = 50;
-const sha256 = (...pieces: readonly Uint8Array[]): string => {
-  const hash = createHash('sha256');
-  for (const piece of pieces) hash.update(piece);
-  return hash.digest('hex');
-};
-
 /** How much is done, as the machine's speed allows. */
 export interface VsockWork {
   /** Bytes in each direction: so many times some random ones, each time behind a line that counts. */
@@ -64,7 +59,7 @@ export function vsockSuite(boot: (device: VsockDevice) => Promise<ConsoleSession
       stream.end();
     });
     device.listen(port.sink, (stream) => {
-      sink = hashOf(stream);
+      sink = sha256Of(stream);
     });
     device.listen(port.source, async (stream) => {
       for (let count = 0; count < pieces; count++) {
@@ -261,15 +256,7 @@ const lineOf = (count: number): Buffer => Buffer.from(`${count}\n`);
 
 /** The hash of so many pieces, each behind its line. */
 function expectedHash(piece: Uint8Array, pieces: number): string {
-  const hash = createHash('sha256');
-  for (let count = 0; count < pieces; count++) hash.update(lineOf(count)).update(piece);
-  return hash.digest('hex');
-}
-
-async function hashOf(stream: VsockStream): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const bytes of stream) hash.update(bytes);
-  return hash.digest('hex');
+  return sha256(...Array.from({ length: pieces }, (_, count) => [lineOf(count), piece]).flat());
 }
 
 /** The guest starts its programs in its own time. */
