@@ -3,7 +3,7 @@ export interface BenchmarkReport {
   readonly name: string;
   /** One row a measured thing. */
   readonly rows: readonly Readonly<Record<string, string | number>>[];
-  /** What the issue asks for, and whether this run met it. */
+  /** What is aimed at, and whether this run met it. */
   readonly targets: readonly {
     readonly what: string;
     readonly value: number;

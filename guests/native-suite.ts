@@ -1,19 +1,20 @@
 import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { GuestSession, type NativeGuest, type NativeGuestOptions } from 'virtio-node/guests';
+import { GuestSession, type NativeGuest } from 'virtio-node/guests';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { checkFileSystem, fileInImage } from './disk-image.ts';
 import { sha256 } from './hash.ts';
 
+import type { StartGuest } from './native-machine.ts';
 import { StorageDaemon } from './storage-daemon.ts';
 
 const mebibyte = 2 ** 20;
 
-/** How one of our native guests is started: with two serial ports of which it knows. */
-export type StartGuest = (options: NativeGuestOptions) => Promise<NativeGuest>;
-
-/** What a guest in a process beside us has to do, with somebody else's disk in it. It is booted once. */
+/**
+ * What a guest in a process beside us has to do, with somebody else's disk in it. It is booted once, with two serial ports
+ * of which it knows.
+ */
 export function nativeSuite(start: StartGuest): void {
   let folder: string;
   let image: string;

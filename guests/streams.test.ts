@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { stderrPort, stdinPort } from 'virtio-node/guests';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Machine } from './machine.ts';
+import { Machine } from './v86-machine.ts';
 
 let machine: Machine;
 const errors: Uint8Array[] = [];

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { blkDevice, memoryStorage } from 'virtio/devices/blk';
 import { entropyDevice } from 'virtio/devices/entropy';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Machine } from './machine.ts';
+import { Machine } from './v86-machine.ts';
 
 const storage = memoryStorage(4 * 2 ** 20);
 let machine: Machine;

@@ -2,7 +2,7 @@
 import { type Bus, mmio, mmioLegacy, pciLegacy, pciTransitional } from 'virtio-v86';
 import { describe, expect, test } from 'vitest';
 import { deviceSuite } from './device-suite.ts';
-import { Machine } from './machine.ts';
+import { Machine } from './v86-machine.ts';
 
 interface BusCase {
   readonly bus: Bus;

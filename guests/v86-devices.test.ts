@@ -2,7 +2,7 @@ import { consoleDevice } from 'virtio/devices/console';
 import { attach } from 'virtio-v86';
 import { expect, test } from 'vitest';
 import { deviceSuite } from './device-suite.ts';
-import { Machine } from './machine.ts';
+import { Machine } from './v86-machine.ts';
 
 const machine = deviceSuite((devices) => Machine.boot(devices), 10_000_000);
 

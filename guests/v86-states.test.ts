@@ -7,7 +7,7 @@ import { entropyDevice } from 'virtio/devices/entropy';
 import { fsDevice, memoryFiles } from 'virtio/devices/fs';
 import { type FolderTree, shareFolder } from 'virtio-node/files';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Machine } from './machine.ts';
+import { Machine } from './v86-machine.ts';
 
 const diskSize = 8 * 2 ** 20;
 const rng = () => entropyDevice({ source: (target) => crypto.getRandomValues(target) });

@@ -1,4 +1,4 @@
-import { Machine } from './machine.ts';
+import { Machine } from './v86-machine.ts';
 import { vsockGuest, vsockSuite } from './vsock-suite.ts';
 
 vsockSuite((device) => Machine.boot({ ...vsockGuest, devices: [device] }), {

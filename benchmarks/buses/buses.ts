@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { buses } from 'virtio/testing';
+import { median } from '../measures.ts';
 import { printReport } from '../report.ts';
 import { type Access, accesses } from './registers.ts';
 
@@ -20,9 +21,6 @@ const limit = 1.3;
 setFlagsFromString('--expose-gc');
 // The collector is a function of the engine's own, without a declaration.
 const collect = runInNewContext('gc') as () => void;
-
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[values.length >>> 1] ?? 0;
 
 const nanoseconds = (start: bigint, count: number): number => Number(process.hrtime.bigint() - start) / count;
 

@@ -12,12 +12,13 @@ import { fileURLToPath } from 'node:url';
 import { ensureTool, GuardedChild, GuestSession, guestFiles, serialPorts } from 'virtio-node/guests';
 import { connectUnix } from 'virtio-node/host';
 import { UmlMachine } from 'virtio-node/uml';
+import { numberOption, option, rounded } from '../measures.ts';
 import { memoryOf, processorSeconds } from '../process-usage.ts';
 import { printReport } from '../report.ts';
 import { makeTree } from '../tree.ts';
 
-const rounds = Number(/--rounds=(\d+)/.exec(process.argv.join(' '))?.[1] ?? 5);
-const only = /--only=(\S+)/.exec(process.argv.join(' '))?.[1] ?? '';
+const rounds = numberOption('rounds', 5);
+const only = option('only') ?? '';
 /** Our share is to be no slower than virtiofsd's. */
 const limit = 1;
 const bigSize = 192 * 2 ** 20;
@@ -109,7 +110,6 @@ interface Measured {
 
 /** Of all rounds: what else the machine has to do makes every other one slower. */
 const best = (values: readonly number[]): number => Math.min(...values);
-const rounded = (value: number, digits = 2): number => Number(value.toFixed(digits));
 
 const children = new Map<Peer, GuardedChild>();
 const results = new Map<string, Record<Peer, Measured[]>>();

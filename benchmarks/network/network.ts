@@ -15,17 +15,16 @@ import { userNetwork } from 'virtio/network';
 import { ensureTool, GuardedChild, GuestSession, guestFiles, serialPorts } from 'virtio-node/guests';
 import { nodeUplink } from 'virtio-node/network';
 import { UmlMachine } from 'virtio-node/uml';
-import { Machine } from '../../guests/machine.ts';
 import { freePort } from '../../guests/net-servers.ts';
 import { startPasst } from '../../guests/passt.ts';
+import { Machine } from '../../guests/v86-machine.ts';
 import { listening } from '../listening.ts';
+import { median, numberOption, option, rounded } from '../measures.ts';
 import { memoryOf, processorSeconds } from '../process-usage.ts';
 import { printReport } from '../report.ts';
 
-const option = (name: string): string | undefined =>
-  new RegExp(`--${name}=(\\S+)`).exec(process.argv.join(' '))?.[1];
-const rounds = Number(option('rounds') ?? 5);
-const seconds = Number(option('seconds') ?? 2);
+const rounds = numberOption('rounds', 5);
+const seconds = numberOption('seconds', 2);
 const only = option('only');
 /** Slower than this is a finding to be explained. */
 const limit = 0.7;
@@ -71,9 +70,6 @@ async function measure(
   return { speed: bits_per_second, cpu: (used() - before) / (bytes / 1e9) };
 }
 
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[values.length >>> 1] ?? 0;
-const rounded = (value: number): number => Math.round(value * 100) / 100;
 /** In MiB. */
 const mostMemory = (pid: number): number => Math.round(memoryOf(pid, 'VmHWM') / 1024);
 

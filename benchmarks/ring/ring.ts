@@ -12,6 +12,7 @@ import {
   type QueueAreas,
   ringAreas,
 } from 'virtio/virtqueue';
+import { median, rounded } from '../measures.ts';
 import { printReport } from '../report.ts';
 import { type Floor, PackedFloor, SplitFloor } from './floor.ts';
 
@@ -149,15 +150,6 @@ function runRound(cases: readonly Case[], keep: boolean): void {
     times.ours.push(oursTime);
     times.deep.push(deepTime);
   }
-}
-
-function median(values: Iterable<number>): number {
-  const sorted = Float64Array.from(values).sort();
-  return sorted[sorted.length >>> 1] ?? Number.NaN;
-}
-
-function rounded(value: number, digits: number): number {
-  return Number(value.toFixed(digits));
 }
 
 /** Bytes per chain that a million chains leave on the heap before any collection. */

@@ -7,13 +7,14 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { guestFiles } from 'virtio-node/guests';
+import { median, numberOption } from '../measures.ts';
 import { printReport } from '../report.ts';
 
 /** The most that a warm start may take of a cold one. */
 const limit = 1 / 3;
 
 const virtio = fileURLToPath(new URL('../../packages/cli/bin/virtio.js', import.meta.url));
-const runs = Number(/--runs=(\d+)/.exec(process.argv.join(' '))?.[1] ?? 3);
+const runs = numberOption('runs', 3);
 
 interface Start {
   /** Seconds from starting the command to its end. */
@@ -36,11 +37,6 @@ async function start(kind: 'cold' | 'warm', ...options: string[]): Promise<Start
   const started = events.find(({ event }) => event === 'started');
   if (status !== 0 || started?.start !== kind) throw new Error(`this was no ${kind} start:\n${lines}`);
   return { whole, machine: started.seconds };
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? Number.NaN;
 }
 
 function row(name: string, starts: readonly Start[]): Record<string, string | number> {

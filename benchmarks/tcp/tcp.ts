@@ -2,6 +2,7 @@
 // of a stream are copied. `npm run build && npx tsx benchmarks/tcp/tcp.ts [--json]`
 import { finished } from 'virtio/link';
 import { type TcpHandler, type TcpSegmentOut, TcpStack, type TcpStream } from 'virtio/network/tcp';
+import { median } from '../measures.ts';
 import { printReport } from '../report.ts';
 
 const chunk = 65_536;
@@ -118,7 +119,6 @@ function copyLoop(times: number): number {
   return (performance.now() - begun) / 1000;
 }
 
-const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1]!;
 const rate = (seconds: number): number => Math.round(bytesPerRound / seconds / 1e7) / 100;
 
 const rows: Record<string, string | number>[] = [];

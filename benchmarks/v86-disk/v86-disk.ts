@@ -4,11 +4,12 @@
  * `npx tsx benchmarks/v86-disk/v86-disk.ts [--json] [--runs=5]`, after `npm run build`.
  */
 import { blkDevice, memoryStorage, type Storage } from 'virtio/devices/blk';
-import { Machine } from '../../guests/machine.ts';
+import { Machine } from '../../guests/v86-machine.ts';
+import { numberOption } from '../measures.ts';
 import { printReport } from '../report.ts';
 
 const size = 64 * 2 ** 20;
-const runs = Number(/--runs=(\d+)/.exec(process.argv.join(' '))?.[1] ?? 5);
+const runs = numberOption('runs', 5);
 /** How many times as fast as IDE our disk is to be. */
 const limit = 2;
 

@@ -8,11 +8,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fsDevice, memoryFiles } from 'virtio/devices/fs';
 import { shareFolder } from 'virtio-node/files';
-import { Machine } from '../../guests/machine.ts';
+import { Machine } from '../../guests/v86-machine.ts';
+import { numberOption } from '../measures.ts';
 import { printReport } from '../report.ts';
 import { makeTree } from '../tree.ts';
 
-const runs = Number(/--runs=(\d+)/.exec(process.argv.join(' '))?.[1] ?? 3);
+const runs = numberOption('runs', 3);
 /** Ours is to be no slower than v86's. */
 const limit = 1;
 const bigSize = 32 * 2 ** 20;

@@ -15,15 +15,14 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { ensureTool, GuardedChild } from 'virtio-node/guests';
 import { listening } from '../listening.ts';
+import { median, numberOption, rounded } from '../measures.ts';
 import { memoryOf, processorSeconds } from '../process-usage.ts';
 import { type BenchmarkReport, printReport } from '../report.ts';
 
 const run = promisify(execFile);
 
-const numberOf = (name: string, otherwise: number): number =>
-  Number(new RegExp(`--${name}=([\\d.]+)`).exec(process.argv.join(' '))?.[1] ?? otherwise);
-const rounds = numberOf('rounds', 5);
-const seconds = numberOf('seconds', 1);
+const rounds = numberOption('rounds', 5);
+const seconds = numberOption('seconds', 1);
 const imageSize = 256 * 2 ** 20;
 /** Our back end is to be no slower than QEMU's. */
 const limit = 1;
@@ -76,10 +75,6 @@ async function measure(peer: Peer, args: readonly string[], time: number): Promi
   // It is our own command's answer.
   return JSON.parse(stdout) as Measured;
 }
-
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[values.length >>> 1] ?? 0;
-const rounded = (value: number): number => Math.round(value * 100) / 100;
 
 const peers = ['qemu', 'ours'] as const;
 

@@ -15,14 +15,13 @@ import { fileURLToPath } from 'node:url';
 import { openVsock, type VsockStream } from 'virtio/devices/vsock';
 import { ensureTool, GuardedChild } from 'virtio-node/guests';
 import { connectVhostUser } from 'virtio-node/vhost-user';
+import { median, numberOption } from '../measures.ts';
 import { processorSeconds } from '../process-usage.ts';
 import { printReport } from '../report.ts';
 import { port } from './ports.ts';
 
-const numberOf = (name: string, otherwise: number): number =>
-  Number(new RegExp(`--${name}=([\\d.]+)`).exec(process.argv.join(' '))?.[1] ?? otherwise);
-const rounds = numberOf('rounds', 5);
-const seconds = numberOf('seconds', 0.5);
+const rounds = numberOption('rounds', 5);
+const seconds = numberOption('seconds', 0.5);
 /** The longest that a measurement may take beside its time, in milliseconds: a peer that stalls is named, not waited for. */
 const patience = 20_000;
 /** Our back end is to be no slower than rust-vmm's. */
@@ -157,8 +156,6 @@ async function inTime<T>(what: string, measured: Promise<T>): Promise<T> {
   return Promise.race([measured, late]).finally(() => clearTimeout(timer));
 }
 
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[values.length >>> 1] ?? 0;
 const rounded = (value: number): number => (value < 100 ? Math.round(value * 100) / 100 : Math.round(value));
 
 const names = ['rust', 'ours', 'none'] as const;
