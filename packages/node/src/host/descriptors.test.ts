@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import {
   closeSync,
+  fstatSync,
   ftruncateSync,
   constants as modes,
   openSync,
@@ -15,7 +16,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { linuxCalls } from '../ffi/linux.ts';
 import { NodeDescriptors } from './descriptors.ts';
 import { FileDescriptor } from './file-descriptor.ts';
-import { openDescriptors } from './open-things.fixture.ts';
+import { openDescriptors, sharedMappings } from './open-things.fixture.ts';
 import { freshPath, Heard } from './pair.fixture.ts';
 
 const host = new NodeDescriptors();
@@ -87,6 +88,26 @@ describe('memory', () => {
   it('cannot be shrunk by anybody once it is mapped', () => {
     const memory = FileDescriptor.from(host.createMemory(8192));
     expect(() => ftruncateSync(memory.fd, 4096)).toThrow(/EPERM/);
+    memory.close();
+  });
+
+  it('of huge pages is mapped from anywhere and by whole ones, where the system has some', () => {
+    const [cloexec, hugePages] = [1, 4];
+    const fd = linuxCalls().memfdCreate('virtio', cloexec | hugePages);
+    if (fd < 0) return; // a kernel without them
+    const memory = host.adopt(fd);
+    ftruncateSync(fd, 2 * fstatSync(fd).blksize);
+    const before = sharedMappings();
+    for (const offset of [0, 0xc_0000]) {
+      try {
+        const mapped = host.map(memory, offset, 4096);
+        expect(mapped.pieces[0]).toMatchObject({ byteOffset: 0, byteLength: 4096 });
+        mapped.close();
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'NO_SPACE' }); // none is free
+      }
+    }
+    expect(sharedMappings()).toBe(before);
     memory.close();
   });
 
@@ -262,5 +283,13 @@ describe('connections', () => {
     expect(() => host.openChannel(memory)).toThrow(/closed/);
     const event = host.createEvent();
     expect(() => host.openChannel(event)).toThrow(/no connection/);
+    // The place of a pipe, and not the pipe.
+    const path = freshPath();
+    execFileSync('mkfifo', [path]);
+    const O_PATH = 0o10000000;
+    const place = host.adopt(openSync(path, O_PATH));
+    expect(() => host.openChannel(place)).toThrow(/no connection/);
+    expect(place.closed).toBe(true);
+    expect(() => host.watch(host.adopt(openSync(path, O_PATH)), () => {})).toThrow(/is no event/);
   });
 });

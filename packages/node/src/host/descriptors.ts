@@ -132,10 +132,10 @@ export class NodeDescriptors implements DescriptorHost, ChannelHost, ContentHost
       if (own.closed) throw new HostError('IO_ERROR', 'the descriptor is no connection: it is closed');
       const type = fstatSync(own.fd).mode & constants.S_IFMT;
       const isPipe = type === constants.S_IFIFO;
-      if (!isPipe && type !== constants.S_IFSOCK) {
+      // What was opened as a place alone is no connection either, and cannot be told anything.
+      if ((!isPipe && type !== constants.S_IFSOCK) || !stopBlocking(own.fd)) {
         throw new HostError('IO_ERROR', 'the descriptor is no connection');
       }
-      stopBlocking(own.fd);
       return isPipe ? pipeOf(own) : new UnixChannel(own);
     } catch (error) {
       own.close();

@@ -37,8 +37,11 @@ export function mapFile(fd: number, offset: number, length: number): MappedMemor
   if (length > mostMapped) {
     throw new HostError('NO_SPACE', `${length} bytes of memory are more than are mapped, ${mostMapped}`);
   }
-  const lead = offset % systemCalls().pageSize();
-  const mapping = systemCalls().mapShared(fd, offset - lead, lead + length);
+  // Files of huge pages are mapped and unmapped by whole ones, and say how large those are.
+  const page = Math.max(systemCalls().pageSize(), stats.blksize);
+  const lead = offset % page;
+  const mapped = page * Math.ceil((lead + length) / page);
+  const mapping = systemCalls().mapShared(fd, offset - lead, mapped);
   if (typeof mapping === 'number') throw failure(mapping, `${length} bytes of memory cannot be mapped`);
 
   const byteOffset = lead % widestWord;
@@ -47,10 +50,15 @@ export function mapFile(fd: number, offset: number, length: number): MappedMemor
     throw new HostError('IO_ERROR', `4 GiB and more must begin at a multiple of 8, not at ${offset}`);
   }
   const pieces: Backing[] = [];
-  for (let at = 0; at < length; at += maxViewLength) {
-    const byteLength = Math.min(maxViewLength, length - at);
-    const buffer = mapping.view(lead - byteOffset + at, byteOffset + byteLength);
-    pieces.push({ buffer, byteOffset, byteLength });
+  try {
+    for (let at = 0; at < length; at += maxViewLength) {
+      const byteLength = Math.min(maxViewLength, length - at);
+      const buffer = mapping.view(lead - byteOffset + at, byteOffset + byteLength);
+      pieces.push({ buffer, byteOffset, byteLength });
+    }
+  } catch (cause) {
+    mapping.unmap();
+    throw new HostError('NO_SPACE', `the engine has no buffer for ${length} bytes of memory`, { cause });
   }
   let open = true;
   return {
