@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import { HostError, type HostErrorCode } from 'virtio/errors';
 
-const { EAGAIN, ECONNRESET, EINTR, EMFILE, ENFILE, ENOBUFS, ENOENT, ENOMEM, ENOSPC, EPIPE } = constants.errno;
+const { EAGAIN, ECONNRESET, EINTR, ENOENT, ENOMEM, ENOSPC, EPIPE } = constants.errno;
 
 /** What a system call gave, when it is the moment to come back later. */
 export const tryAgain: number = -EAGAIN;
@@ -13,11 +13,6 @@ export const interrupted: number = -EINTR;
 /** The other end of a socket is gone, which is no failure of ours. */
 export function isGone(result: number): boolean {
   return result === -EPIPE || result === -ECONNRESET;
-}
-
-/** The system is short of descriptors or memory, and may have some again. */
-export function isShortage(result: number): boolean {
-  return [EMFILE, ENFILE, ENOBUFS, ENOMEM].includes(-result);
 }
 
 /** The error for a system call that gave `result`, minus an errno. `message` says what could not be done. */

@@ -1,7 +1,9 @@
 import { closeSync, existsSync, openSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { connect as netConnect } from 'node:net';
+import { constants } from 'node:os';
 import type { Channel } from 'virtio/channel';
 import { describe, expect, it, vi } from 'vitest';
+import { eventLoopCalls } from '../ffi/event-loop.ts';
 import { linuxCalls } from '../ffi/linux.ts';
 import { FileDescriptor } from './file-descriptor.ts';
 import { freshPath, Heard } from './pair.fixture.ts';
@@ -69,6 +71,52 @@ describe('listening', () => {
     writeFileSync(other, 'mine');
     listening.close();
     expect(existsSync(other)).toBe(true);
+  });
+
+  it('goes on when connections cannot be taken, and does not try without end meanwhile', async () => {
+    const path = freshPath();
+    const taken = vi.fn(ignore);
+    const listening = listenUnix(path, taken);
+    const accept = vi.spyOn(linuxCalls(), 'accept').mockReturnValue(-constants.errno.EMFILE);
+    const heard = new Heard();
+    connectUnix(path).listen(heard);
+    await vi.waitFor(() => expect(accept).toHaveBeenCalled());
+    const turns = 1000;
+    for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
+    expect(accept.mock.calls.length).toBeLessThan(turns / 2);
+    accept.mockRestore();
+    await vi.waitFor(() => expect(heard.ends).toBe(1));
+
+    // One that is taken, and cannot be waited for, is closed.
+    const [first, second] = [new Heard(), new Heard()];
+    const { poller } = eventLoopCalls();
+    const ours = connectUnix(path);
+    ours.listen(first);
+    const refusing = vi.spyOn(eventLoopCalls(), 'poller').mockReturnValueOnce(-constants.errno.ENOSPC);
+    refusing.mockImplementation(poller);
+    await vi.waitFor(() => expect(first.ends).toBe(1));
+    expect(taken).toHaveBeenCalledTimes(1);
+    connectUnix(path).listen(second);
+    await vi.waitFor(() => expect(second.ends).toBe(1));
+    expect(taken).toHaveBeenCalledTimes(2);
+    refusing.mockRestore();
+    listening.close();
+  });
+
+  it('is let be when somebody else shut the socket down', async () => {
+    const path = freshPath();
+    const fd = boundSocket(path);
+    expect(linuxCalls().listen(fd, 1)).toBe(0);
+    const listening = listenUnix(fd, ignore);
+    const accept = vi.spyOn(linuxCalls(), 'accept');
+    const SHUT_RDWR = 2;
+    expect(linuxCalls().shutdown(fd, SHUT_RDWR)).toBe(0);
+    await vi.waitFor(() => expect(accept).toHaveBeenCalled());
+    const turns = 1000;
+    for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
+    expect(accept.mock.calls.length).toBeLessThan(turns / 2);
+    accept.mockRestore();
+    listening.close();
   });
 
   it('says what is wrong with a path', () => {

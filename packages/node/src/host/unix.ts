@@ -4,7 +4,7 @@ import type { Channel } from 'virtio/channel';
 import { HostError } from 'virtio/errors';
 import { type Poller, pollEvents } from '../ffi/system-calls.ts';
 import { UnixChannel } from './channel.ts';
-import { failure, interrupted, isShortage, tryAgain } from './failure.ts';
+import { failure, interrupted, tryAgain } from './failure.ts';
 import { FileDescriptor, stopBlocking } from './file-descriptor.ts';
 import { linux, pollerFor } from './platform.ts';
 import { AF_UNIX, isAbstract, type SocketAddress, socketAddress } from './socket-address.ts';
@@ -16,12 +16,12 @@ const SOL_SOCKET = 1;
 const SO_TYPE = 3;
 const SO_ACCEPTCONN = 30;
 const SO_DOMAIN = 39;
-const { EACCES, EADDRINUSE, ECONNREFUSED, ENOENT, ENOTDIR, ENOTSOCK } = constants.errno;
+const { EACCES, EADDRINUSE, ECONNABORTED, ECONNREFUSED, ENOENT, ENOTDIR, ENOTSOCK } = constants.errno;
 
 const backlog = 128;
 /** Connections that are taken before others have their turn. */
 const mostAtOnce = 16;
-/** Milliseconds until connections are taken again when the system was short of descriptors. */
+/** Milliseconds until connections are taken again when none could be. */
 const pause = 100;
 
 /** A place where connections are taken. */
@@ -112,15 +112,22 @@ class Listener implements Listening {
   #accept(): void {
     for (let turn = 0; turn < mostAtOnce && !this.#socket.closed; turn++) {
       const fd = linux().accept(this.#socket.fd, SOCK_NONBLOCK | SOCK_CLOEXEC);
-      if (fd === tryAgain) return;
-      if (fd === interrupted) continue;
-      if (fd >= 0) this.#onConnection(new UnixChannel(new FileDescriptor(fd)));
-      else if (isShortage(fd)) this.#rest();
-      // What is left is the failure of one connection, which is gone now.
+      if (fd === tryAgain && turn > 0) return;
+      // The failure of one connection, which is gone now, or a signal.
+      if (fd === -ECONNABORTED || fd === interrupted) continue;
+      const channel = fd < 0 ? undefined : watched(fd);
+      if (channel === undefined) {
+        this.#rest();
+        return;
+      }
+      this.#onConnection(channel);
     }
   }
 
-  /** A connection that cannot be taken would have the loop turn without end. */
+  /**
+   * The loop would turn without end: the system is short of something, or the socket says that there is a connection where
+   * there is none, which it goes on to do once somebody shut it down.
+   */
   #rest(): void {
     this.#poller.stop();
     this.#pause ??= setTimeout(() => {
@@ -133,7 +140,21 @@ class Listener implements Listening {
   #removeFile(): void {
     if (this.#path === undefined || this.#file === undefined) return;
     const now = fileAt(this.#path);
-    if (now?.ino === this.#file.ino && now.dev === this.#file.dev) unlinkSync(this.#path);
+    if (now?.ino !== this.#file.ino || now.dev !== this.#file.dev) return;
+    try {
+      unlinkSync(this.#path);
+    } catch {
+      // Its folder may be closed to us by now. Who listens there next replaces the file.
+    }
+  }
+}
+
+/** A connection that was taken. One that cannot be waited for is closed. */
+function watched(fd: number): UnixChannel | undefined {
+  try {
+    return new UnixChannel(new FileDescriptor(fd));
+  } catch {
+    return undefined;
   }
 }
 
