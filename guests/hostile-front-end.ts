@@ -2,11 +2,25 @@
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
+import type { Descriptor } from 'virtio/channel';
 import { type OpenDevice, type OpenQueue, open } from 'virtio/driver';
 import type { DeviceType } from 'virtio/spec';
 import { attackSkip, driverAttacks, type Fixture, launch, TransportProxy } from 'virtio/testing';
-import { VhostUserHeader, type VhostUserTransport } from 'virtio/vhost-user';
+import {
+  frontEndMessages,
+  type MessageForm,
+  MessageStream,
+  type PayloadOf,
+  type ProtocolFeatureName,
+  protocolFeatureBits,
+  protocolFeatureNames,
+  type ReceivedMessage,
+  u64,
+  VhostUserHeader,
+  type VhostUserTransport,
+} from 'virtio/vhost-user';
 import { cacheFolder } from 'virtio-node/guests';
+import { connectUnix, NodeDescriptors } from 'virtio-node/host';
 import { connectVhostUser } from 'virtio-node/vhost-user';
 import { expect, vi } from 'vitest';
 import { CommandRun } from './cli-command.ts';
@@ -230,5 +244,140 @@ export async function dyingSockets(served: ServedProcess): Promise<void> {
     for (let n = 0; n < i; n++) queue.request(probe.readable, probe.writable).catch(() => {});
     transport.session.close();
     await transport.close();
+  }
+}
+
+type Forms = typeof frontEndMessages;
+
+/** A front end that says what it likes, and is answered. */
+class Talk {
+  readonly host: NodeDescriptors = new NodeDescriptors();
+  readonly #stream: MessageStream<Forms>;
+  readonly #answers: ((message: ReceivedMessage | undefined) => void)[] = [];
+  #over = false;
+
+  constructor(path: string) {
+    this.#stream = new MessageStream(connectUnix(path), frontEndMessages, 'replies', {
+      received: (message) => this.#answers.shift()?.(message),
+      closed: () => {
+        this.#over = true;
+        for (const answered of this.#answers.splice(0)) answered(undefined);
+      },
+    });
+  }
+
+  /** What a message was answered with, if only by an acknowledgement; `undefined` when the connection ended instead. */
+  ask<N extends keyof Forms & string>(
+    name: N,
+    value: Partial<PayloadOf<Forms, N>> = {},
+    descriptors: readonly Descriptor[] = [],
+  ): Promise<ReceivedMessage | undefined> {
+    if (this.#over) return Promise.resolve(undefined);
+    const { reply }: MessageForm = frontEndMessages[name];
+    this.#stream.request(name, value, { descriptors, needReply: reply === undefined });
+    return new Promise((answered) => this.#answers.push(answered));
+  }
+
+  /** The number that a message was answered with. */
+  async number<N extends keyof Forms & string>(
+    name: N,
+    value: Partial<PayloadOf<Forms, N>> = {},
+    descriptors: readonly Descriptor[] = [],
+  ): Promise<bigint | undefined> {
+    return (await this.ask(name, value, descriptors))?.read(u64).u64;
+  }
+
+  /** Accepts what is offered of the protocol. */
+  async begin(): Promise<ReadonlySet<ProtocolFeatureName>> {
+    const { names } = protocolFeatureNames((await this.number('GET_PROTOCOL_FEATURES')) ?? 0n);
+    this.#stream.request('SET_PROTOCOL_FEATURES', { u64: protocolFeatureBits(names) });
+    expect(await this.number('SET_FEATURES', { u64: (1n << 30n) | (1n << 32n) })).toBe(0n);
+    return new Set(names);
+  }
+
+  close(): void {
+    this.#stream.close();
+  }
+}
+
+const userBase = 2n ** 46n;
+/** A region of guest memory from address 0 on, and from the beginning of its descriptor. */
+const regionOf = (bytes: number) => ({
+  guest_phys_addr: 0n,
+  memory_size: BigInt(bytes),
+  userspace_addr: userBase,
+  mmap_offset: 0n,
+});
+
+/**
+ * Messages that are well formed, and ask for what cannot be, or what never ends. `kept` gets what the peer holds on to, for
+ * the caller to close.
+ */
+export async function unreasonableMessages(served: ServedProcess, kept: { close(): void }[]): Promise<void> {
+  const talk = async (
+    deed: (talk: Talk, protocol: ReadonlySet<ProtocolFeatureName>, lent: Descriptor) => Promise<void>,
+  ): Promise<void> => {
+    const one = new Talk(served.socket);
+    const lent = one.host.createMemory(2 ** 20);
+    try {
+      await deed(one, await one.begin(), lent);
+    } finally {
+      one.close();
+      lent.close();
+    }
+  };
+
+  await talk(async (front, protocol, lent) => {
+    // A sparse file costs whoever made it nothing, and whoever maps it minutes.
+    const vast = front.host.createMemory(2 ** 44);
+    kept.push(vast);
+    const regions = [regionOf(2 ** 44)];
+    expect(await front.number('SET_MEM_TABLE', { nregions: 1, regions }, [vast])).toBe(1n);
+    const table = { nregions: 1, regions: [regionOf(2 ** 20)] };
+    expect(await front.number('SET_MEM_TABLE', table, [lent])).toBe(0n);
+    // A kick that is none, and one that is never over.
+    await front.number('SET_VRING_NUM', { index: 0, num: 8 });
+    await front.number('SET_VRING_ADDR', {
+      index: 0,
+      desc_user_addr: userBase + 0x1000n,
+      avail_user_addr: userBase + 0x2000n,
+      used_user_addr: userBase + 0x3000n,
+    });
+    await front.number('SET_VRING_ENABLE', { index: 0, num: 1 });
+    expect(await front.number('SET_VRING_KICK', { u64: 0n }, [lent])).toBe(1n);
+    const { channel, other } = front.host.createChannel();
+    channel.close();
+    expect(await front.number('SET_VRING_KICK', { u64: 0n }, [other])).toBe(0n);
+    other.close();
+    if (protocol.has('DEVICE_STATE')) {
+      const running = await front.number('SET_DEVICE_STATE_FD', { direction: 0, phase: 0 }, [lent]);
+      expect(running).toBe(0x101n);
+    }
+    // The memory goes away under the queue, and comes back.
+    expect(await front.number('SET_MEM_TABLE', { nregions: 0, regions: [] })).toBe(0n);
+    expect(await front.number('SET_MEM_TABLE', table, [lent])).toBe(0n);
+    const asked = { offset: 200, size: 100, flags: 0, region: Array.from({ length: 100 }, () => 0) };
+    expect((await front.ask('GET_CONFIG', asked))?.payload).toHaveLength(0);
+    expect(await front.ask('GET_VRING_BASE', { index: 255 })).toBeUndefined();
+  });
+
+  await talk(async (front, protocol) => {
+    if (!protocol.has('DEVICE_STATE')) return;
+    // A state that never comes, and whoever waits for it leaves.
+    const { channel, other } = front.host.createChannel();
+    kept.push(channel);
+    const answer = await front.number('SET_DEVICE_STATE_FD', { direction: 1, phase: 0 }, [other]);
+    other.close();
+    expect(answer).toBe(0x100n);
+    void front.ask('CHECK_DEVICE_STATE');
+  });
+
+  for (let i = 0; i < 3; i++) {
+    // Answers that nobody reads, and then nonsense.
+    const silent = connectUnix(served.socket);
+    const question = VhostUserHeader.encode({ request: frontEndMessages.GET_FEATURES.id, flags: 1, size: 0 });
+    for (let count = 0; count < 30; count++) silent.send(Buffer.concat(Array(1000).fill(question)));
+    silent.send(new Uint8Array(12));
+    kept.push({ close: () => silent.abort() });
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What a hostile front end does to the processes of `virtio serve net`, `fs` and `vsock`: each of them lives, gives back what
- * came over the connection, and serves the next front end.
+ * What a hostile front end does to the processes of `virtio serve`, of each type: it lives, gives back what came over the
+ * connection, and serves the next front end.
  */
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
@@ -8,13 +8,23 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { createConnection, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { openBlk } from 'virtio/devices/blk';
+import { openConsole } from 'virtio/devices/console';
+import { openEntropy } from 'virtio/devices/entropy';
 import { type FuseOpcodeName, fs, fuse_in_header, fuseOpcode, fuseRequests, openFs } from 'virtio/devices/fs';
 import { driverFeatures, headerLength, macText, net, openNet, virtio_net_hdr } from 'virtio/devices/net';
 import { openVsock, socketType, virtio_vsock_hdr, vsock, vsockOp } from 'virtio/devices/vsock';
 import type { OpenDevice, OpenQueue } from 'virtio/driver';
 import { connect } from 'virtio/link';
 import { Station } from 'virtio/network';
-import { fsFixture, netFixture, vsockFixture } from 'virtio/testing';
+import {
+  blkFixture,
+  consoleFixture,
+  entropyFixture,
+  fsFixture,
+  netFixture,
+  vsockFixture,
+} from 'virtio/testing';
 import type { VhostUserTransport } from 'virtio/vhost-user';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { endAll } from './cli-command.ts';
@@ -26,6 +36,7 @@ import {
   dyingSockets,
   raw,
   ServedProcess,
+  unreasonableMessages,
 } from './hostile-front-end.ts';
 import { freePort } from './net-servers.ts';
 
@@ -47,6 +58,7 @@ beforeAll(async () => {
   await mkdir(join(folder, 'shared'));
   await writeFile(join(folder, 'shared', 'file'), 'content');
   await writeFile(join(folder, 'secret'), 'of the host');
+  await writeFile(join(folder, 'disk'), new Uint8Array(2 ** 20));
   port = await freePort();
   await once(echo.listen(join(folder, 'ports_1024')), 'listening');
 });
@@ -57,6 +69,37 @@ afterAll(async () => {
 });
 
 const served = {
+  blk: new ServedProcess(
+    blkFixture,
+    join(folder, 'blk.sock'),
+    () => ['--blk-file', join(folder, 'disk')],
+    async (transport) => {
+      const disk = await openBlk(transport);
+      await disk.write(0, new Uint8Array(512).fill(7));
+      expect(await disk.read(0, 1)).toEqual(new Uint8Array(512).fill(7));
+      await disk.close();
+    },
+  ),
+  console: new ServedProcess(
+    consoleFixture,
+    join(folder, 'console.sock'),
+    () => [],
+    async (transport) => {
+      const opened = await openConsole(transport);
+      await (await opened.port(0)).write(Uint8Array.of(1));
+      await opened.close();
+    },
+  ),
+  entropy: new ServedProcess(
+    entropyFixture,
+    join(folder, 'entropy.sock'),
+    () => [],
+    async (transport) => {
+      const source = await openEntropy(transport);
+      expect(await source.read(100)).toHaveLength(100);
+      await source.close();
+    },
+  ),
   net: new ServedProcess(
     netFixture,
     join(folder, 'net.sock'),
@@ -116,36 +159,7 @@ async function talk(transport: VhostUserTransport): Promise<Uint8Array[]> {
   return frames;
 }
 
-describe.each(['net', 'fs', 'vsock'] as const)('the process of virtio serve %s', (name) => {
-  const one = served[name];
-  beforeAll(() => one.start());
-
-  test('outlives broken rings', () => one.outlives(() => brokenRings(one)));
-  test('outlives messages that are none', () => one.outlives(() => brokenMessages(one)));
-  test('outlives front ends that die', () => one.outlives(() => dyingSockets(one)));
-
-  test('outlives requests that lie', () => one.outlives(lies[name]));
-
-  test('ends in order', async () => {
-    one.command.kill('SIGTERM');
-    expect(await one.command.end()).toMatchObject({ status: 0 });
-    expect(existsSync(one.socket)).toBe(false);
-  });
-});
-
-test('the capture of all that is whole', () => {
-  const bytes = readFileSync(capture);
-  let blocks = 0;
-  // Each block has its length at both ends.
-  for (let at = 0; at < bytes.length; blocks++) {
-    const length = bytes.readUInt32LE(at + 4);
-    expect(bytes.readUInt32LE(at + length - 4)).toBe(length);
-    at += length;
-  }
-  expect(blocks).toBeGreaterThan(rounds / 2);
-});
-
-const lies = {
+const lies: Partial<Record<keyof typeof served, () => Promise<void>>> = {
   async net(): Promise<void> {
     const options = {
       features: driverFeatures,
@@ -315,3 +329,45 @@ const lies = {
     await breaks(served.vsock, vsock, options, queue, encode({ op: vsockOp.REQUEST }), 100);
   },
 };
+
+describe.each(['blk', 'console', 'entropy', 'net', 'fs', 'vsock'] as const)(
+  'the process of virtio serve %s',
+  (name) => {
+    const one = served[name];
+    beforeAll(() => one.start());
+
+    test('outlives broken rings', () => one.outlives(() => brokenRings(one)));
+    test('outlives messages that are none', () => one.outlives(() => brokenMessages(one)));
+    test('outlives front ends that die', () => one.outlives(() => dyingSockets(one)));
+
+    test('outlives messages that ask for what cannot be', async () => {
+      const kept: { close(): void }[] = [];
+      try {
+        await one.outlives(() => unreasonableMessages(one, kept));
+      } finally {
+        for (const peer of kept) peer.close();
+      }
+    });
+
+    const lie = lies[name];
+    if (lie !== undefined) test('outlives requests that lie', () => one.outlives(lie));
+
+    test('ends in order', async () => {
+      one.command.kill('SIGTERM');
+      expect(await one.command.end()).toMatchObject({ status: 0 });
+      expect(existsSync(one.socket)).toBe(false);
+    });
+  },
+);
+
+test('the capture of all that is whole', () => {
+  const bytes = readFileSync(capture);
+  let blocks = 0;
+  // Each block has its length at both ends.
+  for (let at = 0; at < bytes.length; blocks++) {
+    const length = bytes.readUInt32LE(at + 4);
+    expect(bytes.readUInt32LE(at + length - 4)).toBe(length);
+    at += length;
+  }
+  expect(blocks).toBeGreaterThan(rounds / 2);
+});
