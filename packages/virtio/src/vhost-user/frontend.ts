@@ -70,6 +70,7 @@ export class VhostUserTransport implements Transport {
   #status = 0;
   #listener: NotificationListener | undefined;
   #last: Promise<unknown> = Promise.resolve();
+  #owesConfigChange = false;
   /** Settles when a new connection has taken the place of the one that ended, or none will. */
   #recovery: Promise<void> | undefined;
   /** Why there is no connection, and will be none. */
@@ -258,9 +259,16 @@ export class VhostUserTransport implements Transport {
     }
   }
 
-  /** @internal */
+  /** @internal Changes that come while one is not told of yet are one: a back end can send any number. */
   configChange(): void {
-    this.#listener?.configChange();
+    if (this.#owesConfigChange) return;
+    this.#owesConfigChange = true;
+    this.#inTurn(async () => {
+      this.#owesConfigChange = false;
+      this.#listener?.configChange();
+    }).catch(() => {
+      // There is no device any more, and the driver hears of that.
+    });
   }
 
   /** @internal The back end notifies by a message. */
