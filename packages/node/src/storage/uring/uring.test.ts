@@ -4,6 +4,7 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { uringCalls } from '../../ffi/uring.ts';
 import { openFiles } from '../descriptors.fixture.ts';
 import { openFileStorage } from '../file-storage.ts';
 import { pattern } from '../pattern.fixture.ts';
@@ -158,6 +159,20 @@ describe('where there is no io_uring', () => {
     expect(isSame(bytes, pattern(size).subarray(512, 1024))).toBe(true);
     await storage.close();
   });
+
+  it.runIf(first !== undefined).each(['setup', 'register', 'enter'] as const)(
+    'since a call of it is forbidden: %s',
+    async (name) => {
+      const path = image();
+      vi.spyOn(uringCalls(), name).mockReturnValue(-errno.EPERM);
+      const storage = await openFileStorage(path, { direct: true });
+      expect(storage.io).toBe('threads');
+      await storage.read(0, new Uint8Array(512));
+      await storage.close();
+      const left = [...openFiles().values()].filter((target) => /io_uring|disk\.img/.test(target));
+      expect(left).toEqual([]);
+    },
+  );
 
   it('as in a worker, which has no event loop that could be told', async () => {
     const inside = `

@@ -123,6 +123,8 @@ export class Uring implements FileEngine {
     undo.push(() => closeSync(event));
     const argument = new Uint8Array(Int32Array.of(event).buffer);
     if (uringCalls().register(fd, registration.EVENTFD, argument, 1) < 0) return giveUp();
+    // A container's rules may forbid any of the three calls.
+    if (uringCalls().enter(fd, 0) < 0) return giveUp();
     let listener = (): void => {};
     const poller = eventLoopCalls().poller(event, () => listener());
     if (typeof poller === 'number') return giveUp();
