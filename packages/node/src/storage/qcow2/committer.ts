@@ -152,26 +152,36 @@ export class Committer {
     for (const { offset, bytes } of changes) this.#host.write(offset, bytes);
   }
 
+  /** All else is stable by now, so what cannot be done here costs room and fails nobody: references end once. */
   #free(released: readonly number[]): void {
     if (released.length === 0) return;
     const size = this.#clusterSize;
     const free = this.#refcounts.applyReleased(released);
+    for (const cluster of free) this.#mapping.tables.drop(cluster * size);
     for (let first = 0, next = 1; first < free.length; first = next++) {
       while (next < free.length && free[next] === free[next - 1]! + 1) next++;
-      this.#host.raw.punch(free[first]! * size, (next - first) * size);
+      this.#giveRoomBack(free[first]! * size, (next - first) * size);
     }
-    for (const cluster of free) this.#mapping.tables.drop(cluster * size);
     // Lower counts may go to the file at any time from here on; now, so that a crash costs no room.
-    for (const block of [...this.#refcounts.blocks.changed]) {
-      if (block.fresh) continue;
-      const change = block.take();
-      block.pinned--;
-      try {
-        this.#host.write(change.offset, change.bytes);
-      } catch (error) {
-        block.putBack(change);
-        throw error;
-      }
+    for (const block of [...this.#refcounts.blocks.changed]) if (!block.fresh) this.#writeEarly(block);
+  }
+
+  #giveRoomBack(offset: number, length: number): void {
+    try {
+      this.#host.raw.punch(offset, length);
+    } catch {
+      // The clusters are free all the same.
+    }
+  }
+
+  #writeEarly(block: Table): void {
+    const change = block.take();
+    block.pinned--;
+    try {
+      this.#host.write(change.offset, change.bytes);
+    } catch {
+      // The next flush writes it, or says why not.
+      block.putBack(change);
     }
   }
 

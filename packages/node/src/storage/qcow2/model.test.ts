@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
+import { HostError } from 'virtio/errors';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { pattern } from '../pattern.fixture.ts';
 import { RawFile } from '../raw-file.ts';
@@ -126,6 +127,72 @@ describe.each([
         if (backed) expect(isSame(readFileSync(join(folder, 'base.img')), base)).toBe(true);
       }),
       { numRuns: 25 },
+    );
+  }, 60_000);
+});
+
+describe('when the file system fails now and then', () => {
+  it('has what was written, and no cluster in use that is counted as free', async () => {
+    const failures = fc.record({
+      write: fc.uniqueArray(fc.nat(60), { maxLength: 4 }),
+      punch: fc.uniqueArray(fc.nat(12), { maxLength: 4 }),
+      truncate: fc.uniqueArray(fc.nat(3), { maxLength: 1 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step, { minLength: 4, maxLength: 40 }),
+        fc.constantFrom(512, 4096),
+        fc.boolean(),
+        failures,
+        async (steps, clusterSize, backed, fails) => {
+          vi.restoreAllMocks();
+          const path = join(folder, 'disk.qcow2');
+          const model = await make(path, clusterSize, backed);
+          const storage = await openQcow2(path);
+          for (const name of ['write', 'punch', 'truncate'] as const) {
+            const work: (...args: never[]) => unknown = RawFile.prototype[name];
+            let calls = 0;
+            vi.spyOn(RawFile.prototype, name).mockImplementation(function (
+              this: RawFile,
+              ...args: unknown[]
+            ) {
+              if (fails[name].includes(calls++)) throw new HostError('IO_ERROR', `${name} fails`);
+              return Reflect.apply(work, this, args);
+            });
+          }
+          const failed = (error: unknown): void => expect(error).toMatchObject({ code: 'IO_ERROR' });
+          const begun: Promise<void>[] = [];
+          // Of a request that failed a part may be there.
+          const unknown = new Set<number>();
+          for (const one of steps) {
+            if ('at' in one) {
+              const all = Array.from({ length: one.count }, (_, i) => one.at + i);
+              try {
+                apply(storage, one, model);
+                if (one.what !== 'discard') for (const at of all) unknown.delete(at);
+              } catch (error) {
+                failed(error);
+                for (const at of all) unknown.add(at);
+              }
+            } else if (one.what === 'begin') begun.push(storage.flush().catch(failed));
+            else if (one.what === 'pause') await pause();
+            else await storage.flush().catch(failed);
+          }
+          await Promise.all(begun);
+          vi.restoreAllMocks();
+          await storage.close();
+          expect(checkImage(readFileSync(path))).toEqual({ leaked: 0, lost: 0 });
+          const again = await openQcow2(path, { readOnly: true });
+          const bytes = readAll(again);
+          await again.close();
+          for (let at = 0; at < sectors; at++) {
+            const [from, to] = [at * sector, (at + 1) * sector];
+            if (!unknown.has(at))
+              expect(isSame(bytes.subarray(from, to), model.subarray(from, to))).toBe(true);
+          }
+        },
+      ),
+      { numRuns: 60 },
     );
   }, 60_000);
 });
