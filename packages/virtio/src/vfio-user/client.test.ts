@@ -154,7 +154,7 @@ describe('a vfio-user client', () => {
     });
     await expect(reset).rejects.toMatchObject({
       code: 'IO_ERROR',
-      message: expect.stringMatching(/DEVICE_RESET/),
+      message: 'the vfio-user server refused DEVICE_RESET: no reason given',
     });
     await expect(client.read(0, 0, 65)).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
     await expect(client.writeMany([])).rejects.toMatchObject({ code: 'NOT_NEGOTIATED' });
@@ -235,7 +235,12 @@ describe('a vfio-user client', () => {
     await vi.waitFor(() => expect(wire.messages).toHaveLength(2));
     send(wire);
     await expect(reset).rejects.toMatchObject({ code: 'DEVICE_GONE' });
-    expect(gone.mock.calls[0]?.[0]).toMatchObject({ code: 'BAD_MESSAGE' });
+    const reason: VirtioError = gone.mock.calls[0]?.[0];
+    expect(reason).toMatchObject({ code: 'BAD_MESSAGE' });
+    // Who asks learns of it as well, and who asks later.
+    const known = { message: expect.stringContaining(reason.message), cause: reason };
+    await expect(reset).rejects.toMatchObject(known);
+    await expect(client.deviceInfo()).rejects.toMatchObject(known);
     await vi.waitFor(() => expect(wire.ended).toBe(true));
   });
 

@@ -76,6 +76,8 @@ export class Connection {
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 0;
   #closed = false;
+  /** What ended it, if somebody did something wrong. */
+  #reason: VirtioError | undefined;
   /** A command is being served, and those behind it wait. */
   #busy = false;
   readonly #held: Received[] = [];
@@ -127,7 +129,7 @@ export class Connection {
       readonly least?: number;
     } = {},
   ): Promise<Reply> {
-    if (this.#closed) return Promise.reject(gone());
+    if (this.#closed) return Promise.reject(gone(this.#reason));
     const { descriptors = [], maxDescriptors = 0, least = 0 } = options;
     const id = this.#freeId();
     return new Promise<Reply>((resolve, reject) => {
@@ -164,11 +166,12 @@ export class Connection {
     this.#channel.close();
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
-    for (const { reject } of waiting) reject(gone());
+    for (const { reject } of waiting) reject(gone(this.#reason));
   }
 
   #end(error: VirtioError | undefined): void {
     if (this.#closed) return;
+    this.#reason = error;
     this.#channel.abort();
     this.close();
     this.#listener.closed(error);
@@ -353,8 +356,9 @@ export function badMessage(why: string): PeerError {
   return new PeerError('BAD_MESSAGE', `vfio-user: ${why}`);
 }
 
-function gone(): HostError {
-  return new HostError('DEVICE_GONE', 'the vfio-user connection is closed');
+function gone(cause: VirtioError | undefined): HostError {
+  const why = cause === undefined ? '' : `: ${cause.message}`;
+  return new HostError('DEVICE_GONE', `the vfio-user connection is closed${why}`, { cause });
 }
 
 function asVirtioError(error: Error): VirtioError {

@@ -256,8 +256,9 @@ export const errno = Object.freeze({
 /** One of them. */
 export type ErrnoName = keyof typeof errno;
 
-/** `EINVAL`, or the number where it has no name here. */
+/** `EINVAL`, or the number where it has no name here; who refuses need not give one. */
 export function errnoName(number: number): string {
+  if (number === 0) return 'no reason given';
   const found = Object.entries(errno).find(([, value]) => value === number);
   return found?.[0] ?? `errno ${number}`;
 }
