@@ -157,6 +157,7 @@ export class VfioUserClient {
         },
       },
     );
+    connection.start();
     const reply = await connection
       .request('VERSION', [encodeVersion(own)], { least: vfio_user_version.size })
       .catch((error: unknown) => {

@@ -59,7 +59,7 @@ interface Received {
 }
 
 /** What may wait for one command to be done. */
-const mostHeld = { commands: 256, bytes: 4 * 2 ** 20 };
+const mostHeld = { commands: 256, bytes: 4 * 2 ** 20, descriptors: 256 };
 /** What any message may have beside its data. */
 const overhead = 4096;
 /** Message ids. */
@@ -78,12 +78,13 @@ export class Connection {
   #closed = false;
   /** What ended it, if somebody did something wrong. */
   #reason: VirtioError | undefined;
-  /** A command is being served, and those behind it wait. */
-  #busy = false;
+  /** A command is being served, or none is until `start`; those that come wait. */
+  #busy = true;
   readonly #held: Received[] = [];
   #heldBytes = 0;
+  #heldDescriptors = 0;
 
-  /** Takes the channel over. `own` is the side that this end is of. */
+  /** Takes the channel over; no command is served before `start`. `own` is the side that this end is of. */
   constructor(channel: Channel, own: Sender, limits: ConnectionLimits, listener: ConnectionListener) {
     this.#channel = channel;
     this.#other = own === 'server' ? 'client' : 'server';
@@ -103,6 +104,11 @@ export class Connection {
       received: (bytes, descriptors) => this.#reader.received(bytes, descriptors),
       closed: (error) => this.#end(error === undefined ? undefined : asVirtioError(error)),
     });
+  }
+
+  /** Serves commands from now on, those first that came before. */
+  start(): void {
+    this.#serveWaiting();
   }
 
   get closed(): boolean {
@@ -238,7 +244,10 @@ export class Connection {
   #hold(received: Received): void {
     this.#held.push(received);
     this.#heldBytes += received.bytes.length;
-    if (this.#held.length <= mostHeld.commands && this.#heldBytes <= mostHeld.bytes) return;
+    this.#heldDescriptors += received.descriptors.length;
+    const { commands: most, bytes, descriptors } = mostHeld;
+    const isBounded = this.#heldBytes <= bytes && this.#heldDescriptors <= descriptors;
+    if (this.#held.length <= most && isBounded) return;
     this.fail(badMessage('more commands wait than are taken before the first of them is done'));
   }
 
@@ -248,6 +257,7 @@ export class Connection {
       const next = this.#held.shift();
       if (next === undefined) return;
       this.#heldBytes -= next.bytes.length;
+      this.#heldDescriptors -= next.descriptors.length;
       this.#serve(next);
     }
   }

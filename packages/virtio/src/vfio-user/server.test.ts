@@ -363,6 +363,35 @@ describe('a vfio-user server', () => {
     await served.expectNothingLeft();
   });
 
+  it('forgets who gives up before being served, and serves the others', async () => {
+    const served = new Served();
+    const first = await served.wire();
+    const memory = served.descriptors.createMemory(0x1000);
+    const { open } = served.descriptors;
+    for (let i = 0; i < 20; i++) {
+      const wire = new Wire(served.connect());
+      wire.send('VERSION', encodeVersion({}));
+      wire.send('DMA_MAP', map(0, 0x1000), { descriptors: [memory] });
+      await vi.waitFor(() => expect(served.descriptors.open).toBe(open + 1));
+      if (i % 2 === 0) wire.close();
+      else wire.raw(new Uint8Array(16));
+      await vi.waitFor(() => expect(served.descriptors.open).toBe(open));
+    }
+    expect(served.errors.map(({ code }) => code)).toEqual(Array(10).fill('BAD_MESSAGE'));
+    const greedy = new Wire(served.connect());
+    greedy.send('DEVICE_SET_IRQS', new Uint8Array(0), { descriptors: Array(257).fill(memory) });
+    await vi.waitFor(() => expect(greedy.ended).toBe(true));
+    const last = new Wire(served.connect());
+    const version = last.ask('VERSION', encodeVersion({}));
+    expect(await first.refusal('DEVICE_RESET')).toBe(0);
+    expect(served.left).toEqual([]);
+    first.close();
+    expect((await version).error).toBe(0);
+    memory.close();
+    last.close();
+    await served.expectNothingLeft();
+  });
+
   it('gives no more events than go with one message, whatever the client says that it takes', async () => {
     const queues = { first: { size: 64 }, second: { count: 300, size: 100 } };
     const served = new Served(sampleDevice({ queues }));

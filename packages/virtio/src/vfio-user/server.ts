@@ -38,7 +38,7 @@ export interface VfioUserServerOptions<F extends VfioFunction = VfioFunction> {
   readonly onConnected?: () => void;
   /** The client is gone, with an error if it broke the protocol or the connection broke. */
   readonly onDisconnected?: (error: VirtioError | undefined) => void;
-  /** Hears of commands that were refused. The connection goes on. */
+  /** Hears of commands that were refused, while the connection goes on, and of who broke the protocol before being served. */
   readonly onError?: (error: VirtioError) => void;
 }
 
@@ -74,7 +74,7 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
   readonly #regionEvents: RegionEvents;
   readonly #migration: Migration | undefined;
   readonly #logging: DmaLogging;
-  readonly #waiting: Channel[] = [];
+  readonly #waiting: Connection[] = [];
   #connection: Connection | undefined;
   /** What the client can do, once it has said so. */
   #client: Capabilities | undefined;
@@ -117,8 +117,22 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
 
   /** Serves the client at the other end of a channel, when the one that is served now has left. */
   serve(channel: Channel): void {
-    if (this.#isClosed || this.#waiting.length === mostWaiting) channel.close();
-    else this.#waiting.push(channel);
+    if (this.#isClosed || this.#waiting.length === mostWaiting) {
+      channel.close();
+      return;
+    }
+    const { maxTransfer = own.max_data_xfer_size } = this.#options;
+    const connection: Connection = new Connection(
+      channel,
+      'server',
+      { maxTransfer, maxDescriptors: own.max_msg_fds },
+      {
+        command: (command) => this.#command(command),
+        refused: (error) => this.#options.onError?.(error),
+        closed: (error) => this.#ended(connection, error),
+      },
+    );
+    this.#waiting.push(connection);
     this.#next();
   }
 
@@ -135,7 +149,7 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
   /** Ends the connections, and takes no more. */
   close(): void {
     this.#isClosed = true;
-    for (const channel of this.#waiting.splice(0)) channel.close();
+    for (const connection of this.#waiting.splice(0)) connection.close();
     this.#connection?.close();
     this.#left(undefined);
   }
@@ -150,19 +164,19 @@ export class VfioUserServer<F extends VfioFunction = VfioFunction> {
 
   #next(): void {
     if (this.#connection !== undefined) return;
-    const channel = this.#waiting.shift();
-    if (channel === undefined) return;
-    const { maxTransfer = own.max_data_xfer_size } = this.#options;
-    this.#connection = new Connection(
-      channel,
-      'server',
-      { maxTransfer, maxDescriptors: own.max_msg_fds },
-      {
-        command: (command) => this.#command(command),
-        refused: (error) => this.#options.onError?.(error),
-        closed: (error) => this.#left(error),
-      },
-    );
+    this.#connection = this.#waiting.shift();
+    this.#connection?.start();
+  }
+
+  /** One that still waited makes room for others. */
+  #ended(connection: Connection, error: VirtioError | undefined): void {
+    const at = this.#waiting.indexOf(connection);
+    if (at === -1) {
+      this.#left(error);
+      return;
+    }
+    this.#waiting.splice(at, 1);
+    if (error !== undefined) this.#options.onError?.(error);
   }
 
   /** Everything that was the client's is let go. Its driver is gone, and so are its queues: the function is reset. */
