@@ -3,9 +3,9 @@ import {
   type ConformanceCase,
   check,
   type DriverUnderTest,
-  DriverWatch,
   notApplicable,
   RawDriver,
+  Recorder,
   same,
   TransportProxy,
 } from 'virtio/testing';
@@ -86,10 +86,10 @@ export const cases: readonly ConformanceCase[] = [
       needsConfig(driver);
       const { transport } = await driver.connect();
       const none = type.featureSet(['VERSION_1']);
-      const watch = new DriverWatch(new OffersOnly(transport, none));
+      const recorder = new Recorder(new OffersOnly(transport, none));
       // A driver may well be unable to work without its features: what counts here is what it reads.
-      await endingOf(driver.exercise(watch.transport), transport);
-      const reads = watch.recorder.of('readConfig');
+      await endingOf(driver.exercise(recorder), transport);
+      const reads = recorder.of('readConfig');
       for (const field of Object.keys(type.configRequires)) {
         const accessor = type.config.field[field];
         if (accessor === undefined) continue;

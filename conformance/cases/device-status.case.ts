@@ -2,9 +2,9 @@ import { status } from 'virtio/spec';
 import {
   type ConformanceCase,
   check,
-  DriverWatch,
   live,
   RawDriver,
+  Recorder,
   same,
   TransportProxy,
   until,
@@ -69,9 +69,9 @@ export const cases: readonly ConformanceCase[] = [
     scope: 'bus',
     skip: modernOnly('the legacy interface has no FEATURES_OK'),
     async run(driver) {
-      const watch = new DriverWatch((await driver.connect()).transport);
-      await driver.exercise(watch.transport);
-      const written = watch.recorder.of('writeStatus').map(({ value }) => value);
+      const recorder = new Recorder((await driver.connect()).transport);
+      await driver.exercise(recorder);
+      const written = recorder.of('writeStatus').map(({ value }) => value);
       const ready = [0, ACKNOWLEDGE, ACKNOWLEDGE | DRIVER, ACKNOWLEDGE | DRIVER | FEATURES_OK, live];
       same(written.slice(0, 5), ready, 'the status writes of initialisation');
       for (const [i, value] of written.entries()) {
@@ -95,9 +95,9 @@ export const cases: readonly ConformanceCase[] = [
         'the driver stops when FEATURES_OK is refused',
       );
       check(((await transport.readStatus()) & FAILED) !== 0, 'FAILED is set');
-      const watch = new DriverWatch(transport);
-      await driver.exercise(watch.transport);
-      const [first] = watch.recorder.of('writeStatus');
+      const recorder = new Recorder(transport);
+      await driver.exercise(recorder);
+      const [first] = recorder.of('writeStatus');
       same(first?.value, 0, 'the first status write of the second attempt');
     },
   },

@@ -3,10 +3,10 @@ import {
   type ConformanceCase,
   check,
   type DeviceUnderTest,
-  DriverWatch,
   live,
   notApplicable,
   RawDriver,
+  Recorder,
   same,
   TransportProxy,
   withVersion1,
@@ -113,9 +113,9 @@ export const cases: readonly ConformanceCase[] = [
     scope: 'bus',
     async run(driver) {
       const { transport } = await driver.connect();
-      const watch = new DriverWatch(new OffersMore(transport, unknownBits));
-      await driver.exercise(watch.transport);
-      const accepted = watch.recorder.of('writeDriverFeatures').at(-1)?.features;
+      const recorder = new Recorder(new OffersMore(transport, unknownBits));
+      await driver.exercise(recorder);
+      const accepted = recorder.of('writeDriverFeatures').at(-1)?.features;
       const unknown = unknownBits.filter((bit) => accepted?.has(bit));
       same(unknown, [], 'unknown bits that the driver accepted');
     },
@@ -130,9 +130,9 @@ export const cases: readonly ConformanceCase[] = [
       const foreign = (['SR_IOV', 'ADMIN_VQ'] as const).filter((name) => !transport.carries.includes(name));
       if (foreign.length === 0) notApplicable('this transport carries every feature');
       const bits = foreign.map((name) => reservedFeatures[name]);
-      const watch = new DriverWatch(new OffersMore(transport, bits));
-      await driver.exercise(watch.transport);
-      const accepted = watch.recorder.of('writeDriverFeatures').at(-1)?.features;
+      const recorder = new Recorder(new OffersMore(transport, bits));
+      await driver.exercise(recorder);
+      const accepted = recorder.of('writeDriverFeatures').at(-1)?.features;
       check(!bits.some((bit) => accepted?.has(bit)), 'features foreign to the transport are left alone');
     },
   },
@@ -147,10 +147,10 @@ export const cases: readonly ConformanceCase[] = [
       for (const missing of all.bits().filter((bit) => bit !== reservedFeatures.VERSION_1)) {
         const { transport } = await driver.connect();
         const rest = closedOffer(type, all.without(FeatureSet.of([missing])));
-        const watch = new DriverWatch(new Offers(transport, rest));
+        const recorder = new Recorder(new Offers(transport, rest));
         // A driver may well be unable to do its work with less: what counts here is what it accepts.
-        await endingOf(driver.exercise(watch.transport), transport);
-        for (const { features } of watch.recorder.of('writeDriverFeatures')) {
+        await endingOf(driver.exercise(recorder), transport);
+        for (const { features } of recorder.of('writeDriverFeatures')) {
           check(
             features.without(rest).isEmpty(),
             `nothing is accepted that is not offered (without ${missing})`,
@@ -168,14 +168,10 @@ export const cases: readonly ConformanceCase[] = [
     skip: modernOnly('the legacy interface has no VERSION_1'),
     async run(driver) {
       const { transport } = await driver.connect();
-      const watch = new DriverWatch(new Offers(transport, FeatureSet.empty));
-      same(await endingOf(driver.exercise(watch.transport), transport), 'failed', 'the driver stops');
+      const recorder = new Recorder(new Offers(transport, FeatureSet.empty));
+      same(await endingOf(driver.exercise(recorder), transport), 'failed', 'the driver stops');
       check(((await transport.readStatus()) & FAILED) !== 0, 'FAILED is set');
-      same(
-        watch.recorder.of('writeStatus').filter(({ value }) => (value & live) === live).length,
-        0,
-        'DRIVER_OK',
-      );
+      same(recorder.of('writeStatus').filter(({ value }) => (value & live) === live).length, 0, 'DRIVER_OK');
     },
   },
   {
@@ -194,9 +190,9 @@ export const cases: readonly ConformanceCase[] = [
       if (broken.length === 0) notApplicable('the device offers no feature that requires another');
       for (const rest of broken) {
         const one = await driver.connect();
-        const watch = new DriverWatch(new Offers(one.transport, rest));
-        await endingOf(driver.exercise(watch.transport), transport);
-        for (const { features } of watch.recorder.of('writeDriverFeatures')) {
+        const recorder = new Recorder(new Offers(one.transport, rest));
+        await endingOf(driver.exercise(recorder), transport);
+        for (const { features } of recorder.of('writeDriverFeatures')) {
           same(type.missingRequirements(features), [], 'requirements missing in what is accepted');
         }
       }

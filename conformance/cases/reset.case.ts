@@ -2,9 +2,9 @@ import { status } from 'virtio/spec';
 import {
   type ConformanceCase,
   check,
-  DriverWatch,
   live,
   RawDriver,
+  Recorder,
   same,
   TransportProxy,
   until,
@@ -94,10 +94,10 @@ export const cases: readonly ConformanceCase[] = [
     async run(driver) {
       const { transport } = await driver.connect();
       const slow = new SlowReset(transport);
-      const watch = new DriverWatch(slow);
-      await driver.exercise(watch.transport);
+      const recorder = new Recorder(slow);
+      await driver.exercise(recorder);
       check(slow.refused > 0, 'the driver looked before the reset was complete');
-      const { acts } = watch.recorder;
+      const { acts } = recorder;
       const reset = acts.findIndex((act) => act.act === 'writeStatus' && act.value === 0);
       const complete = acts.findIndex((act) => act.act === 'readStatus' && act.value === 0);
       const next = acts.findIndex((act, i) => i > reset && act.act === 'writeStatus');
