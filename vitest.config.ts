@@ -10,13 +10,9 @@ const patience = { testTimeout: 60_000, hookTimeout: 60_000, setupFiles: ['tools
 
 /**
  * What needs a process of its own for each file: it counts the descriptors and mappings of its process, changes
- * its environment, or puts another module in place of one.
+ * its environment, or puts another module or function in place of one.
  */
-const ownProcess = [
-  'packages/node/src/{files,guests,host,storage}/**/*.test.ts',
-  'packages/cli/src/serve/*.test.ts',
-  'packages/virtio/src/virtqueue/read-once.test.ts',
-];
+const isolated = '**/*.isolated.test.ts';
 
 export default defineConfig({
   test: {
@@ -34,7 +30,7 @@ export default defineConfig({
             'examples/**/*.test.ts',
             'tools/**/*.test.ts',
           ],
-          exclude: ['**/*.matrix.test.ts', ...ownProcess],
+          exclude: ['**/*.matrix.test.ts', isolated],
           ...patience,
           // A worker loads the sources once for all its files.
           isolate: false,
@@ -46,7 +42,7 @@ export default defineConfig({
         test: {
           // `--project quick` asks for both, since it takes capitals for small letters.
           name: 'Quick',
-          include: ownProcess,
+          include: [`packages/*/src/${isolated}`],
           ...patience,
           sequence: { groupOrder: 1 },
         },

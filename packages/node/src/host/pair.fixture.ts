@@ -2,15 +2,15 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Channel, ChannelListener, Descriptor } from 'virtio/channel';
-import { afterAll } from 'vitest';
+import { onTestFinished } from 'vitest';
 import { connectUnix, type Listening, listenUnix } from './unix.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'virtio-host-'));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-let paths = 0;
-
-/** A path for a socket that nobody has used. */
-export const freshPath = (): string => join(folder, `socket-${paths++}`);
+/** A path for a socket that nobody has used. Its folder is gone when the test has ended. */
+export function freshPath(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'virtio-host-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return join(folder, 'socket');
+}
 
 /** Both ends of a connection over a real socket. */
 export async function connectedPair(): Promise<[Channel, Channel]> {
