@@ -33,7 +33,7 @@ export const rings: readonly RingChoice[] = [
 ];
 
 /** Bytes of the disk. */
-export const imageLength: number = 8 << 20;
+const imageLength: number = 8 << 20;
 export const serial = 'from-qemu';
 export const portName = 'org.example.named';
 

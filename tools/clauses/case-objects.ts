@@ -1,7 +1,7 @@
 import ts from 'typescript';
 
 /** The text of `name: '…'` in an object literal. */
-export function stringProperty(node: ts.ObjectLiteralExpression, name: string): string | undefined {
+function stringProperty(node: ts.ObjectLiteralExpression, name: string): string | undefined {
   for (const property of node.properties) {
     if (!ts.isPropertyAssignment(property) || property.name.getText() !== name) continue;
     if (ts.isStringLiteralLike(property.initializer)) return property.initializer.text;

@@ -24,7 +24,7 @@ function row({ side, number, title, status, reason, tests }: ClauseRecord): stri
 }
 
 /** How many clauses stand at each status. */
-export function countByStatus(clauses: readonly ClauseRecord[]): Record<ClauseRecord['status'], number> {
+function countByStatus(clauses: readonly ClauseRecord[]): Record<ClauseRecord['status'], number> {
   const counts = { tested: 0, 'held by types': 0, 'not observable': 0, 'not yet': 0 };
   for (const { status } of clauses) counts[status]++;
   return counts;

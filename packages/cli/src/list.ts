@@ -45,7 +45,7 @@ export function listCommand(output: Output, options: { readonly json: boolean })
 const titles: ReadonlyMap<string, string> = new Map(Object.entries(deviceIds));
 
 /** Everything of a type by the names of its table. */
-export function describeType({ type, sides, buses }: DeviceTypeEntry): ListedType {
+function describeType({ type, sides, buses }: DeviceTypeEntry): ListedType {
   return {
     id: type.id,
     name: type.name,

@@ -12,7 +12,7 @@ export interface SharePlan {
 }
 
 /** What `--share` takes, for people. */
-export const shareForms = 'DIR[:TAG][,ro] | none';
+const shareForms = 'DIR[:TAG][,ro] | none';
 
 /** Bytes that the device has for a tag. */
 const longestTag = 36;

@@ -4,7 +4,7 @@ import { isMissing } from './cache.ts';
 import { entriesForSuite, parseDeb822Sources, parseSourcesList, type SourceEntry } from './sources.ts';
 
 /** The system's own package sources, in both forms, disabled ones left out. */
-export async function systemSources(etc: string): Promise<SourceEntry[]> {
+async function systemSources(etc: string): Promise<SourceEntry[]> {
   const entries: SourceEntry[] = [];
   for (const path of [join(etc, 'apt', 'sources.list'), ...(await sourceParts(etc))]) {
     if (path.endsWith('.sources')) entries.push(...parseDeb822Sources(await readText(path)));

@@ -7,7 +7,7 @@ import type { Progress } from './progress.ts';
 import type { SourceEntry } from './sources.ts';
 
 /** Said wherever packages cannot be had, so that nobody is left without a way on. */
-export const ownKernelAdvice =
+const ownKernelAdvice =
   'To boot a kernel and initramfs of your own instead: virtio run --kernel FILE --initrd FILE';
 
 /** Which Debian, and where it is kept. */

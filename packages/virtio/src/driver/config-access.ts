@@ -3,7 +3,7 @@ import { dataView } from '../spec/data-view.ts';
 export type AccessWidth = 1 | 2 | 4;
 
 /** The width of the accesses to a field: 64 bits go as two halves; what is no integer goes byte by byte. */
-export function fieldWidth(length: number): AccessWidth {
+function fieldWidth(length: number): AccessWidth {
   if (length === 4 || length === 8) return 4;
   return length === 2 ? 2 : 1;
 }

@@ -19,7 +19,7 @@ const field = Object.freeze({
 
 const cookie = 0x6382_5363;
 /** Bytes that every client takes: RFC 2131, 2, without the headers of IP and UDP. */
-export const dhcpLength = 548;
+const dhcpLength = 548;
 /** The shortest that clients of old take. */
 const leastLength = 300;
 

@@ -1,4 +1,3 @@
-import { formatAddress } from './address.ts';
 import type { Forwarding } from './forwarding.ts';
 import { type IcmpErrors, icmpErrorOf } from './icmp-errors.ts';
 import type { IpPacket } from './ip-packet.ts';
@@ -112,9 +111,4 @@ export class TcpFlows {
   close(): void {
     for (const flow of [...this.#flows]) flow.fail('reset');
   }
-}
-
-/** A place as an uplink calls it. */
-export function targetOf({ address, port }: { readonly address: Uint8Array; readonly port: number }): Target {
-  return { address: formatAddress(address), port };
 }

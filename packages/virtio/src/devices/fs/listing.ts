@@ -1,7 +1,7 @@
 import type { DirectorySink, Entry } from './file-tree.ts';
 import type { Session } from './session.ts';
 import { writeEntry } from './spec-attribute-structs.ts';
-import { fuse_dirent, fuse_direntplus, fuse_entry_out } from './spec-fuse-structs.ts';
+import { fuse_dirent, fuse_entry_out } from './spec-fuse-structs.ts';
 import { encodeNameInto, roomForName } from './spec-names.ts';
 
 const { ino, off, namelen, type } = fuse_dirent.field;
@@ -87,6 +87,3 @@ export class Listing implements DirectorySink {
     this.#view = this.#session.viewOf(larger);
   }
 }
-
-/** The smallest entry that can be told with its attributes: no listing is asked for with less room. */
-export const leastEntry: number = aligned(fuse_direntplus.size + 1);

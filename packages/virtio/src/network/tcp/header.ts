@@ -12,8 +12,6 @@ export const flag = Object.freeze({
 
 /** Bytes of a header without options, and the most with them. */
 export const leastHeader = 20;
-export const mostHeader = 60;
-
 /** Where the checksum lies in the header. */
 export const checksumOffset = 16;
 

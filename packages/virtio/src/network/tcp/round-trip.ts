@@ -1,5 +1,5 @@
 /** Milliseconds between which the time-out stays, and where it begins. */
-export const leastTimeout = 200;
+const leastTimeout = 200;
 const mostTimeout = 60_000;
 const firstTimeout = 1000;
 /** Of a connection whose first segment was sent more than once (RFC 6298, 5.7). */

@@ -53,7 +53,7 @@ function attack(name: string, { address, length }: BadRange, flags: number): Any
 }
 
 /** Makes one descriptor available, whatever stands in it. */
-export function offerRaw(
+function offerRaw(
   ring: RawRing,
   descriptor: { readonly address: number | bigint; readonly length: number; readonly flags: number },
 ): void {

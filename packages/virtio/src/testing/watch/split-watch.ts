@@ -152,7 +152,7 @@ export class SplitWatch implements RingWatch {
 }
 
 /** The rule that exposed buffers are left alone. */
-export const cleanup: ClauseId = 'driver: General Initialization And Device Operation / Device Cleanup';
+const cleanup: ClauseId = 'driver: General Initialization And Device Operation / Device Cleanup';
 
 /** True while a buffer's descriptors are what they were. */
 export const isLeftAlone = (memory: RawBytes, { descriptors }: WatchedBuffer): boolean =>

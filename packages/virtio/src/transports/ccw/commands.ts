@@ -47,11 +47,6 @@ export function commandName(code: number): ChannelCommandName | undefined {
   return byCode.get(code);
 }
 
-/** True for the commands that are virtio's own. */
-export function isVirtioCommand(name: ChannelCommandName): name is VirtioCommandName {
-  return name in virtioCommand;
-}
-
 /** The revisions of virtio-ccw (4.3.2.1). */
 export type Revision = 0 | 1 | 2;
 

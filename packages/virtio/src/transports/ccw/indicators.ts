@@ -2,7 +2,7 @@ import type { DeviceCore } from '../../device/core.ts';
 import { exactAddress, type GuestAccess } from './guest-access.ts';
 
 /** Queue indicators of the classic kind, and those of configuration changes: 64 bits, big-endian, bit 0 the lowest. */
-export const classicQueues = 64;
+const classicQueues = 64;
 
 const classicLength = 8;
 /** More queues than there can be, so no sound bit number is refused. */
