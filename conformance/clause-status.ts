@@ -12,7 +12,7 @@ export const heldByTypes: Reasons = {};
 /** Nobody on the other side of the ring or the bus could tell; the reason says why. */
 export const notObservable: Reasons = {
   'device: Basic Facilities of a Virtio Device / Shared Memory Regions':
-    'what a shared memory region is used for shows nowhere; no device type here has one yet',
+    'what a shared memory region is used for shows nowhere; the one that a device type here has shows what files hold',
 };
 
 /** Not built or not shown yet, clause by clause. */
