@@ -2,7 +2,6 @@ import { exitStatus, explain } from './exit-status.ts';
 import { formatJsonLine, processOutput } from './output.ts';
 import { runProgram } from './program.ts';
 import { drained } from './run/host-streams.ts';
-import { keepHeapSmall } from './serve/small-heap.ts';
 
 const output = processOutput();
 const args = process.argv.slice(2);
@@ -14,10 +13,7 @@ try {
     {
       // Each is loaded when it is asked for: a back end has to be ready at once, and needs no emulator.
       run: async (options) => (await import('./run/run.ts')).runCommand(options, output),
-      serve: async (type, options) => {
-        keepHeapSmall();
-        return (await import('./serve/serve.ts')).serveCommand(type, options, output);
-      },
+      serve: async (type, options) => (await import('./serve/serve.ts')).serveCommand(type, options, output),
       descriptors: async (options) => (await import('./descriptors.ts')).descriptorsCommand(options, output),
       list: async (options) => {
         const { listCommand } = await import('./list.ts');
