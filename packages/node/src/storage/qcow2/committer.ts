@@ -16,8 +16,8 @@ interface Batch {
   readonly moved: Refcounts['moved'];
   /** What refers to data and tables. */
   readonly third: readonly Change[];
-  /** References that end with it. */
-  readonly released: readonly number[];
+  /** References that end with it, and have not yet. */
+  readonly released: number[];
 }
 
 /**
@@ -152,11 +152,19 @@ export class Committer {
     for (const { offset, bytes } of changes) this.#host.write(offset, bytes);
   }
 
-  /** All else is stable by now, so what cannot be done here costs room and fails nobody: references end once. */
-  #free(released: readonly number[]): void {
+  #free(released: number[]): void {
     if (released.length === 0) return;
+    const free: number[] = [];
+    try {
+      this.#refcounts.applyReleased(released, free);
+    } finally {
+      this.#clear(free.sort((a, b) => a - b));
+    }
+  }
+
+  /** Nothing refers to these clusters, in order, any more. What cannot be done here costs room, and fails nobody. */
+  #clear(free: readonly number[]): void {
     const size = this.#clusterSize;
-    const free = this.#refcounts.applyReleased(released);
     for (const cluster of free) this.#mapping.tables.drop(cluster * size);
     for (let first = 0, next = 1; first < free.length; first = next++) {
       while (next < free.length && free[next] === free[next - 1]! + 1) next++;

@@ -134,6 +134,7 @@ describe.each([
 describe('when the file system fails now and then', () => {
   it('has what was written, and no cluster in use that is counted as free', async () => {
     const failures = fc.record({
+      read: fc.uniqueArray(fc.nat(30), { maxLength: 4 }),
       write: fc.uniqueArray(fc.nat(60), { maxLength: 4 }),
       punch: fc.uniqueArray(fc.nat(12), { maxLength: 4 }),
       truncate: fc.uniqueArray(fc.nat(3), { maxLength: 1 }),
@@ -143,13 +144,20 @@ describe('when the file system fails now and then', () => {
         fc.array(step, { minLength: 4, maxLength: 40 }),
         fc.constantFrom(512, 4096),
         fc.boolean(),
+        fc.boolean(),
         failures,
-        async (steps, clusterSize, backed, fails) => {
+        async (steps, clusterSize, backed, filled, fails) => {
           vi.restoreAllMocks();
           const path = join(folder, 'disk.qcow2');
           const model = await make(path, clusterSize, backed);
+          if (filled) {
+            const before = await openQcow2(path);
+            apply(before, { what: 'write', at: 0, count: sectors, value: 1 }, model);
+            await before.close();
+          }
+          // Nothing of its tables is in memory.
           const storage = await openQcow2(path);
-          for (const name of ['write', 'punch', 'truncate'] as const) {
+          for (const name of ['read', 'write', 'punch', 'truncate'] as const) {
             const work: (...args: never[]) => unknown = RawFile.prototype[name];
             let calls = 0;
             vi.spyOn(RawFile.prototype, name).mockImplementation(function (
@@ -195,6 +203,26 @@ describe('when the file system fails now and then', () => {
       { numRuns: 60 },
     );
   }, 60_000);
+});
+
+it('ends references once, though the count of one of them cannot be read', async () => {
+  const path = join(folder, 'disk.qcow2');
+  const model = await make(path, 512, false);
+  const filling = { what: 'write', at: 0, count: sectors, value: 1 } as const;
+  const first = await openQcow2(path);
+  apply(first, filling, model);
+  await first.close();
+  const storage = await openQcow2(path);
+  // The counts of the last clusters are in memory by then, those of the others are not.
+  for (const at of [sectors - 20, 0]) storage.discard?.(at * sector, 20 * sector);
+  vi.spyOn(RawFile.prototype, 'read').mockImplementation(() => {
+    throw new HostError('IO_ERROR', 'it cannot be read');
+  });
+  await expect(storage.flush()).rejects.toMatchObject({ code: 'IO_ERROR' });
+  vi.restoreAllMocks();
+  apply(storage, filling, model);
+  await storage.close();
+  expect(checkImage(readFileSync(path))).toEqual({ leaked: 0, lost: 0 });
 });
 
 /** What reached the file, in order. */

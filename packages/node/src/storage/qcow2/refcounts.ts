@@ -112,10 +112,12 @@ export class Refcounts {
     this.#released.unshift(...released);
   }
 
-  /** Counts references down; answers which clusters are free now, in order. */
-  applyReleased(released: readonly number[]): number[] {
-    const free: number[] = [];
-    for (const cluster of released) {
+  /**
+   * Counts references down, and takes each out of `released` as it does, so that what fails in between is not done twice.
+   * Clusters that are free now go to `free`.
+   */
+  applyReleased(released: number[], free: number[]): void {
+    for (let cluster = released.at(-1); cluster !== undefined; cluster = released.at(-1)) {
       const count = this.get(cluster);
       if (count === 0) {
         throw this.#host.corrupt(
@@ -123,12 +125,12 @@ export class Refcounts {
         );
       }
       this.set(cluster, count - 1);
+      released.pop();
       if (count > 1) continue;
       this.#occupied.release(cluster);
       this.#hint = Math.min(this.#hint, cluster);
       free.push(cluster);
     }
-    return free.sort((a, b) => a - b);
   }
 
   /** Sets every count to what it should be: the image was left with wrong ones. */
