@@ -28,7 +28,9 @@ export async function descriptorsCommand(args: DescriptorArguments, output: Outp
   }
   const configuration = process.env.XDG_CONFIG_HOME || join(homedir(), '.config');
   const folder = args.folder ?? join(configuration, 'qemu', 'vhost-user');
-  await mkdir(folder, { recursive: true });
+  await mkdir(folder, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+    throw usage(`${folder} can be made no folder (${error.code}); give another by --folder DIR`, error);
+  });
   const files: string[] = [];
   for (const { name, backend } of servedTypes) {
     const file = join(folder, `${priority}-virtio-ts-${name}.json`);

@@ -144,7 +144,7 @@ function buildProgram(
       'the device type, which the protocol does not tell: names its features and its configuration',
     )
     .option('--json', 'one JSON object', false)
-    .addHelpText('after', '\nExample:\n  virtio probe /run/d.sock --type blk\n')
+    .addHelpText('after', '\nExample:\n  virtio probe /tmp/disk.sock --type blk\n')
     .action(async (socket: string, options: ProbeArguments) => done(await actions.probe(socket, options)));
   program
     .command('bench')
@@ -262,8 +262,9 @@ const descriptorsHelp = '\nExample:\n  virtio descriptors install --user\n';
 
 const serveHelp = `
 Examples:
+  truncate -s 64M disk.img
   virtio serve blk --socket-path /tmp/disk.sock --blk-file disk.img
-  qemu-system-x86_64 $(virtio serve blk --socket-path /tmp/disk.sock --scratch 64 --print-qemu-args) ...
+  eval "qemu-system-x86_64 $(virtio serve blk --socket-path /tmp/disk.sock --scratch 64 --print-qemu-args) ..."
   virtio serve entropy --socket-path /tmp/rng.sock
   virtio serve fs --socket-path /tmp/fs.sock --shared-dir . --tag here --readonly
   virtio serve net --socket-path /tmp/net.sock --net user,forward=tcp:8080:80
@@ -279,9 +280,9 @@ const busNames = runBuses.map(({ name }) => name).join(', ');
 const runHelp = `
 Examples:
   virtio run                                     a shell; Ctrl-A x leaves
-  virtio run --disk disk.img --exec 'mke2fs /dev/vda'
+  truncate -s 64M disk.img && virtio run --disk disk.img --exec 'mke2fs /dev/vda'
   echo hello | virtio run --exec 'tr a-z A-Z'
-  virtio run --share ~/project --exec 'make -C /mnt/project'
+  virtio run --share .:here --exec 'du -s /mnt/here'
   virtio run --bus mmio --exec 'ls /sys/bus/virtio/devices -l'
   virtio run --net user,forward=tcp:8080:80 --capture frames.pcapng
   virtio run --machine uml --disk disk.img       the same at the speed of this machine
@@ -292,8 +293,8 @@ With --exec it is the command's.
 
 const benchHelp = `
 Examples:
-  virtio bench blk /run/d.sock
-  virtio bench blk /run/d.sock --rw randwrite --write-ok --iodepth 1 --json | jq .latency.all.p99
+  virtio bench blk /tmp/disk.sock
+  virtio bench blk /tmp/disk.sock --rw randwrite --write-ok --iodepth 1 --json | jq .latency.all.p99
 `;
 
 function collect(value: string, before: readonly string[]): string[] {

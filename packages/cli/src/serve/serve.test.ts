@@ -337,4 +337,9 @@ it('writes the files by which others find the back ends', async () => {
   expect(blk).toMatchObject({ type: 'block', description: 'virtio-ts blk' });
   expect(readFileSync(blk.binary, 'utf8')).toContain("'serve', 'blk'");
   await expect(descriptorsCommand({ user: false, json: false }, output)).rejects.toThrow(/needs --user/);
+  const onFile = descriptorsCommand({ user: false, folder: blk.binary, json: false }, output);
+  await expect(onFile).rejects.toMatchObject({
+    status: 2,
+    message: expect.stringMatching(/give another by --folder/),
+  });
 });
