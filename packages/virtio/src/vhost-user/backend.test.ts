@@ -590,7 +590,11 @@ describe('the configuration', () => {
     await expectNothingLeft(front);
   });
 
-  it('tells the front end of a change while queues run, and of an earlier one then', async () => {
+  it.each([
+    ['tells the front end of a change while queues run, and of an earlier one then', protocol],
+    ['tells nothing to a front end with a configuration of its own', ['BACKEND_REQ']],
+  ] as const)('%s', async (_what, protocol) => {
+    const told = protocol.length > 1 ? 1 : 0;
     const made = sample();
     const { front, host } = connected(made);
     front.begin({ protocol });
@@ -607,16 +611,16 @@ describe('the configuration', () => {
     await quiet();
     made.updateConfig({ level: 8 });
     await quiet();
-    expect(heard).toEqual(['CONFIG_CHANGE_MSG']);
+    expect(heard).toEqual(Array(told).fill('CONFIG_CHANGE_MSG'));
     await front.reply();
     await front.reply();
     await front.stop();
     made.updateConfig({ level: 9 });
     await quiet();
-    expect(heard).toHaveLength(1);
+    expect(heard).toHaveLength(told);
     front.start({}, 0);
     await quiet();
-    expect(heard).toHaveLength(2);
+    expect(heard).toHaveLength(2 * told);
     await expectNothingLeft(front);
   });
 });

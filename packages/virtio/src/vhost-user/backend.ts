@@ -473,7 +473,8 @@ export class VhostUserBackend {
   #tellConfigChange(): void {
     if (!this.#owesConfigChange || this.#rings.areStopped) return;
     this.#owesConfigChange = false;
-    this.#requests?.configChanged();
+    // Some front ends take requests, and have a configuration of their own.
+    if (this.#negotiated.has('CONFIG')) this.#requests?.configChanged();
   }
 
   #ended(error: VirtioError | undefined): void {
