@@ -83,8 +83,7 @@ export function deviceSuite<M extends ConsoleSession>(
       await writeFile(image, storage.bytes);
       expect(await checkFileSystem(image)).toBe(0);
       expect(await machine.text('mount /dev/vda /mnt && cat /mnt/short && umount /mnt')).toBe('text');
-      const whole = await machine.exec('cat /dev/vda');
-      expect(sha256(whole.output)).toBe(sha256(storage.bytes));
+      expect(await machine.text('sha256sum </dev/vda')).toBe(`${sha256(storage.bytes)}  -`);
     } finally {
       await rm(folder, { recursive: true });
     }
