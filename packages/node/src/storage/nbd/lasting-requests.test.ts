@@ -106,7 +106,7 @@ describe('a server that dies and comes back', () => {
     const storage = await open(server);
     await storage.write(0, pattern(4096, 1));
     const flushed = storage.flush();
-    await vi.waitFor(() => expect(deaths).toBe(1));
+    await vi.waitFor(() => expect(deaths).toBeGreaterThan(0));
     await restart(server);
     await flushed;
     expect(server.stable.subarray(0, 4096).equals(pattern(4096, 1))).toBe(true);
