@@ -70,13 +70,13 @@ async function checkV86(): Promise<Check> {
   return { name: 'v86', state: 'lacking', found: 'not installed', advice: 'npm install' };
 }
 
-/** The guest is in the cache, or there is what fetches it. */
+/** The guest of `virtio run` is in the cache, or there is what fetches it. */
 async function checkGuest(): Promise<Check> {
   const tools = ['apt-get', 'apt-cache', 'dpkg-deb', 'flock'];
   const missing: string[] = [];
   for (const tool of tools) if ((await programPath(tool)) === undefined) missing.push(tool);
-  const built = await builtGuests();
-  if (built.length > 0) return { name: 'guest', state: 'ok', found: `built: ${built.join(', ')}` };
+  const [built] = await builtGuests('v86');
+  if (built !== undefined) return { name: 'guest', state: 'ok', found: built };
   if (missing.length === 0) {
     return {
       name: 'guest',
@@ -92,10 +92,11 @@ async function checkGuest(): Promise<Check> {
   };
 }
 
-async function builtGuests(): Promise<string[]> {
+/** Those for one machine; each version of ours has left its own. */
+async function builtGuests(machine: string): Promise<string[]> {
   const folder = join(cacheFolder(), 'guests');
   const names = await readdir(folder).catch(() => []);
-  return names.filter((name) => !name.startsWith('.'));
+  return names.filter((name) => name.startsWith(`${machine}-`));
 }
 
 async function checkCache(): Promise<Check> {
@@ -185,7 +186,7 @@ async function checkUml(): Promise<Check> {
       advice: 'user-mode Linux wants Linux on x86-64',
     };
   }
-  const built = (await builtGuests()).find((guest) => guest.startsWith('uml-'));
+  const [built] = await builtGuests('uml');
   return { name, state: 'ok', found: built ?? 'not built yet; its first use fetches 40 MB' };
 }
 
