@@ -22,7 +22,7 @@ export interface Mapping {
    * buffers may be.
    */
   view(offset: number, length: number): ArrayBuffer;
-  /** Takes the bytes away. Whoever touches a view then crashes the process. */
+  /** Takes the bytes away. Whoever touches a view then finds bytes of nobody's; where there is no Linux, the process ends. */
   unmap(): void;
 }
 

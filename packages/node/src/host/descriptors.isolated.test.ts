@@ -10,6 +10,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { constants } from 'node:os';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import type { MappedMemory } from 'virtio/channel';
 import { GuestMemory, maxViewLength } from 'virtio/memory';
 import { describe, expect, it, vi } from 'vitest';
@@ -108,6 +110,35 @@ describe('memory', () => {
       }
     }
     expect(sharedMappings()).toBe(before);
+    memory.close();
+  });
+
+  it('is out of reach once it is closed, and nothing else takes its place under a view of it', async () => {
+    const length = maxViewLength + 8192;
+    const memory = host.createMemory(length);
+    const addressSpace = (): number =>
+      Number(/VmSize:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024;
+    // In a function of its own, so that nothing holds the views after it.
+    const closed = (): number => {
+      const mapped = host.map(memory, 0, length);
+      const bytes = bytesOf(mapped);
+      bytes[7] = 1;
+      mapped.close();
+      const other = host.map(memory, 0, 4096);
+      expect([bytes[7], bytesOf(other)[7]]).toEqual([0, 1]);
+      bytes[7] = 2;
+      expect(bytesOf(other)[7]).toBe(1);
+      other.close();
+      return addressSpace();
+    };
+    const taken = closed();
+    expect(sharedMappings()).toBe(0);
+    setFlagsFromString('--expose-gc');
+    const collect: () => void = runInNewContext('gc');
+    await vi.waitFor(() => {
+      collect();
+      expect(addressSpace()).toBeLessThan(taken - maxViewLength / 2);
+    });
     memory.close();
   });
 
