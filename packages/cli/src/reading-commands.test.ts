@@ -1,8 +1,5 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { hasUring } from 'virtio-node/storage';
-import { expect, it, vi } from 'vitest';
+import { expect, it } from 'vitest';
 import { clausesCommand } from './clauses.ts';
 import { doctorCommand } from './doctor/doctor.ts';
 import { exitStatus } from './exit-status.ts';
@@ -73,24 +70,4 @@ it('finds on this machine what these tests run on', async () => {
   // A container's rules may forbid it.
   expect(states.get('io_uring')).toBe(hasUring() ? 'ok' : 'optional');
   expect(status).toBe(canRun ? exitStatus.ok : exitStatus.environment);
-});
-
-it('takes no other machine for the guest of virtio run', async () => {
-  const cache = mkdtempSync(join(tmpdir(), 'virtio-doctor-'));
-  vi.stubEnv('VIRTIO_CACHE', cache);
-  try {
-    const found = async (): Promise<string> => {
-      const output = capture();
-      await doctorCommand(output, { json: true });
-      const { checks } = JSON.parse(output.text());
-      return checks.find(({ name }: { name: string }) => name === 'guest').found;
-    };
-    mkdirSync(join(cache, 'guests', 'uml-a'), { recursive: true });
-    expect(await found()).toContain('not built');
-    mkdirSync(join(cache, 'guests', 'v86-a'));
-    expect(await found()).toBe('v86-a');
-  } finally {
-    vi.unstubAllEnvs();
-    rmSync(cache, { recursive: true });
-  }
 });
