@@ -164,13 +164,14 @@ describe('where there is no io_uring', () => {
     'since a call of it is forbidden: %s',
     async (name) => {
       const path = image();
+      const before = openFiles(); // later versions of Node have rings of their own
       vi.spyOn(uringCalls(), name).mockReturnValue(-errno.EPERM);
       const storage = await openFileStorage(path, { direct: true });
       expect(storage.io).toBe('threads');
       await storage.read(0, new Uint8Array(512));
       await storage.close();
-      const left = [...openFiles().values()].filter((target) => /io_uring|disk\.img/.test(target));
-      expect(left).toEqual([]);
+      const left = [...openFiles()].filter(([fd]) => !before.has(fd)).map(([, target]) => target);
+      expect(left.filter((target) => /io_uring|disk\.img/.test(target))).toEqual([]);
     },
   );
 
