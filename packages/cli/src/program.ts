@@ -184,6 +184,11 @@ function addServe(program: Command, serve: (type: string, args: ServeArguments) 
     .option('--null <MIB>', 'blk: a disk that keeps nothing, to measure the way there and back')
     .option('--read-only', 'blk: nothing is written', false)
     .option('--direct', "blk: past the host's page cache (O_DIRECT)", false)
+    .option(
+      '--write-through',
+      'blk: a write is stable once it is done, unless the guest asks for less',
+      false,
+    )
     .option('--serial <TEXT>', 'blk: what the disk calls itself; virtio-ts unless told')
     .option('--guest-cid <CID>', "vsock: the guest's context ID; 3 unless told")
     .option('--uds-path <PATH>', 'vsock: the Unix socket that stands for the ports of the guest')

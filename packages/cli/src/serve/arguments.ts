@@ -23,6 +23,7 @@ export interface ServeArguments extends ShareArguments {
   readonly null?: string;
   readonly readOnly: boolean;
   readonly direct: boolean;
+  readonly writeThrough: boolean;
   readonly serial?: string;
   readonly guestCid?: string;
   readonly udsPath?: string;

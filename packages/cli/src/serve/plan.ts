@@ -49,6 +49,8 @@ export interface ServePlan {
   readonly readOnly: boolean;
   /** Past the host's page cache. */
   readonly direct: boolean;
+  /** A write is stable when it is done. */
+  readonly writeThrough: boolean;
   readonly serial: string;
   /** The guest's context ID, and the Unix socket that stands for its ports. */
   readonly guestCid: number;
@@ -91,6 +93,7 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
     '--format': args.format,
     '--read-only': args.readOnly || undefined,
     '--direct': args.direct || undefined,
+    '--write-through': args.writeThrough || undefined,
     '--serial': args.serial,
   });
   if (type === 'blk' && args.blkFile === undefined && (args.format !== undefined || args.direct)) {
@@ -145,6 +148,7 @@ export function planServe(name: string, args: ServeArguments): ServePlan {
     null: mebibytes('--null', args.null),
     readOnly: args.readOnly,
     direct: args.direct,
+    writeThrough: args.writeThrough,
     serial,
     guestCid: whole('--guest-cid', args.guestCid ?? String(leastCid), mostCid, leastCid),
     udsPath: args.udsPath,

@@ -66,8 +66,9 @@ export const servedTypes: readonly ServedType[] = [
     async make(plan, { onError }) {
       const storage = await openDisk(plan);
       const { queues, queueSize, reserved, serial: id, readOnly } = plan;
+      const cache = plan.writeThrough ? 'writethrough' : 'writeback';
       return {
-        device: blkDevice({ storage, queues, queueSize, reserved, id, readOnly, segMax, onError }),
+        device: blkDevice({ storage, queues, queueSize, reserved, id, readOnly, cache, segMax, onError }),
         async close() {
           if (!storage.readOnly) await storage.flush();
           await storage.close?.();
