@@ -88,3 +88,9 @@ export class HostError extends VirtioError {
     this.code = code;
   }
 }
+
+/** What was thrown, as an error of ours. Where it is none, `what` says what failed: a device's own code, unless told. */
+export function asVirtioError(error: unknown, what = 'a handler failed'): VirtioError {
+  if (error instanceof VirtioError) return error;
+  return new HostError('IO_ERROR', `${what}: ${String(error)}`, { cause: error });
+}

@@ -1,4 +1,4 @@
-import { PeerError, type PeerErrorCode, UsageError, type VirtioError } from '../errors.ts';
+import { asVirtioError, PeerError, type PeerErrorCode, UsageError, type VirtioError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { ClauseId } from '../spec/clauses.ts';
 import type { SettledDevice } from '../spec/device-type.ts';
@@ -9,7 +9,7 @@ import { type DeviceRing, openDeviceQueue, splitRing } from '../virtqueue/device
 import type { RestoredQueue } from '../virtqueue/restored-queue.ts';
 import { ActiveQueue, type QueueOwner, type QueuePlace, type QueueWatch } from './active-queue.ts';
 import type { Administration } from './administration.ts';
-import { asVirtioError, attempt } from './attempt.ts';
+import { attempt } from './attempt.ts';
 import type { Device } from './device.ts';
 import type { DeviceHost } from './host.ts';
 import type { LegacyInterface } from './legacy.ts';

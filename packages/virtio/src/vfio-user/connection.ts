@@ -2,7 +2,7 @@ import type { Channel } from '../channel/channel.ts';
 import type { Descriptor } from '../channel/descriptors.ts';
 import { closeAll } from '../channel/descriptors.ts';
 import { MessageReader } from '../channel/message-reader.ts';
-import { HostError, PeerError, UsageError, VirtioError } from '../errors.ts';
+import { asVirtioError, HostError, PeerError, UsageError, type VirtioError } from '../errors.ts';
 import { type Answer, Command, Refusal } from './command.ts';
 import {
   type CommandForm,
@@ -102,7 +102,8 @@ export class Connection {
     );
     channel.listen({
       received: (bytes, descriptors) => this.#reader.received(bytes, descriptors),
-      closed: (error) => this.#end(error === undefined ? undefined : asVirtioError(error)),
+      closed: (error) =>
+        this.#end(error === undefined ? undefined : asVirtioError(error, 'the vfio-user connection failed')),
     });
   }
 
@@ -369,9 +370,4 @@ export function badMessage(why: string): PeerError {
 function gone(cause: VirtioError | undefined): HostError {
   const why = cause === undefined ? '' : `: ${cause.message}`;
   return new HostError('DEVICE_GONE', `the vfio-user connection is closed${why}`, { cause });
-}
-
-function asVirtioError(error: Error): VirtioError {
-  if (error instanceof VirtioError) return error;
-  return new HostError('IO_ERROR', `the vfio-user connection failed: ${error.message}`, { cause: error });
 }

@@ -5,7 +5,7 @@ import { DeviceCore } from '../device/core.ts';
 import type { Device } from '../device/device.ts';
 import type { QueuePolling } from '../device/polling.ts';
 import type { Tracing } from '../device/tracing.ts';
-import { HostError, PeerError, UsageError, VirtioError } from '../errors.ts';
+import { asVirtioError, PeerError, UsageError, type VirtioError } from '../errors.ts';
 import type { ReservedFeatureName } from '../spec/features.ts';
 import { status } from '../spec/status.ts';
 import type { DeviceRing } from '../virtqueue/device-ring.ts';
@@ -31,6 +31,9 @@ import {
   vringDescriptor,
 } from './protocol.ts';
 import type { Vring } from './vring.ts';
+
+/** What is said of an error that is none of ours. */
+const uncarried = 'a message could not be carried out';
 
 /** The features of rings that make sense where a front end runs them. With IN_ORDER nothing could be tracked. */
 const carries: readonly ReservedFeatureName[] = [
@@ -320,7 +323,7 @@ export class VhostUserBackend {
         this.#transferState(asked, message);
         return { u64: NO_DESCRIPTOR };
       } catch (error) {
-        this.#options.onError?.(asVirtioError(error), false);
+        this.#options.onError?.(asVirtioError(error, uncarried), false);
         return { u64: NO_DESCRIPTOR | 1n };
       }
     },
@@ -403,7 +406,7 @@ export class VhostUserBackend {
   #refuse(message: ReceivedMessage, error: unknown): void {
     if (this.#stream.closed) return;
     const isTold = this.#acknowledge(message, false);
-    const reason = asVirtioError(error);
+    const reason = asVirtioError(error, uncarried);
     if (reason instanceof Refusal || (isTold && !(reason instanceof PeerError)))
       this.#options.onError?.(reason, false);
     else this.#stream.fail(reason);
@@ -532,9 +535,4 @@ function finishing<T>(work: () => T | Promise<T>, after: () => void): T | Promis
   if (settled instanceof Promise) return settled.finally(after);
   after();
   return settled;
-}
-
-function asVirtioError(error: unknown): VirtioError {
-  if (error instanceof VirtioError) return error;
-  return new HostError('IO_ERROR', `a message could not be carried out: ${String(error)}`, { cause: error });
 }

@@ -5,7 +5,8 @@ import { closeAll } from '../channel/descriptors.ts';
 import type { DeviceCore } from '../device/core.ts';
 import { restoreOwnState, saveOwnState } from '../device/own-state.ts';
 import type { DeviceOwnState } from '../device/state.ts';
-import { HostError, UsageError, VirtioError } from '../errors.ts';
+import { asVirtioError, UsageError, type VirtioError } from '../errors.ts';
+import { isByte } from '../spec/is-byte.ts';
 import { decodeUtf8, encodeUtf8 } from '../spec/utf8.ts';
 import { bad } from './message-stream.ts';
 
@@ -40,7 +41,7 @@ export class DeviceStateTransfer {
       channel.send(encodeUtf8(JSON.stringify(saveOwnState(this.#core))));
       this.#result = Promise.resolve(true);
     } catch (error) {
-      this.#result = Promise.resolve(this.#failed(asVirtioError(error)));
+      this.#result = Promise.resolve(this.#failed(asVirtioError(error, 'the device cannot be saved')));
     } finally {
       channel.close();
     }
@@ -114,16 +115,15 @@ export class DeviceStateTransfer {
 function asOwnState(value: unknown): DeviceOwnState {
   const { type, config, device } = Object(value);
   const { bytes, generation } = Object(config);
-  const isByte = (item: unknown): item is number => Number.isInteger(item) && item === Number(item) >>> 0;
-  if (!Array.isArray(bytes) || !bytes.every(isByte) || !isByte(generation) || device === undefined) {
+  if (
+    !Array.isArray(bytes) ||
+    !bytes.every(isByte) ||
+    generation !== generation >>> 0 ||
+    device === undefined
+  ) {
     throw new UsageError('BAD_STATE', 'it is no state of a device');
   }
   return { type, config: { bytes, generation }, device };
-}
-
-function asVirtioError(error: unknown): VirtioError {
-  if (error instanceof VirtioError) return error;
-  return new HostError('IO_ERROR', `the device cannot be saved: ${String(error)}`, { cause: error });
 }
 
 function enlarged(bytes: Uint8Array, length: number): Uint8Array<ArrayBuffer> {

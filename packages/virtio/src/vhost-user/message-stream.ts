@@ -1,7 +1,7 @@
 import type { Channel } from '../channel/channel.ts';
 import type { Descriptor } from '../channel/descriptors.ts';
 import { MessageReader } from '../channel/message-reader.ts';
-import { HostError, PeerError, VirtioError } from '../errors.ts';
+import { asVirtioError, PeerError, type VirtioError } from '../errors.ts';
 import { encodeFor, guestView } from '../spec/guest-endian.ts';
 import { hostEndian } from '../spec/host-endian.ts';
 import type { Fields, Struct, StructValue } from '../spec/layout.ts';
@@ -15,6 +15,9 @@ import {
 } from './messages.ts';
 import { u64, VhostUserHeader } from './payloads.ts';
 import { messageFlags, protocolVersion } from './protocol.ts';
+
+/** What is said of an error that is none of ours. */
+const broken = 'the connection failed';
 
 /** What waits while a message is being worked on: bytes and descriptors, then the peer is cut off. */
 const mostWaiting = { bytes: 64 * 1024, descriptors: 256 };
@@ -115,7 +118,7 @@ export class MessageStream<F extends MessageForms> {
     );
     channel.listen({
       received: (bytes, descriptors) => this.#reader.received(bytes, descriptors),
-      closed: (error) => this.#end(error && asVirtioError(error)),
+      closed: (error) => this.#end(error && asVirtioError(error, broken)),
     });
   }
 
@@ -261,7 +264,7 @@ export class MessageStream<F extends MessageForms> {
       settled = this.#listener.received(message);
     } catch (error) {
       message.release();
-      this.fail(asVirtioError(error));
+      this.fail(asVirtioError(error, broken));
       return undefined;
     }
     if (settled === undefined) {
@@ -269,7 +272,7 @@ export class MessageStream<F extends MessageForms> {
       return undefined;
     }
     return settled
-      .catch((error: unknown) => this.fail(asVirtioError(error)))
+      .catch((error: unknown) => this.fail(asVirtioError(error, broken)))
       .finally(() => message.release());
   }
 
@@ -286,9 +289,4 @@ const range = (fewest: number, most: number): string =>
 /** @internal The peer broke the protocol. */
 export function bad(message: string): PeerError {
   return new PeerError('BAD_MESSAGE', `vhost-user: ${message}`);
-}
-
-function asVirtioError(error: unknown): VirtioError {
-  if (error instanceof VirtioError) return error;
-  return new HostError('IO_ERROR', `the connection failed: ${String(error)}`, { cause: error });
 }

@@ -1,5 +1,6 @@
 import { UsageError } from '../../errors.ts';
 import { groupType } from '../../spec/admin.ts';
+import { isByte } from '../../spec/is-byte.ts';
 import type { Device } from '../device.ts';
 import type { DeviceGroup } from './group.ts';
 import { type PartsLimits, partsCapability, partsObject } from './parts-object.ts';
@@ -51,5 +52,3 @@ export function administer<D extends Device>(device: D, options: AdministerOptio
   });
   return device;
 }
-
-const isByte = (value: number): boolean => Number.isInteger(value) && value >= 0 && value <= 0xff;

@@ -1,5 +1,6 @@
 import type { Json } from '../../device/device.ts';
 import { UsageError } from '../../errors.ts';
+import { isByte } from '../../spec/is-byte.ts';
 import { type ConsoleSize, isConsoleSize } from './spec.ts';
 
 /** What is saved of a port. */
@@ -58,9 +59,6 @@ const isMessageState = (value: unknown): value is MessageState =>
   isObject(value) &&
   [value.id, value.event, value.value].every(Number.isInteger) &&
   isArrayOf(value.payload, isByte);
-
-const isByte = (value: unknown): value is number =>
-  Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 255;
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null;

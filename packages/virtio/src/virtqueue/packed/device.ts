@@ -148,7 +148,7 @@ export class PackedDeviceQueue implements DeviceQueue {
     const { ENABLE, DESC } = ringEventFlags;
     const wanted = this.#options.eventIdx ? (DESC << 16) | this.#available.packed : ENABLE << 16;
     storeRelease32(this.#deviceEvents, 0, wanted);
-    return this.#chains.restored.length > 0 || this.#look();
+    return this.hasAvailable();
   }
 
   disableNotifications(): void {

@@ -154,7 +154,7 @@ export class SplitDeviceQueue implements DeviceQueue {
     if (!this.#isReady()) return false;
     if (this.#options.eventIdx) this.#used.storeRelease16(4 + 8 * this.size, this.#nextAvailable);
     else this.#used.storeRelease16(0, 0);
-    return this.#chains.restored.length > 0 || this.#look();
+    return this.hasAvailable();
   }
 
   /** With an event index there is nothing to do: `avail_event` stays behind, so nothing reaches it. */

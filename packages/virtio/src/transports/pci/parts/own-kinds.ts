@@ -1,4 +1,5 @@
 import { invalidField } from '../../../device/admin/refusal.ts';
+import { isByte } from '../../../spec/is-byte.ts';
 import { bytes, le16, struct, u8 } from '../../../spec/layout.ts';
 import { decodeUtf8, encodeUtf8 } from '../../../spec/utf8.ts';
 import { type PartKind, withCore, withQueue } from './part-kind.ts';
@@ -65,9 +66,6 @@ export const deviceState: PartKind = {
     return withCore(state, { config: { bytes: given, generation }, pendingConfig, device });
   },
 };
-
-const isByte = (value: unknown): boolean =>
-  Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 0xff;
 
 function parse(text: string): unknown {
   try {
