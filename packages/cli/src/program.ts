@@ -1,5 +1,4 @@
 import { Command, CommanderError, Option } from 'commander';
-import { cacheModes } from 'virtio-node/files';
 import { type BenchArguments, rwNames } from './bench/arguments.ts';
 import type { DescriptorArguments } from './descriptors.ts';
 import { usage } from './exit-status.ts';
@@ -11,6 +10,7 @@ import { runBuses } from './run/buses.ts';
 import { runMachines } from './run/machines.ts';
 import type { ServeArguments } from './serve/arguments.ts';
 import { servedNames } from './serve/plan.ts';
+import { cacheModes } from './share/cache-modes.ts';
 import { packageVersion, specVersion } from './version.ts';
 
 /** What each subcommand does; the program only reads the command line. */

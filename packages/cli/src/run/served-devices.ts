@@ -5,7 +5,8 @@ import { HostError } from 'virtio/errors';
 import { servedAt, type VhostUserDevice } from 'virtio-node/guests';
 import { type Listening, listenUnix, NodeDescriptors } from 'virtio-node/host';
 import type { PciInterface } from '../lend/interfaces.ts';
-import { type DeviceServer, deviceServer } from '../lend/server.ts';
+import type { DeviceServer } from '../lend/lending.ts';
+import { deviceServer } from '../lend/server.ts';
 import type { MachineEvents } from './machine.ts';
 import type { NamedDevice } from './trace-writer.ts';
 
@@ -17,20 +18,23 @@ export class ServedDevices {
   readonly functions: readonly string[];
   readonly #folder: string;
   readonly #count: number;
-  readonly #host = new NodeDescriptors();
   readonly #listening: Listening[] = [];
-  readonly #servers: DeviceServer[] = [];
+  readonly #servers: readonly DeviceServer[];
   #connected = 0;
 
   private constructor(
     folder: string,
     named: readonly NamedDevice[],
-    events: MachineEvents,
+    servers: readonly DeviceServer[],
     pci: PciInterface | undefined,
   ) {
     this.#folder = folder;
     this.#count = named.length;
-    const sockets = named.map((one) => ({ ...one, socket: this.#serve(one, events, pci) }));
+    this.#servers = servers;
+    const sockets = servers.flatMap((server, index) => {
+      const one = named[index];
+      return one === undefined ? [] : { ...one, socket: this.#listen(one.name, server) };
+    });
     this.devices = pci === undefined ? sockets.map(({ socket, device }) => servedAt(socket, device)) : [];
     this.functions = pci === undefined ? [] : sockets.map(({ socket }) => socket);
   }
@@ -41,8 +45,22 @@ export class ServedDevices {
     events: MachineEvents,
     pci: PciInterface | undefined,
   ): Promise<ServedDevices> {
+    const host = new NodeDescriptors();
+    const servers = await Promise.all(
+      named.map(({ name, device }) =>
+        deviceServer(device, {
+          host,
+          pci,
+          trace: events.tracer?.(name),
+          onError: (error, needsReset) => events.deviceError(name, error, needsReset),
+          onDisconnected: (error) => {
+            if (error instanceof HostError) events.deviceError(name, error, true);
+          },
+        }),
+      ),
+    );
     // Nobody else can look into it.
-    return new ServedDevices(await mkdtemp(join(tmpdir(), 'virtio-run-')), named, events, pci);
+    return new ServedDevices(await mkdtemp(join(tmpdir(), 'virtio-run-')), named, servers, pci);
   }
 
   async close(): Promise<void> {
@@ -52,17 +70,7 @@ export class ServedDevices {
   }
 
   /** Answers the path of its socket. */
-  #serve({ name, device }: NamedDevice, events: MachineEvents, pci: PciInterface | undefined): string {
-    const server = deviceServer(device, {
-      host: this.#host,
-      pci,
-      trace: events.tracer?.(name),
-      onError: (error, needsReset) => events.deviceError(name, error, needsReset),
-      onDisconnected: (error) => {
-        if (error instanceof HostError) events.deviceError(name, error, true);
-      },
-    });
-    this.#servers.push(server);
+  #listen(name: string, server: DeviceServer): string {
     const socket = join(this.#folder, name);
     const listening = listenUnix(socket, (channel) => {
       // A guest connects once. When all devices are connected nothing is left that a sudden end would leave behind.

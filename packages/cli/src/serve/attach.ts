@@ -56,7 +56,7 @@ function socketOption(at: string): string {
 export function umlArgument({ type, at, vfioUser }: ServePlan): string | undefined {
   return typeof at === 'number' || vfioUser !== undefined || isName(at)
     ? undefined
-    : `virtio_uml.device=${resolve(at)}:${servedType(type).type.id}`;
+    : `virtio_uml.device=${resolve(at)}:${servedType(type).id}`;
 }
 
 /** A command line, ready for a shell. */

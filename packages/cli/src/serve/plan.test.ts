@@ -1,9 +1,11 @@
+import { consoleType } from 'virtio/devices/console';
 import { transitionalIds } from 'virtio/transports/pci';
 import { expect, it } from 'vitest';
+import { deviceTypes } from '../device-types.ts';
 import type { ServeArguments } from './arguments.ts';
 import { qemuArguments, shellWords, umlArgument } from './attach.ts';
 import { planServe } from './plan.ts';
-import { servedTypes } from './served-types.ts';
+import { servedType, servedTypes } from './served-types.ts';
 
 const typed: ServeArguments = {
   socketPath: '/run/d.sock',
@@ -167,7 +169,17 @@ it('lends a PCI function for the drivers it is told', () => {
   expect(() => lent('old')).toThrow('--vfio-user old is none of modern, transitional, legacy');
 });
 
-it.each(servedTypes)('lends a $name for legacy drivers where they know such a device', ({ name, type }) => {
+it.each(servedTypes)('knows the id of a $name without loading it', ({ name, id }) => {
+  expect(deviceTypes.find(({ type }) => type.name === name)?.type.id).toBe(id);
+});
+
+it('has QEMU told what a console is', () => {
+  const { qemu } = servedType('console');
+  expect(qemu).toContain(`virtio-id=${consoleType.id},`);
+  expect(qemu).toContain(`config_size=${consoleType.config.size}`);
+});
+
+it.each(servedTypes)('lends a $name for legacy drivers where they know such a device', ({ name, id }) => {
   const needed: Partial<Record<string, Partial<ServeArguments>>> = {
     blk: { scratch: '1' },
     vsock: { udsPath: 'v' },
@@ -175,6 +187,6 @@ it.each(servedTypes)('lends a $name for legacy drivers where they know such a de
   };
   const plan = (vfioUser: string) => planServe(name, { ...typed, ...needed[name], vfioUser });
   expect(plan('modern').vfioUser).toBe('modern');
-  if (transitionalIds[type.id] !== undefined) expect(plan('legacy').vfioUser).toBe('legacy');
+  if (transitionalIds[id] !== undefined) expect(plan('legacy').vfioUser).toBe('legacy');
   else expect(() => plan('legacy')).toThrow(`legacy drivers know no device of the type ${name}`);
 });

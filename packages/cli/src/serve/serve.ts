@@ -4,14 +4,16 @@ import type { VirtioError } from 'virtio/errors';
 import { HostError } from 'virtio/errors';
 import { AdaptivePolling, type Listening, listenUnix, NodeDescriptors } from 'virtio-node/host';
 import { exitStatus, refused, usage } from '../exit-status.ts';
-import { type DeviceServer, deviceServer } from '../lend/server.ts';
+import type { DeviceServer } from '../lend/lending.ts';
+import { deviceServer } from '../lend/server.ts';
 import { formatJson, type Output } from '../output.ts';
 import { Report } from '../run/report.ts';
-import { TraceWriter } from '../run/trace-writer.ts';
+import type { TraceWriter } from '../run/trace-writer.ts';
 import type { ServeArguments } from './arguments.ts';
 import { qemuArguments, shellWords, umlArgument } from './attach.ts';
 import { planServe, type ServePlan, typeNamed } from './plan.ts';
-import { type ReadyDevice, servedType } from './served-types.ts';
+import type { ReadyDevice } from './ready-device.ts';
+import { servedType } from './served-types.ts';
 
 /** The most errors of drivers that are shown; a guest can cause any number of them. */
 const mostErrors = 8;
@@ -73,7 +75,8 @@ class Server {
     for (const stream of [process.stdout, process.stderr]) stream.off('error', ignore).on('error', ignore);
     const { type, trace, at } = this.#plan;
     try {
-      const making = servedType(type).make(this.#plan, {
+      const { make } = await servedType(type).load();
+      const making = make(this.#plan, {
         onError: (error) => this.#show(error),
         notice: (message) => this.#report.notice(`${type}: ${message}`),
       });
@@ -86,9 +89,10 @@ class Server {
       this.#ready = ready;
       if (trace !== undefined) {
         const bus = this.#plan.vfioUser === undefined ? 'vhost-user' : 'vfio-user';
+        const { TraceWriter } = await import('../run/trace-writer.ts');
         this.#trace = new TraceWriter(trace, [{ name: type, device: ready.device }], bus);
       }
-      const server = this.#makeServer(ready);
+      const server = await this.#makeServer(ready);
       this.#server = server;
       this.#listening = listenAt(at, (channel) => server.serve(channel));
       this.#greet();
@@ -126,7 +130,7 @@ class Server {
     if (uml !== undefined) this.#report.say(`  user-mode Linux: ${uml}`);
   }
 
-  #makeServer({ device }: ReadyDevice): DeviceServer {
+  #makeServer({ device }: ReadyDevice): Promise<DeviceServer> {
     const { type, packed, inflight, vfioUser, sealedMemory } = this.#plan;
     return deviceServer(device, {
       host: new NodeDescriptors({ onlySealed: sealedMemory }),

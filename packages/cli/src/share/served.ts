@@ -1,6 +1,7 @@
-import { type CacheMode, cacheModes, type IdRange } from 'virtio-node/files';
+import type { CacheMode, IdRange } from 'virtio-node/files';
 import { usage } from '../exit-status.ts';
 import { wholeNumber } from '../whole-number.ts';
+import { cacheModes } from './cache-modes.ts';
 import { checkTag } from './plan.ts';
 
 /** The options of `virtio serve fs`, as they were typed. */
