@@ -1,3 +1,4 @@
+import { GatheredBytes } from '../channel/gathered-bytes.ts';
 import { type Answer, type Command, refuse } from './command.ts';
 import { featureRequest, probed } from './device-feature.ts';
 import {
@@ -36,9 +37,8 @@ export class Migration {
   /** What is read out in STOP_COPY, from `#at` on. */
   #outgoing: Uint8Array = new Uint8Array(0);
   #at = 0;
-  /** What was written in RESUMING, and room for more. */
-  #incoming: Uint8Array = new Uint8Array(0);
-  #received = 0;
+  /** What was written in RESUMING. */
+  #incoming = new GatheredBytes();
   #resets = 0;
 
   constructor(pciFunction: VfioMigration, maxTransfer: number) {
@@ -80,9 +80,9 @@ export class Migration {
     const data = command.data(vfio_user_mig_data.size);
     if (this.#state !== migrationState.RESUMING) refuse('EINVAL', 'no state is being taken');
     if (data.length !== size) refuse('EINVAL', `a write of ${size} bytes came with ${data.length}`);
-    if (this.#received + size > mostStateBytes)
+    if (this.#incoming.length + size > mostStateBytes)
       refuse('ENOSPC', `a state of more than ${mostStateBytes} bytes`);
-    this.#append(data);
+    this.#incoming.append(data);
     return {};
   }
 
@@ -133,7 +133,7 @@ export class Migration {
   /** All of the state has come. */
   #take(): void {
     try {
-      this.#function.restore(this.#incoming.subarray(0, this.#received));
+      this.#function.restore(this.#incoming.bytes);
     } catch (error) {
       this.#forget();
       this.#state = migrationState.ERROR;
@@ -141,22 +141,9 @@ export class Migration {
     }
   }
 
-  /** Keeps the bytes, not the message that they came in: there may be one for each byte, and any number for none. */
-  #append(data: Uint8Array): void {
-    const needed = this.#received + data.length;
-    if (needed > this.#incoming.length) {
-      const larger = new Uint8Array(Math.max(needed, 2 * this.#incoming.length));
-      larger.set(this.#incoming);
-      this.#incoming = larger;
-    }
-    this.#incoming.set(data, this.#received);
-    this.#received = needed;
-  }
-
   #forget(): void {
     this.#outgoing = new Uint8Array(0);
     this.#at = 0;
-    this.#incoming = new Uint8Array(0);
-    this.#received = 0;
+    this.#incoming = new GatheredBytes();
   }
 }

@@ -2,6 +2,7 @@ import type { Channel } from '../channel/channel.ts';
 import type { ChannelHost } from '../channel/channel-host.ts';
 import type { Descriptor } from '../channel/descriptors.ts';
 import { closeAll } from '../channel/descriptors.ts';
+import { GatheredBytes } from '../channel/gathered-bytes.ts';
 import type { DeviceCore } from '../device/core.ts';
 import { restoreOwnState, saveOwnState } from '../device/own-state.ts';
 import type { DeviceOwnState } from '../device/state.ts';
@@ -55,17 +56,14 @@ export class DeviceStateTransfer {
   load(descriptor: Descriptor): void {
     const channel = this.#begin(descriptor);
     this.#result = new Promise((resolve) => {
-      let room = new Uint8Array(0);
-      let length = 0;
+      const state = new GatheredBytes();
       channel.listen({
         received: (bytes, descriptors) => {
           closeAll(descriptors);
-          if (length + bytes.length > room.length) room = enlarged(room, 2 * (length + bytes.length));
-          room.set(bytes, length);
-          length += bytes.length;
-          if (length > mostBytes) resolve(this.#failed(bad('the state of the device is too large')));
+          state.append(bytes);
+          if (state.length > mostBytes) resolve(this.#failed(bad('the state of the device is too large')));
         },
-        closed: () => resolve(this.#restore(room.subarray(0, length))),
+        closed: () => resolve(this.#restore(state.bytes)),
       });
     });
   }
@@ -124,10 +122,4 @@ function asOwnState(value: unknown): DeviceOwnState {
     throw new UsageError('BAD_STATE', 'it is no state of a device');
   }
   return { type, config: { bytes, generation }, device };
-}
-
-function enlarged(bytes: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
-  const room = new Uint8Array(length);
-  room.set(bytes);
-  return room;
 }
