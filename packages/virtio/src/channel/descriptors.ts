@@ -72,3 +72,8 @@ export interface ContentHost {
    */
   writeAt(descriptor: Descriptor, offset: number, source: Uint8Array): void;
 }
+
+/** True for a host that can. */
+export function hasContents<H extends Partial<ContentHost>>(host: H): host is H & ContentHost {
+  return host.identify !== undefined;
+}

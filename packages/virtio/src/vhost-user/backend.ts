@@ -1,6 +1,7 @@
 import type { Channel } from '../channel/channel.ts';
 import type { ChannelHost } from '../channel/channel-host.ts';
 import type { ContentHost, DescriptorHost } from '../channel/descriptors.ts';
+import { closeAll, hasContents } from '../channel/descriptors.ts';
 import { DeviceCore } from '../device/core.ts';
 import type { Device } from '../device/device.ts';
 import type { QueuePolling } from '../device/polling.ts';
@@ -220,10 +221,10 @@ export class VhostUserBackend {
         );
       }
       const table = regions.slice(0, nregions).map((of, i) => ({ of, descriptor: descriptorOf(message, i) }));
-      const closeAll = (): void => {
-        for (const { descriptor } of table) descriptor.close();
-      };
-      return finishing(() => this.#rings.quietly(() => this.#lent.replace(table)), closeAll);
+      return finishing(
+        () => this.#rings.quietly(() => this.#lent.replace(table)),
+        () => closeAll(table.map(({ descriptor }) => descriptor)),
+      );
     },
     ADD_MEM_REG: ({ region }, message) => {
       const descriptor = descriptorOf(message);
@@ -501,10 +502,6 @@ class Refusal extends PeerError {
 
 function hasChannels(host: BackEndHost): host is BackEndHost & ChannelHost {
   return host.openChannel !== undefined;
-}
-
-function hasContents(host: BackEndHost): host is BackEndHost & ContentHost {
-  return host.identify !== undefined;
 }
 
 /** A descriptor that the form of the message promises; the caller's from here on. */

@@ -1,6 +1,7 @@
 import type { Channel } from '../channel/channel.ts';
 import type { ChannelHost } from '../channel/channel-host.ts';
 import type { ContentHost, DescriptorHost } from '../channel/descriptors.ts';
+import { hasContents } from '../channel/descriptors.ts';
 import { PeerError, type VirtioError } from '../errors.ts';
 import { FeatureSet } from '../spec/features.ts';
 import { type BackEndRequests, hearBackEnd } from './frontend-back-end-requests.ts';
@@ -250,10 +251,6 @@ export class FrontEndSession {
       made.other.close();
     }
   }
-}
-
-function hasContents(host: FrontEndHost): host is FrontEndHost & ContentHost {
-  return host.identify !== undefined;
 }
 
 /** The largest configuration that messages can carry, in bytes. */

@@ -17,7 +17,7 @@ import { u64, VhostUserHeader } from './payloads.ts';
 import { messageFlags, protocolVersion } from './protocol.ts';
 
 /** What is said of an error that is none of ours. */
-const broken = 'the connection failed';
+const connectionFailed = 'the connection failed';
 
 /** What waits while a message is being worked on: bytes and descriptors, then the peer is cut off. */
 const mostWaiting = { bytes: 64 * 1024, descriptors: 256 };
@@ -118,7 +118,7 @@ export class MessageStream<F extends MessageForms> {
     );
     channel.listen({
       received: (bytes, descriptors) => this.#reader.received(bytes, descriptors),
-      closed: (error) => this.#end(error && asVirtioError(error, broken)),
+      closed: (error) => this.#end(error && asVirtioError(error, connectionFailed)),
     });
   }
 
@@ -264,7 +264,7 @@ export class MessageStream<F extends MessageForms> {
       settled = this.#listener.received(message);
     } catch (error) {
       message.release();
-      this.fail(asVirtioError(error, broken));
+      this.fail(asVirtioError(error, connectionFailed));
       return undefined;
     }
     if (settled === undefined) {
@@ -272,7 +272,7 @@ export class MessageStream<F extends MessageForms> {
       return undefined;
     }
     return settled
-      .catch((error: unknown) => this.fail(asVirtioError(error, broken)))
+      .catch((error: unknown) => this.fail(asVirtioError(error, connectionFailed)))
       .finally(() => message.release());
   }
 
