@@ -1,15 +1,13 @@
-import { HostError, PeerError, UsageError } from 'virtio/errors';
+import { HostError, PeerError } from 'virtio/errors';
 import { connectUnix } from 'virtio-node/host';
-import { CommandError, explain, usage } from './exit-status.ts';
+import { CommandError, explain, refused } from './exit-status.ts';
 
 /** Connects to the socket that was typed. @throws {CommandError} where nobody can. */
 export function connectTyped(socket: string): ReturnType<typeof connectUnix> {
   try {
     return connectUnix(socket);
   } catch (error) {
-    // What it says names the path.
-    if (error instanceof HostError || error instanceof UsageError) throw usage(error.message, error);
-    throw error;
+    throw refused(error); // What it says names the path.
   }
 }
 

@@ -34,14 +34,12 @@ export function lacking(message: string, cause?: unknown): CommandError {
 }
 
 /**
- * What is to be thrown for what lies beneath us and refuses what was typed behind `option`, such as a path; any other error
- * as it is.
+ * What is to be thrown for what lies beneath us and refuses what was typed, such as a path, behind `option` if there is one;
+ * any other error as it is.
  */
-export function refused(option: string, error: unknown): unknown {
-  const isRefusal = error instanceof HostError || error instanceof UsageError;
-  return isRefusal
-    ? new CommandError(exitStatus.usage, `${option} ${error.message}`, { cause: error })
-    : error;
+export function refused(error: unknown, option?: string): unknown {
+  if (!(error instanceof HostError || error instanceof UsageError)) return error;
+  return usage(option === undefined ? error.message : `${option} ${error.message}`, error);
 }
 
 const statusOfHostError: Partial<Record<HostErrorCode, ExitStatus>> = {

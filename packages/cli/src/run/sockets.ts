@@ -39,6 +39,6 @@ export async function openSocketsAt(
     const ports = await openUnixPorts(device, path, mapping);
     return { path, device, close: () => ports.close() };
   } catch (error) {
-    throw refused(option, error);
+    throw refused(error, option);
   }
 }

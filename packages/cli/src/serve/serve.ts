@@ -177,7 +177,7 @@ function listenAt(at: ServePlan['at'], onConnection: (channel: Channel) => void)
   try {
     return listenUnix(at, onConnection);
   } catch (error) {
-    throw refused(typeof at === 'number' ? `--fd ${at}:` : '--socket-path:', error);
+    throw refused(error, typeof at === 'number' ? `--fd ${at}:` : '--socket-path:');
   }
 }
 

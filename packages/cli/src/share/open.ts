@@ -77,6 +77,6 @@ function shared(folder: string, options: ShareOptions, option: string): FolderTr
     return shareFolder(folder, options);
   } catch (error) {
     // What is no folder, or in two ranges, was typed so.
-    throw refused(`${option}:`, error);
+    throw refused(error, `${option}:`);
   }
 }

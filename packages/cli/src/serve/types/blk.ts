@@ -31,7 +31,7 @@ async function openDisk(plan: ServePlan): Promise<Storage> {
   try {
     return await openStorage(blkFile, { readOnly, direct, ...(format === undefined ? {} : { format }) });
   } catch (error) {
-    if (!(error instanceof HostError) || error.code !== 'IN_USE') throw refused('--blk-file', error);
+    if (!(error instanceof HostError) || error.code !== 'IN_USE') throw refused(error, '--blk-file');
     throw usage(
       `--blk-file ${blkFile} is in use by another program; end that one, or give both --read-only`,
       error,
