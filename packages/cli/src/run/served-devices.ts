@@ -10,6 +10,10 @@ import { deviceServer } from '../lend/server.ts';
 import type { MachineEvents } from './machine.ts';
 import type { NamedDevice } from './trace-writer.ts';
 
+interface LentDevice extends NamedDevice {
+  readonly server: DeviceServer;
+}
+
 /** Our devices at sockets in a folder of their own, each for one machine. */
 export class ServedDevices {
   /** Over vhost-user; empty where they are whole functions. */
@@ -22,19 +26,11 @@ export class ServedDevices {
   readonly #servers: readonly DeviceServer[];
   #connected = 0;
 
-  private constructor(
-    folder: string,
-    named: readonly NamedDevice[],
-    servers: readonly DeviceServer[],
-    pci: PciInterface | undefined,
-  ) {
+  private constructor(folder: string, lent: readonly LentDevice[], pci: PciInterface | undefined) {
     this.#folder = folder;
-    this.#count = named.length;
-    this.#servers = servers;
-    const sockets = servers.flatMap((server, index) => {
-      const one = named[index];
-      return one === undefined ? [] : { ...one, socket: this.#listen(one.name, server) };
-    });
+    this.#count = lent.length;
+    this.#servers = lent.map(({ server }) => server);
+    const sockets = lent.map((one) => ({ ...one, socket: this.#listen(one) }));
     this.devices = pci === undefined ? sockets.map(({ socket, device }) => servedAt(socket, device)) : [];
     this.functions = pci === undefined ? [] : sockets.map(({ socket }) => socket);
   }
@@ -46,21 +42,21 @@ export class ServedDevices {
     pci: PciInterface | undefined,
   ): Promise<ServedDevices> {
     const host = new NodeDescriptors();
-    const servers = await Promise.all(
-      named.map(({ name, device }) =>
-        deviceServer(device, {
-          host,
-          pci,
-          trace: events.tracer?.(name),
-          onError: (error, needsReset) => events.deviceError(name, error, needsReset),
-          onDisconnected: (error) => {
-            if (error instanceof HostError) events.deviceError(name, error, true);
-          },
-        }),
-      ),
-    );
+    const lent: LentDevice[] = [];
+    for (const { name, device } of named) {
+      const server = await deviceServer(device, {
+        host,
+        pci,
+        trace: events.tracer?.(name),
+        onError: (error, needsReset) => events.deviceError(name, error, needsReset),
+        onDisconnected: (error) => {
+          if (error instanceof HostError) events.deviceError(name, error, true);
+        },
+      });
+      lent.push({ name, device, server });
+    }
     // Nobody else can look into it.
-    return new ServedDevices(await mkdtemp(join(tmpdir(), 'virtio-run-')), named, servers, pci);
+    return new ServedDevices(await mkdtemp(join(tmpdir(), 'virtio-run-')), lent, pci);
   }
 
   async close(): Promise<void> {
@@ -70,7 +66,7 @@ export class ServedDevices {
   }
 
   /** Answers the path of its socket. */
-  #listen(name: string, server: DeviceServer): string {
+  #listen({ name, server }: LentDevice): string {
     const socket = join(this.#folder, name);
     const listening = listenUnix(socket, (channel) => {
       // A guest connects once. When all devices are connected nothing is left that a sudden end would leave behind.
