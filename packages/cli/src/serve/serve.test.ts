@@ -23,6 +23,18 @@ import { serveCommand } from './serve.ts';
 const folder = mkdtempSync(join(tmpdir(), 'virtio-serve-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
+const none = async (): Promise<number> => 0;
+/** The other commands, which nobody gives here. */
+const others = {
+  run: none,
+  list: none,
+  clauses: none,
+  doctor: none,
+  descriptors: none,
+  probe: none,
+  bench: none,
+};
+
 /** Runs `virtio serve` in this process. */
 function serve(...args: string[]): {
   readonly status: Promise<number>;
@@ -42,19 +54,9 @@ function serve(...args: string[]): {
     stop = end;
     return () => {};
   };
-  const none = async (): Promise<number> => 0;
-  const actions = {
-    run: none,
-    list: none,
-    clauses: none,
-    doctor: none,
-    descriptors: none,
-    probe: none,
-    bench: none,
-  };
   const status = runProgram(
     ['serve', ...args],
-    { ...actions, serve: (type, options) => serveCommand(type, options, output, stopping) },
+    { ...others, serve: (type, options) => serveCommand(type, options, output, stopping) },
     output.out,
   );
   return { status, out, err, end: () => void stop() };
@@ -276,16 +278,6 @@ describe('virtio serve', () => {
       const path = join(folder, `${signal}.sock`);
       const err: string[] = [];
       const output = { out() {}, err: (text: string) => void err.push(text), colour: false };
-      const none = async (): Promise<number> => 0;
-      const others = {
-        run: none,
-        list: none,
-        clauses: none,
-        doctor: none,
-        descriptors: none,
-        probe: none,
-        bench: none,
-      };
       const status = runProgram(
         ['serve', 'entropy', '--socket-path', path],
         { ...others, serve: (type, options) => serveCommand(type, options, output) },
