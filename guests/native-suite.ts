@@ -5,7 +5,6 @@ import { GuestSession, type NativeGuest } from 'virtio-node/guests';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { checkFileSystem, fileInImage } from './disk-image.ts';
 import { sha256 } from './hash.ts';
-
 import type { StartGuest } from './native-machine.ts';
 import { StorageDaemon } from './storage-daemon.ts';
 

@@ -80,7 +80,7 @@ export interface UmlKernelOptions {
 
 /**
  * The path of a small user-mode Linux for x86-64, built from Debian's source of it, with drivers of disks, consoles and
- * entropy; Debian's own has none of entropy. The first call fetches the source (164 MB) and a compiler (45 MB) and builds
+ * entropy; Debian's own has none of entropy. The first call fetches the source (164 MB) and a compiler (47 MB) and builds
  * for a minute or two, with no root and without touching the system; later ones find the program in the cache.
  *
  * @throws HostError `MISSING_TOOL`, `NOT_FOUND` or `DOWNLOAD_FAILED` where Debian's packages cannot be had,
